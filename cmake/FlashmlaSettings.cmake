@@ -1,0 +1,49 @@
+# Settings that every target shares, and the CUDA language where it is wanted and found.
+include(GNUInstallDirs)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+find_program(FLASHMLA_CCACHE ccache)
+if(FLASHMLA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${FLASHMLA_CCACHE})
+endif()
+
+set(FLASHMLA_HAS_CUDA OFF)
+if(NOT FLASHMLA_CUDA STREQUAL "OFF")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_ARCHITECTURES 90a-real)
+    enable_language(CUDA)
+    # NOTE: CUDA takes over CMAKE_CXX_STANDARD, but CMake 3.25 does not know nvcc's flag for it.
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
+    set(FLASHMLA_HAS_CUDA ON)
+  elseif(FLASHMLA_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "FLASHMLA_CUDA is ON, but no CUDA compiler (nvcc) was found")
+  else()
+    message(STATUS "FlashMLA: no nvcc found, CUDA sources are skipped")
+  endif()
+endif()
+
+# Warnings are for our own targets alone: linked privately, never exported.
+add_library(flashmla_warnings INTERFACE)
+target_compile_options(flashmla_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+if(FLASHMLA_SANITIZE)
+  target_compile_options(flashmla_warnings INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FLASHMLA_SANITIZE} -fno-sanitize-recover=all
+                              -fno-omit-frame-pointer>)
+  target_link_options(flashmla_warnings INTERFACE -fsanitize=${FLASHMLA_SANITIZE})
+endif()

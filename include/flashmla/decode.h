@@ -1,0 +1,48 @@
+// Running a plan. Shapes: b requests, s_q query tokens each, h_q query heads, h_kv KV heads.
+#pragma once
+
+#include <optional>
+
+#include "flashmla/export.h"
+#include "flashmla/plan.h"
+#include "flashmla/tensor_view.h"
+
+namespace flashmla {
+
+// A view that is not given (default-constructed) is absent.
+struct Inputs {
+  TensorView q;  // [b, s_q, h_q, d_qk], query_type; last dimension contiguous, others strided
+  TensorView kv_cache;  // [num_blocks, page_size, h_kv, token_elements]; last dimension contiguous
+  TensorView block_table;  // [b, width] int32, page numbers; dense decoding; rows strided
+  TensorView attn_sink;    // [h_q] fp32, natural-log domain, optional
+  std::optional<float> softmax_scale;  // d_qk^(−1/2) where absent
+
+  // Sparse attention.
+  TensorView indices;            // [b, s_q, topk] int32 cache slots
+  TensorView topk_length;        // [b] (prefill: [s_q]) int32, optional
+  TensorView extra_kv_cache;     // a second cache of the same format, optional
+  TensorView extra_indices;      // [b, s_q, extra_topk] int32
+  TensorView extra_topk_length;  // [b] int32, optional
+
+  // Problem::ragged_queries, split_query, scaled_cache.
+  TensorView
+      query_offsets;    // [b + 1] int32: query tokens of request r are offsets[r] … offsets[r+1]−1
+  TensorView q_rotary;  // [b, s_q, h_q, 64]; q then holds the latent part alone
+  TensorView kv_scale;  // [1] fp32
+};
+
+struct Outputs {
+  TensorView out;         // [b, s_q, h_q, d_v], query_type; last dimension contiguous
+  TensorView lse;         // [b, h_q, s_q] fp32 contiguous (prefill: [s_q, h_q]); natural logarithm
+  TensorView max_logits;  // [s_q, h_q] fp32; sparse prefill alone
+};
+
+// Computes softmax(softmax_scale · q kᵀ) v for every request of a scheduled plan:
+//   lse = ln Σ_j exp(score_j),  out = Σ_j exp(score_j − lse) v_j   (the sink scales out, not lse)
+// A query that sees no token gets out = 0 and lse = +inf. Throws Error naming the argument when
+// shapes, types, strides, devices or the workspace do not fit the plan; nothing has been written
+// then.
+FLASHMLA_API void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs,
+                      Workspace run_workspace, void* stream = nullptr);
+
+}  // namespace flashmla

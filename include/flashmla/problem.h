@@ -1,0 +1,70 @@
+// The description of one attention call: everything that fixes a plan, nothing that may differ
+// between the layers of one decoding step (addresses, strides, softmax_scale, sinks).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "flashmla/dtype.h"
+#include "flashmla/export.h"
+#include "flashmla/kv_format.h"
+#include "flashmla/tensor_view.h"
+
+namespace flashmla {
+
+enum class AttentionKind : std::int32_t {
+  dense_decode,    // every query token attends to its request's whole paged cache
+  sparse_decode,   // every query token attends to a list of cache slots
+  sparse_prefill,  // every query token attends to a list of rows of one unpaged tensor
+};
+
+constexpr std::string_view name_of(AttentionKind kind) {
+  switch (kind) {
+    case AttentionKind::dense_decode:
+      return "dense_decode";
+    case AttentionKind::sparse_decode:
+      return "sparse_decode";
+    case AttentionKind::sparse_prefill:
+      return "sparse_prefill";
+  }
+  return "?";
+}
+
+struct Problem {
+  AttentionKind kind = AttentionKind::dense_decode;
+  Device device;                   // where every tensor of the call lives
+  DType query_type = DType::bf16;  // of q and out: bf16 or fp16
+  KvFormat kv_format = KvFormat::bf16;
+
+  std::int64_t batch = 0;         // b, requests; 0 … 131,072
+  std::int64_t query_tokens = 1;  // s_q, query tokens of each request; 1 … 131,072
+  std::int64_t query_heads = 0;   // h_q, a multiple of kv_heads
+  std::int64_t kv_heads = 1;      // h_kv; query head h uses KV head h·h_kv/h_q rounded down
+  std::int64_t qk_dim = 576;      // d_qk: 576 (DeepSeek-V3 and kin) or 512 (V4)
+  std::int64_t v_dim = 512;       // d_v: 512; v is the first d_v numbers of a cached row
+
+  std::int64_t page_size = 64;  // tokens in a page of the cache, ≥ 1
+  std::int64_t max_blocks = 0;  // block_table width: pages that a request may have
+
+  // Sparse attention alone.
+  std::int64_t topk = 0;             // entries of a query token's index list
+  std::int64_t extra_topk = 0;       // entries of its list into the extra cache, 0 without one
+  std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache
+
+  bool causal = false;          // query token t sees cache tokens j ≤ s_k − s_q + t
+  bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where requests start
+  bool split_query = false;     // q comes as two tensors: latent and rotary part
+  bool scaled_cache = false;    // FP8 tensors with one scale each (Inputs::kv_scale)
+
+  bool batch_invariant = false;  // a request's output bits do not depend on the other requests
+  std::int32_t max_workers = 0;  // workers (on a GPU: SMs) that the call may use; 0 is all
+
+  friend bool operator==(const Problem&, const Problem&) = default;
+};
+
+// One line: "dense_decode bf16/bf16 b=4 s_q=1 h_q=64 h_kv=1 d=576/512 page=64 max_blocks=128 on
+// cpu:0".
+FLASHMLA_API std::string describe(const Problem& problem);
+
+}  // namespace flashmla

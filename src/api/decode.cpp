@@ -1,0 +1,24 @@
+#include "flashmla/decode.h"
+
+#include <cmath>
+
+#include "api/plan_state.h"
+#include "api/validate.h"
+#include "core/check.h"
+
+namespace flashmla {
+
+void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs, Workspace run_workspace,
+         void* stream) {
+  if (!plan.scheduled())
+    reject("plan", "one without a schedule", "a call of schedule() first");
+  const Problem& problem = plan.problem();
+  api::validate_run(problem, inputs, outputs);
+  api::validate_workspace("run_workspace", run_workspace, plan.run_workspace_bytes());
+  const float scale =
+      inputs.softmax_scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.qk_dim)));
+  plan.state().backend->run(plan.state().planned, inputs, outputs, scale, run_workspace.data,
+                            stream);
+}
+
+}  // namespace flashmla

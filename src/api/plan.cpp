@@ -1,0 +1,92 @@
+#include "flashmla/plan.h"
+
+#include <utility>
+
+#include "api/backend_list.h"
+#include "api/plan_state.h"
+#include "api/validate.h"
+#include "core/check.h"
+#include "schedule/describe.h"
+
+namespace flashmla {
+
+Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+Plan::~Plan() = default;
+
+const Problem& Plan::problem() const {
+  return state_->planned.problem;
+}
+
+std::string_view Plan::backend() const {
+  return state_->backend->name();
+}
+
+std::size_t Plan::plan_workspace_bytes() const {
+  return schedule::PlanLayout(state_->planned.params).bytes;
+}
+
+std::size_t Plan::run_workspace_bytes() const {
+  return state_->backend->run_workspace_bytes(state_->planned.problem, state_->planned.params);
+}
+
+void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* stream) {
+  api::validate_lengths(problem(), lengths);
+  api::validate_workspace("plan_workspace", plan_workspace, plan_workspace_bytes());
+  backends::PlannedProblem planned = state_->planned;
+  planned.plan_workspace = plan_workspace.data;
+  state_->backend->schedule(planned, lengths, stream);
+  state_->planned = planned;
+}
+
+bool Plan::scheduled() const {
+  return state_->planned.plan_workspace != nullptr;
+}
+
+ScheduleView Plan::view() const {
+  if (!scheduled())
+    reject("plan", "one without a schedule", "a call of schedule() first");
+  const schedule::PlanMemory memory = state_->planned.memory();
+  return {.workers = state_->planned.params.workers,
+          .block_tokens = state_->planned.params.block_tokens,
+          .work = reinterpret_cast<const std::int32_t*>(memory.work),
+          .split_offset = memory.split_offset,
+          .lengths = memory.lengths,
+          .status = memory.status};
+}
+
+std::int32_t Plan::status(void* stream) const {
+  if (!scheduled())
+    reject("plan", "one without a schedule", "a call of schedule() first");
+  return state_->backend->status(state_->planned, stream);
+}
+
+std::string Plan::describe() const {
+  std::string lines =
+      text(flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
+           plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(), " bytes\n");
+  if (scheduled() && problem().device.type == DeviceType::cpu)
+    lines += schedule::describe(state_->planned.params, state_->planned.memory());
+  return lines;
+}
+
+Plan make_plan(const Problem& problem) {
+  api::validate_problem(problem);
+  std::string reasons;
+  for (const backends::Backend* backend : api::backend_list()) {
+    const auto reason = api::refusal(*backend, problem);
+    if (!reason) {
+      auto state = std::make_unique<Plan::State>();
+      state->backend = backend;
+      state->planned.problem = problem;
+      state->planned.params = backend->split_params(problem);
+      return Plan(std::move(state));
+    }
+    reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);
+  }
+  throw Error(ErrorCode::unsupported, "problem", describe(problem),
+              text("a problem that a backend serves (", reasons, ")"));
+}
+
+}  // namespace flashmla

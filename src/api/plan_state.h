@@ -1,0 +1,15 @@
+// What a Plan holds.
+#pragma once
+
+#include "backends/backend.h"
+#include "flashmla/plan.h"
+
+namespace flashmla {
+
+class Plan::State {
+ public:
+  const backends::Backend* backend;
+  backends::PlannedProblem planned;  // plan_workspace is null before the first schedule()
+};
+
+}  // namespace flashmla

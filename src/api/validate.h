@@ -1,0 +1,30 @@
+// The only place that checks arguments. Each function throws Error naming the argument, what was
+// given and what is wanted, before anything is written.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "flashmla/decode.h"
+#include "flashmla/kv_format.h"
+#include "flashmla/merge.h"
+#include "flashmla/problem.h"
+
+namespace flashmla::api {
+
+void validate_problem(const Problem& problem);
+
+void validate_workspace(const char* argument, const Workspace& workspace, std::size_t bytes);
+
+// int32 [b], contiguous; values of host tensors lie in 0 … max_blocks · page_size.
+void validate_lengths(const Problem& problem, const TensorView& lengths);
+
+void validate_run(const Problem& problem, const Inputs& inputs, const Outputs& outputs);
+
+void validate_append(const TensorView& cache, KvFormat format, const TensorView& rows,
+                     const TensorView& slots);
+
+void validate_merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
+                    const TensorView& out, const TensorView& lse);
+
+}  // namespace flashmla::api

@@ -1,0 +1,68 @@
+// The seam between the front door and what computes. The front door (src/api) validates everything
+// that the host can see; a backend computes, on memory that the caller owns.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flashmla/decode.h"
+#include "flashmla/kv_format.h"
+#include "flashmla/merge.h"
+#include "flashmla/problem.h"
+#include "schedule/plan_layout.h"
+#include "schedule/split_kv.h"
+
+namespace flashmla::backends {
+
+// A problem with everything that a backend decided about it, and the schedule once it is made.
+struct PlannedProblem {
+  Problem problem;
+  schedule::SplitParams params;
+  void* plan_workspace = nullptr;  // laid out by schedule::PlanLayout(params)
+
+  schedule::PlanMemory memory() const { return {schedule::PlanLayout(params), plan_workspace}; }
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual DeviceType device_type() const = 0;
+  virtual std::vector<std::string> devices() const = 0;
+
+  // Why the backend cannot be used on this machine; nothing when it can.
+  virtual std::optional<std::string> unavailable() const = 0;
+
+  // Why the backend does not serve a valid problem on its own device type; nothing when it does.
+  virtual std::optional<std::string> refuses(const Problem& problem) const = 0;
+
+  // How the problem is to be divided: workers, block size and costs.
+  virtual schedule::SplitParams split_params(const Problem& problem) const = 0;
+
+  virtual std::size_t run_workspace_bytes(const Problem& problem,
+                                          const schedule::SplitParams& params) const = 0;
+
+  // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_blocks · page_size
+  // already.
+  virtual void schedule(const PlannedProblem& planned, const TensorView& lengths,
+                        void* stream) const = 0;
+
+  // All tensors fit the problem. `softmax_scale` is the one to use.
+  virtual void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
+                   float softmax_scale, void* run_workspace, void* stream) const = 0;
+
+  virtual std::int32_t status(const PlannedProblem& planned, void* stream) const = 0;
+
+  virtual void append(const TensorView& cache, KvFormat format, const TensorView& rows,
+                      const TensorView& slots, void* stream) const = 0;
+
+  virtual void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
+                     const TensorView& out, const TensorView& lse, void* stream) const = 0;
+};
+
+}  // namespace flashmla::backends

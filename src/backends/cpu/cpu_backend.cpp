@@ -1,0 +1,109 @@
+#include "backends/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "backends/cpu/append.h"
+#include "backends/cpu/dense_decode.h"
+#include "backends/cpu/isa.h"
+#include "backends/cpu/merge.h"
+#include "backends/cpu/row_tiles.h"
+#include "backends/cpu/thread_pool.h"
+#include "core/check.h"
+
+namespace flashmla::backends::cpu {
+
+namespace {
+
+// Work units of a call: schedule workers × row tiles. A constant, so that a schedule, and with it
+// every bit of a result, is the same with any number of threads.
+constexpr std::int64_t work_units = 128;
+
+class CpuBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  DeviceType device_type() const override { return DeviceType::cpu; }
+
+  std::vector<std::string> devices() const override {
+    return {text("cpu:0, ", threads(), " threads, ", chosen_kernels().name)};
+  }
+
+  std::optional<std::string> unavailable() const override { return std::nullopt; }
+
+  std::optional<std::string> refuses(const Problem& problem) const override {
+    if (problem.kind != AttentionKind::dense_decode)
+      return text("computes dense_decode alone, not ", name_of(problem.kind));
+    if (!is_plain(problem.kv_format))
+      return text("reads bf16 and fp16 caches alone, not ", name_of(problem.kv_format));
+    if (problem.ragged_queries)
+      return "has no ragged queries";
+    if (problem.split_query)
+      return "takes the query as one tensor only";
+    if (problem.scaled_cache)
+      return "has no caches with a scale";
+    if (problem.device.index != 0)
+      return text("has the one device cpu:0, not ", describe(problem.device));
+    return std::nullopt;
+  }
+
+  schedule::SplitParams split_params(const Problem& problem) const override {
+    const RowTiles tiles(problem);
+    std::int64_t workers = std::max<std::int64_t>(1, work_units / tiles.total);
+    if (problem.max_workers > 0)
+      workers = std::min<std::int64_t>(workers, problem.max_workers);
+    // With so many tiles there is one worker, which splits nothing: each request is computed on its
+    // own already, and needs no fixed pieces and no partial results.
+    const bool never_split = tiles.total >= work_units;
+    return {.requests = static_cast<std::int32_t>(problem.batch),
+            .workers = static_cast<std::int32_t>(workers),
+            .block_tokens = max_tile_tokens,
+            .cost = schedule::cpu_cost_model(tiles.rows),
+            .batch_invariant = problem.batch_invariant && !never_split};
+  }
+
+  std::size_t run_workspace_bytes(const Problem& problem,
+                                  const schedule::SplitParams& params) const override {
+    return dense_workspace_bytes(problem, params);
+  }
+
+  void schedule(const PlannedProblem& planned, const TensorView& lengths,
+                void* /*stream*/) const override {
+    const schedule::PlanMemory memory = planned.memory();
+    std::copy_n(static_cast<const std::int32_t*>(lengths.data), planned.params.requests,
+                memory.lengths);
+    schedule::split_kv(planned.params, memory.lengths, memory.start, memory.work,
+                       memory.split_offset, schedule::SerialTeam{});
+    *memory.status = 0;
+  }
+
+  void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
+           float softmax_scale, void* run_workspace, void* /*stream*/) const override {
+    run_dense_decode(chosen_kernels(), planned, inputs, outputs, softmax_scale, run_workspace);
+  }
+
+  std::int32_t status(const PlannedProblem& planned, void* /*stream*/) const override {
+    return std::atomic_ref<std::int32_t>(*planned.memory().status).load();
+  }
+
+  void append(const TensorView& cache, KvFormat format, const TensorView& rows,
+              const TensorView& slots, void* /*stream*/) const override {
+    if (!is_plain(format))
+      throw Error(ErrorCode::unsupported, "format", std::string(name_of(format)),
+                  "bf16 or fp16: the CPU backend writes no FP8 caches");
+    append_rows(cache, rows, slots);
+  }
+
+  void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
+             const TensorView& out, const TensorView& lse, void* /*stream*/) const override {
+    merge_parts(parts, attn_sink, out, lse);
+  }
+};
+
+}  // namespace
+
+const Backend& cpu_backend() {
+  static const CpuBackend backend;
+  return backend;
+}
+
+}  // namespace flashmla::backends::cpu

@@ -1,0 +1,248 @@
+#include "backends/cpu/dense_decode.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <utility>
+
+#include "backends/cpu/isa.h"
+#include "backends/cpu/paged_rows.h"
+#include "backends/cpu/row_tiles.h"
+#include "backends/cpu/scratch.h"
+#include "backends/cpu/thread_pool.h"
+
+namespace flashmla::backends::cpu {
+
+namespace {
+
+// What all work units of a call share.
+struct DenseCall {
+  const KernelTable& kernels;
+  const HalfCodec& codec;
+  const PlannedProblem& planned;
+  const schedule::PlanMemory memory;
+  const Inputs& inputs;
+  const float query_factor;  // softmax_scale · log2 e: scores are in the base-2 logarithm domain
+  const RowTiles tiles;
+  const Partials partials;
+  const OutputRows outputs;
+
+  const Problem& problem() const { return planned.problem; }
+
+  // The status word keeps the smallest request; 0 is none. Several runs may share it.
+  void report_bad_page(std::int32_t request) const {
+    std::atomic_ref<std::int32_t> status(*memory.status);
+    std::int32_t seen = status.load();
+    while ((seen == 0 || request + 1 < seen) && !status.compare_exchange_weak(seen, request + 1)) {
+    }
+  }
+};
+
+// The parts of a thread's scratch memory, for tiles of `rows` rows.
+struct TileMemory {
+  float* query;    // [rows][qk_dim]
+  float* cache;    // [max_tile_tokens][qk_dim]
+  float* scores;   // [rows][max_tile_tokens]
+  float* out;      // [rows][v_dim]
+  float* maximum;  // [rows]
+  float* sum;      // [rows]
+  float* rescale;  // [rows]
+
+  TileMemory(std::int64_t rows, const Problem& problem) {
+    const std::int64_t sizes[] = {rows * problem.qk_dim,  max_tile_tokens * problem.qk_dim,
+                                  rows * max_tile_tokens, rows * problem.v_dim,
+                                  max_tile_rows,          max_tile_rows,
+                                  max_tile_rows};
+    float** const parts[] = {&query, &cache, &scores, &out, &maximum, &sum, &rescale};
+    std::int64_t total = 0;
+    for (const std::int64_t size : sizes)
+      total += size;
+    float* next = thread_scratch(static_cast<std::size_t>(total));
+    for (std::size_t i = 0; i < std::size(parts); ++i) {
+      *parts[i] = next;
+      next += sizes[i];
+    }
+  }
+};
+
+// A row tile against one segment of one request.
+class TileSegment {
+ public:
+  TileSegment(const DenseCall& call, const RowTile& tile, const schedule::Segment& segment)
+      : call_(call),
+        tile_(tile),
+        segment_(segment),
+        rows_of_cache_(call.inputs, segment.request, tile.kv_head,
+                       call.memory.lengths[segment.request]),
+        scratch_(call.tiles.tile_rows, call.problem()) {}
+
+  void run() {
+    const std::int64_t block_tokens = call_.planned.params.block_tokens;
+    const std::int64_t begin = segment_.first_block * block_tokens;
+    const std::int64_t end = std::min(segment_.end_block * block_tokens, limit(tile_.rows - 1));
+    load_queries(begin < end ? tile_.rows : 0);
+    const void* rows[2][max_tile_tokens];
+    bool complete = begin < end && gather(begin, end, rows[0]);
+    for (std::int64_t first = begin; first < end; first += max_tile_tokens) {
+      const std::int64_t next = first + max_tile_tokens;
+      const bool next_complete = next < end && gather(next, end, rows[1]);
+      load_block(rows[0], block_count(first, end));
+      attend(first, end, complete, rows[1], next_complete ? block_count(next, end) : 0);
+      std::swap(rows[0], rows[1]);
+      complete = next_complete;
+    }
+    write_results();
+  }
+
+ private:
+  static std::int32_t block_count(std::int64_t first, std::int64_t end) {
+    return static_cast<std::int32_t>(std::min<std::int64_t>(max_tile_tokens, end - first));
+  }
+
+  std::int64_t token_of(std::int32_t row) const {
+    return (tile_.first_row + row) / call_.tiles.group;
+  }
+  std::int64_t head_of(std::int32_t row) const {
+    return tile_.kv_head * call_.tiles.group + (tile_.first_row + row) % call_.tiles.group;
+  }
+
+  // The row sees tokens 0 … limit − 1. Causal masks are aligned to the bottom right.
+  std::int64_t limit(std::int32_t row) const {
+    const std::int64_t length = rows_of_cache_.length();
+    if (!call_.problem().causal)
+      return length;
+    return std::max<std::int64_t>(0, length - call_.problem().query_tokens + token_of(row) + 1);
+  }
+
+  void load_queries(std::int32_t rows) {
+    const TensorView& q = call_.inputs.q;
+    const auto qk_dim = static_cast<std::int32_t>(call_.problem().qk_dim);
+    for (std::int32_t row = 0; row < rows; ++row)
+      call_.codec.load(static_cast<const std::uint16_t*>(q.data) + segment_.request * q.strides[0] +
+                           token_of(row) * q.strides[1] + head_of(row) * q.strides[2],
+                       scratch_.query + row * qk_dim, qk_dim, call_.query_factor);
+    std::fill_n(scratch_.out, rows * call_.problem().v_dim, 0.0f);
+    std::fill_n(scratch_.maximum, tile_.rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(scratch_.sum, tile_.rows, 0.0f);
+  }
+
+  bool gather(std::int64_t first, std::int64_t end, const void** rows) const {
+    const bool complete = rows_of_cache_.gather(first, block_count(first, end), rows);
+    if (!complete)
+      call_.report_bad_page(segment_.request);
+    return complete;
+  }
+
+  // To fp32 scratch; a token whose page is not there becomes 0, which its weight of 0 leaves 0.
+  void load_block(const void* const* rows, std::int32_t count) {
+    const auto qk_dim = static_cast<std::int32_t>(call_.problem().qk_dim);
+    for (std::int32_t i = 0; i < count; ++i) {
+      float* target = scratch_.cache + i * qk_dim;
+      if (rows[i] != nullptr)
+        call_.codec.load(rows[i], target, qk_dim, 1.0f);
+      else
+        std::fill_n(target, qk_dim, 0.0f);
+      missing_[i] = rows[i] == nullptr;
+    }
+  }
+
+  void attend(std::int64_t first, std::int64_t end, bool complete, const void* const* upcoming,
+              std::int32_t upcoming_rows) {
+    const std::int32_t count = block_count(first, end);
+    std::int32_t visible[max_tile_rows];
+    for (std::int32_t row = 0; row < tile_.rows; ++row)
+      visible[row] =
+          static_cast<std::int32_t>(std::clamp<std::int64_t>(limit(row) - first, 0, count));
+    call_.kernels.attend_block({.query = scratch_.query,
+                                .cache = scratch_.cache,
+                                .visible = visible,
+                                .missing = complete ? nullptr : missing_,
+                                .upcoming = upcoming,
+                                .scores = scratch_.scores,
+                                .out = scratch_.out,
+                                .maximum = scratch_.maximum,
+                                .sum = scratch_.sum,
+                                .rescale = scratch_.rescale,
+                                .upcoming_rows = upcoming_rows,
+                                .rows = tile_.rows,
+                                .tokens = count,
+                                .qk_dim = static_cast<std::int32_t>(call_.problem().qk_dim),
+                                .v_dim = static_cast<std::int32_t>(call_.problem().v_dim)});
+  }
+
+  void write_results() const {
+    const std::int32_t* split_offset = call_.memory.split_offset + segment_.request;
+    const bool split = split_offset[0] != split_offset[1];
+    for (std::int32_t row = 0; row < tile_.rows; ++row) {
+      const double lse = static_cast<double>(scratch_.maximum[row]) * std::numbers::ln2 +
+                         std::log(static_cast<double>(scratch_.sum[row]));
+      if (split)
+        write_partial(split_offset[0] + segment_.split, row, lse);
+      else if (scratch_.sum[row] == 0.0f)
+        call_.outputs.write_empty(segment_.request, token_of(row), head_of(row));
+      else
+        call_.outputs.write(segment_.request, token_of(row), head_of(row), out_row(row),
+                            scratch_.sum[row], lse);
+    }
+  }
+
+  void write_partial(std::int64_t partial, std::int32_t row, double lse) const {
+    const Problem& problem = call_.problem();
+    const std::int64_t index = token_of(row) * problem.query_heads + head_of(row);
+    const float sum = scratch_.sum[row];
+    call_.partials.lse(partial, index) =
+        sum == 0.0f ? -std::numeric_limits<float>::infinity() : static_cast<float>(lse);
+    if (sum != 0.0f)
+      call_.kernels.scale(out_row(row), call_.partials.out(partial, index),
+                          static_cast<std::int32_t>(problem.v_dim), 1.0f / sum);
+  }
+
+  const float* out_row(std::int32_t row) const {
+    return scratch_.out + row * call_.problem().v_dim;
+  }
+
+  const DenseCall& call_;
+  const RowTile tile_;
+  const schedule::Segment segment_;
+  const PagedRows rows_of_cache_;
+  const TileMemory scratch_;
+  std::uint8_t missing_[max_tile_tokens];
+};
+
+}  // namespace
+
+std::size_t dense_workspace_bytes(const Problem& problem, const schedule::SplitParams& params) {
+  return Partials(problem, params, nullptr).bytes();
+}
+
+void run_dense_decode(const KernelTable& kernels, const PlannedProblem& planned,
+                      const Inputs& inputs, const Outputs& outputs, float softmax_scale,
+                      void* run_workspace) {
+  const Problem& problem = planned.problem;
+  const DenseCall call{.kernels = kernels,
+                       .codec = codec_of(kernels, problem.query_type),
+                       .planned = planned,
+                       .memory = planned.memory(),
+                       .inputs = inputs,
+                       .query_factor = softmax_scale * std::numbers::log2e_v<float>,
+                       .tiles = RowTiles(problem),
+                       .partials = Partials(problem, planned.params, run_workspace),
+                       .outputs = OutputRows(kernels, problem, inputs, outputs)};
+  std::atomic_ref<std::int32_t>(*call.memory.status).store(0);
+
+  // Later tiles come first: under a causal mask they take longest.
+  parallel_for(
+      planned.params.workers * call.tiles.total, problem.max_workers, [&](std::int64_t unit) {
+        const schedule::WorkTile& work = call.memory.work[unit / call.tiles.total];
+        const std::int64_t tile = call.tiles.total - 1 - unit % call.tiles.total;
+        schedule::for_each_segment(work, planned.params, call.memory.lengths,
+                                   [&](const schedule::Segment& segment) {
+                                     TileSegment(call, RowTile(call.tiles, tile), segment).run();
+                                   });
+      });
+  combine_partials(kernels, planned, call.partials, call.outputs);
+}
+
+}  // namespace flashmla::backends::cpu

@@ -1,0 +1,43 @@
+// Partial results of split requests in the run workspace. Partial p holds, for each row (query
+// token · h_q + query head) of its request, out [d_v] fp32, normalised, in pair-split order
+// (kernel/table.h), and lse, natural logarithm; −inf where the row saw no token: then out is not
+// written.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "flashmla/problem.h"
+#include "schedule/split_kv.h"
+
+namespace flashmla::backends::cpu {
+
+class Partials {
+ public:
+  Partials(const Problem& problem, const schedule::SplitParams& params, void* workspace)
+      : rows_(problem.query_tokens * problem.query_heads),
+        v_dim_(problem.v_dim),
+        count_(schedule::max_partials(params, problem.max_blocks * problem.page_size)),
+        out_(static_cast<float*>(workspace)) {}
+
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(count_ * rows_ * (v_dim_ + 1)) * sizeof(float);
+  }
+
+  std::int64_t rows() const { return rows_; }
+  float* out(std::int64_t partial, std::int64_t row) const {
+    return out_ + (partial * rows_ + row) * v_dim_;
+  }
+  float& lse(std::int64_t partial, std::int64_t row) const {
+    return out_[count_ * rows_ * v_dim_ + partial * rows_ + row];
+  }
+
+ private:
+  std::int64_t rows_;  // of one request
+  std::int64_t v_dim_;
+  std::int64_t count_;
+  float* out_;  // all out, then all lse
+};
+
+}  // namespace flashmla::backends::cpu

@@ -1,0 +1,49 @@
+// bf16 and fp16 as bit patterns: conversions to and from fp32, bit exact with the GPU's. Rounding
+// is to nearest even, overflow gives infinity, subnormals are kept, NaN stays NaN (quiet, sign
+// kept).
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace flashmla {
+
+constexpr float bf16_to_float(std::uint16_t bits) {
+  return std::bit_cast<float>(std::uint32_t{bits} << 16);
+}
+
+constexpr std::uint16_t float_to_bf16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (value != value)
+    return static_cast<std::uint16_t>((bits >> 16) | 0x0040u);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+constexpr float fp16_to_float(std::uint16_t bits) {
+  const std::uint32_t sign = (bits & 0x8000u) << 16;
+  const std::uint32_t magnitude = bits & 0x7fffu;
+  if (magnitude < 0x0400u) {  // subnormal: units of 2^−24
+    const float value = static_cast<float>(magnitude) * 0x1p-24f;
+    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(value));
+  }
+  const std::uint32_t exponent_shift = magnitude >= 0x7c00u ? 255u - 31u : 127u - 15u;
+  return std::bit_cast<float>(sign | ((magnitude << 13) + (exponent_shift << 23)));
+}
+
+constexpr std::uint16_t float_to_fp16(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 16) & 0x8000u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  std::uint32_t half;
+  if (magnitude > 0x7f800000u)
+    half = 0x7e00u | ((magnitude >> 13) & 0x03ffu);
+  else if (magnitude >= 0x477ff000u)  // 65,520, halfway between the largest number and the next one
+    half = 0x7c00u;
+  else if (magnitude >= 0x38800000u)  // 2^−14, the smallest normal number
+    half = (magnitude - (112u << 23) + 0x0fffu + ((magnitude >> 13) & 1u)) >> 13;
+  else  // 0.5 has 2^−24 as its unit in the last place: the addition rounds to a subnormal
+    half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+  return static_cast<std::uint16_t>(sign | half);
+}
+
+}  // namespace flashmla

@@ -1,0 +1,59 @@
+#include "flashmla/tensor_view.h"
+
+#include <algorithm>
+#include <span>
+
+#include "core/check.h"
+#include "core/text.h"
+
+namespace flashmla {
+
+namespace {
+
+void check_rank(std::size_t rank) {
+  if (rank == 0 || rank > static_cast<std::size_t>(max_rank))
+    reject("shape", text("rank ", rank), text("a rank from 1 to ", max_rank));
+}
+
+}  // namespace
+
+TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int64_t> shape_,
+                       Device device_)
+    : data(data_), dtype(dtype_), device(device_) {
+  check_rank(shape_.size());
+  rank = static_cast<std::int32_t>(shape_.size());
+  std::copy(shape_.begin(), shape_.end(), shape.begin());
+  std::int64_t stride = 1;
+  for (int d = rank - 1; d >= 0; --d) {
+    strides[d] = stride;
+    stride *= std::max<std::int64_t>(shape[d], 1);
+  }
+}
+
+TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int64_t> shape_,
+                       std::initializer_list<std::int64_t> strides_, Device device_)
+    : TensorView(data_, dtype_, shape_, device_) {
+  if (strides_.size() != shape_.size())
+    reject("strides", text(strides_.size(), " strides"), text("one for each dimension of ", rank));
+  std::copy(strides_.begin(), strides_.end(), strides.begin());
+}
+
+std::int64_t TensorView::element_count() const {
+  std::int64_t count = 1;
+  for (int d = 0; d < rank; ++d)
+    count *= shape[d];
+  return count;
+}
+
+std::string describe(const Device& device) {
+  return text(device.type == DeviceType::cpu ? "cpu" : "cuda", ":", device.index);
+}
+
+std::string describe(const TensorView& tensor) {
+  if (!tensor.given())
+    return "no tensor";
+  const std::span sizes(tensor.shape.data(), static_cast<std::size_t>(tensor.rank));
+  return text(name_of(tensor.dtype), list_text(sizes), " on ", describe(tensor.device));
+}
+
+}  // namespace flashmla

@@ -1,0 +1,44 @@
+// What a schedule costs, in nanoseconds. The one place for these constants; integers, so that g++
+// and nvcc arrive at the same plan.
+#pragma once
+
+#include <cstdint>
+
+#include "schedule/work_tile.h"
+
+namespace flashmla::schedule {
+
+// A worker spends segment_ns on every segment (loading q, writing a result) and block_ns on every
+// block. Combining a request that is cut into s segments takes split_ns · s more than combining
+// none.
+struct CostModel {
+  std::int32_t block_ns;
+  std::int32_t segment_ns;
+  std::int32_t split_ns;
+
+  // What split_kv's guarantee on the longest worker rests on: see split_cap().
+  constexpr bool valid() const {
+    return split_ns > 0 && block_ns >= 16 * split_ns && segment_ns >= block_ns / 8;
+  }
+};
+
+// CPU backend, blocks of 64 tokens, one thread: fitted to `flashmla bench` (docs/benchmarking.md).
+// `rows` (heads × query tokens of one KV head) share a pass over the block.
+constexpr CostModel cpu_cost_model(std::int64_t rows) {
+  const auto tile = static_cast<std::int32_t>(rows < 64 ? rows : 64);
+  const std::int32_t block = 4000 + 1200 * tile;
+  return {.block_ns = block, .segment_ns = block / 4, .split_ns = 150 + block / 40};
+}
+
+// Hopper, blocks of 64 tokens, one thread block of an H200: docs/performance-log.md.
+constexpr CostModel hopper_cost_model(std::int64_t rows) {
+  if (rows <= 16)
+    return {.block_ns = 1370, .segment_ns = 1370, .split_ns = 12};
+  if (rows <= 32)
+    return {.block_ns = 1730, .segment_ns = 1730, .split_ns = 22};
+  if (rows <= 64)
+    return {.block_ns = 1710, .segment_ns = 3420, .split_ns = 40};
+  return {.block_ns = 1710, .segment_ns = 3420, .split_ns = 84};
+}
+
+}  // namespace flashmla::schedule

@@ -1,0 +1,57 @@
+// Where the parts of a schedule lie in the plan workspace: size and slices come from one list.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "flashmla/tensor_view.h"
+#include "schedule/split_kv.h"
+
+namespace flashmla::schedule {
+
+struct PlanLayout {
+  std::size_t status;        // int32 [1]
+  std::size_t work;          // WorkTile [workers]
+  std::size_t split_offset;  // int32 [b + 1]
+  std::size_t lengths;       // int32 [b]
+  std::size_t start;         // int64 [b + 1], scratch of split_kv
+  std::size_t bytes;
+
+  constexpr explicit PlanLayout(const SplitParams& params) : PlanLayout() {
+    const auto requests = static_cast<std::size_t>(params.requests);
+    status = take(sizeof(std::int32_t));
+    work = take(static_cast<std::size_t>(params.workers) * sizeof(WorkTile));
+    split_offset = take((requests + 1) * sizeof(std::int32_t));
+    lengths = take(requests * sizeof(std::int32_t));
+    start = take((requests + 1) * sizeof(std::int64_t));
+  }
+
+ private:
+  constexpr PlanLayout() : status(0), work(0), split_offset(0), lengths(0), start(0), bytes(0) {}
+
+  constexpr std::size_t take(std::size_t size) {
+    const std::size_t offset = bytes;
+    bytes += (size + workspace_alignment - 1) / workspace_alignment * workspace_alignment;
+    return offset;
+  }
+};
+
+// The parts as typed pointers, on whatever device the workspace lies.
+struct PlanMemory {
+  std::int32_t* status;
+  WorkTile* work;
+  std::int32_t* split_offset;
+  std::int32_t* lengths;
+  std::int64_t* start;
+
+  PlanMemory(const PlanLayout& layout, void* workspace) {
+    auto* base = static_cast<std::byte*>(workspace);
+    status = reinterpret_cast<std::int32_t*>(base + layout.status);
+    work = reinterpret_cast<WorkTile*>(base + layout.work);
+    split_offset = reinterpret_cast<std::int32_t*>(base + layout.split_offset);
+    lengths = reinterpret_cast<std::int32_t*>(base + layout.lengths);
+    start = reinterpret_cast<std::int64_t*>(base + layout.start);
+  }
+};
+
+}  // namespace flashmla::schedule

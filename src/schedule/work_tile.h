@@ -1,0 +1,44 @@
+// The form of a schedule, shared by host, device and the CPU backend. Plain integers, because
+// callers of the older Python interface hold the two arrays as int32 tensors, copy and slice them:
+//
+//   work[workers][8]     a WorkTile each
+//   split_offset[b + 1]  request r owns partial results split_offset[r] … split_offset[r + 1] − 1;
+//                        none when it is not split: its result is written directly
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define FLASHMLA_HOST_DEVICE __host__ __device__
+#else
+#define FLASHMLA_HOST_DEVICE
+#endif
+
+namespace flashmla::schedule {
+
+// A worker's share: a contiguous range of the sequence (request 0 block 0, request 0 block 1, …).
+// Empty when last_request < first_request.
+struct WorkTile {
+  std::int32_t first_request;
+  std::int32_t last_request;  // inclusive
+  std::int32_t first_block;   // in first_request
+  std::int32_t end_block;     // in last_request, exclusive
+  std::int32_t first_split;   // which of first_request's segments the range starts with
+  std::int32_t flags;         // WorkFlags
+  std::int32_t reserved[2];   // 0
+};
+static_assert(sizeof(WorkTile) == 8 * sizeof(std::int32_t));
+
+enum WorkFlags : std::int32_t {
+  fixed_pieces = 1,  // batch-invariant: a request is cut every piece_blocks() blocks
+};
+
+// One run of consecutive blocks of one request, computed by one worker as a unit.
+struct Segment {
+  std::int32_t request;
+  std::int32_t first_block;
+  std::int32_t end_block;  // exclusive
+  std::int32_t split;      // which of the request's segments this is
+};
+
+}  // namespace flashmla::schedule

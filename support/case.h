@@ -1,0 +1,67 @@
+// A dense decoding case: everything that defines it, and nothing that is large. Its tensors follow
+// from it (generate.h).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flashmla/problem.h"
+
+namespace flashmla::support {
+
+struct DenseCase {
+  std::uint64_t seed = 0;  // of all numbers in the tensors
+
+  DType type = DType::bf16;
+  std::vector<std::int32_t> lengths;  // [b], tokens in each request's cache
+  std::int64_t query_tokens = 1;      // s_q
+  std::int64_t query_heads = 1;       // h_q
+  std::int64_t kv_heads = 1;          // h_kv
+  std::int64_t qk_dim = 576;
+  std::int64_t v_dim = 512;
+  std::int64_t page_size = 64;
+  std::int64_t spare_blocks = 0;  // block_table columns beyond what the longest request needs
+
+  bool causal = false;
+  bool sink = false;
+  std::optional<float> softmax_scale;
+  bool batch_invariant = false;
+  std::int32_t max_workers = 0;
+
+  // Memory. A padding is in elements, added to the stride of every dimension but the last.
+  std::int64_t q_padding = 0;
+  std::int64_t cache_padding = 0;
+  std::int64_t out_padding = 0;
+  std::int64_t table_padding = 0;
+  bool permuted = false;      // padded tensors have heads outside of tokens in memory
+  bool shared_pages = false;  // requests begin with the same pages
+
+  std::int64_t batch() const { return static_cast<std::int64_t>(lengths.size()); }
+  std::int64_t rows() const { return batch() * query_tokens * query_heads; }
+  std::int64_t longest() const;
+  std::int64_t max_blocks() const;
+
+  // Cached tokens that a query token of a request sees.
+  std::int64_t visible_tokens(std::int64_t request, std::int64_t query_token) const;
+  // Σ over requests of rows × tokens.
+  std::int64_t row_tokens() const;
+};
+
+Problem problem_of(const DenseCase& dense_case, const Device& device);
+
+// One line.
+std::string describe(const DenseCase& dense_case);
+
+struct CaseOption {
+  std::string_view name;
+  bool on;
+};
+
+// Which of the options that a suite must exercise are on in a case; the same names in the same
+// order for every case.
+std::vector<CaseOption> options_of(const DenseCase& dense_case);
+
+}  // namespace flashmla::support

@@ -1,0 +1,112 @@
+#include "support/compare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+namespace flashmla::support {
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+// Whether `a` is near `b` by an absolute or a relative limit, as an error over a bound of 1.
+double element_error(double a, double b, double absolute, double relative) {
+  const double error = std::abs(a - b);
+  return std::min(error / absolute, error / (relative * std::abs(b)));
+}
+
+}  // namespace
+
+void GroupError::add(double error, double bound) {
+  ++count;
+  const bool passed = std::isfinite(bound) && error <= bound;  // false for NaN
+  failures += passed ? 0 : 1;
+  const double ratio = error == 0 && passed ? 0 : error / bound;
+  worst = std::max(worst, std::isnan(ratio) ? infinity : ratio);
+}
+
+void GroupError::add(const GroupError& other) {
+  worst = std::max(worst, other.worst);
+  count += other.count;
+  failures += other.failures;
+}
+
+void Errors::add(const Errors& other) {
+  out_row.add(other.out_row);
+  lse.add(other.lse);
+  out_tensor.add(other.out_tensor);
+  lse_tensor.add(other.lse_tensor);
+  element.add(other.element);
+}
+
+bool Errors::passed() const {
+  return out_row.failures + lse.failures + out_tensor.failures + lse_tensor.failures +
+             element.failures ==
+         0;
+}
+
+void Comparison::Sums::add(double a, double b) {
+  product += a * b;
+  squares += a * a + b * b;
+  ++count;
+}
+
+void Comparison::Sums::add(const Sums& other) {
+  product += other.product;
+  squares += other.squares;
+  count += other.count;
+}
+
+double Comparison::Sums::difference() const {
+  return squares == 0 ? 0 : std::max(1 - 2 * product / squares, 0.0);  // NaN stays NaN
+}
+
+void Comparison::add_row(std::span<const float> out, float lse, const Reference& reference,
+                         std::int64_t tokens) {
+  double error = 0;
+  double plain_error = 0;
+  double norm = 0;
+  for (std::size_t d = 0; d < reference.out.size(); ++d) {
+    const double expected = reference.out[d];
+    error += (out[d] - expected) * (out[d] - expected);
+    plain_error += (reference.plain[d] - expected) * (reference.plain[d] - expected);
+    norm += expected * expected;
+    out_.add(out[d], expected);
+  }
+  const double epsilon = type_ == DType::fp16 ? 0x1p-12 : 0x1p-9;
+  const bool empty = std::isinf(reference.lse);
+  const double bound = empty ? 0 : 2 * std::sqrt(plain_error) + epsilon * std::sqrt(norm);
+  errors_.out_row.add(std::sqrt(error), bound);
+  if (empty) {
+    errors_.lse.add(lse == infinity ? 0 : infinity, 0);
+    return;
+  }
+  errors_.lse.add(std::abs(lse - reference.lse), 1e-4 * std::max(1.0, std::abs(reference.lse)));
+  lse_.add(lse, reference.lse);
+  if (unit_scale_ && tokens >= element_rule_tokens)
+    add_elements(out, lse, reference);
+}
+
+void Comparison::add_elements(std::span<const float> out, float lse, const Reference& reference) {
+  for (std::size_t d = 0; d < reference.out.size(); ++d)
+    errors_.element.add(element_error(out[d], reference.out[d], 8e-4, 2.01 / 128), 1);
+  errors_.element.add(element_error(lse, reference.lse, 1e-6, 8.0 / 65536), 1);
+}
+
+void Comparison::add(const Comparison& other) {
+  errors_.add(other.errors_);
+  out_.add(other.out_);
+  lse_.add(other.lse_);
+}
+
+Errors Comparison::finish() const {
+  Errors errors = errors_;
+  if (out_.count > 0)
+    errors.out_tensor.add(out_.difference(), 5e-6);
+  if (lse_.count >= lse_tensor_values)
+    errors.lse_tensor.add(lse_.difference(), 1e-7);
+  return errors;
+}
+
+}  // namespace flashmla::support

@@ -1,0 +1,85 @@
+// The accuracy that the library promises, as checks. Every check compares an error with a bound;
+// NaN is beyond every bound.
+//
+//   out_row     ‖out − ref‖ ≤ 2 ‖plain − ref‖ + ε ‖ref‖ for each (request, query token, head), ε =
+//   2⁻⁹ in
+//               bf16 and 2⁻¹² in fp16; a row without tokens is exactly 0
+//   lse         |lse − ref| ≤ 1e-4 · max(1, |ref|); a row without tokens has exactly +inf
+//   out_tensor  1 − 2 Σ ab / Σ (a² + b²) ≤ 5e-6 over all rows of a call
+//   lse_tensor  the same for lse, ≤ 1e-7
+//   element     on unit-scale random data: |Δ| < 8e-4 or relative < 2.01/128 for each number of
+//   out,
+//               |Δ| < 1e-6 or relative < 8/65536 for each lse
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "flashmla/dtype.h"
+#include "support/oracle.h"
+
+namespace flashmla::support {
+
+// What one kind of check found.
+struct GroupError {
+  double worst = 0;           // largest error / bound; infinite for NaN and for a wrong exact row
+  std::int64_t count = 0;     // checks
+  std::int64_t failures = 0;  // checks beyond their bound
+
+  void add(double error, double bound);
+  void add(const GroupError& other);
+};
+
+struct Errors {
+  GroupError out_row;
+  GroupError lse;
+  GroupError out_tensor;
+  GroupError lse_tensor;
+  GroupError element;
+
+  void add(const Errors& other);
+  bool passed() const;
+};
+
+// Compares the rows of one call.
+class Comparison {
+ public:
+  // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
+  Comparison(DType type, bool unit_scale) : type_(type), unit_scale_(unit_scale) {}
+
+  // `tokens`: what the row sees. The element rule is for rows that average over at least
+  // element_rule_tokens: with fewer, the rounding of P alone may exceed its absolute limit.
+  void add_row(std::span<const float> out, float lse, const Reference& reference,
+               std::int64_t tokens);
+  void add(const Comparison& other);
+
+  // Adds the checks over the whole tensor to those of the rows.
+  Errors finish() const;
+
+  static constexpr std::int64_t element_rule_tokens = 128;
+  // A tensor of fewer lse values is left to the rule for single values: its sum of squares may be
+  // as small as rounding.
+  static constexpr std::int64_t lse_tensor_values = 16;
+
+ private:
+  struct Sums {
+    double product = 0;  // Σ ab
+    double squares = 0;  // Σ (a² + b²)
+    std::int64_t count = 0;
+
+    void add(double a, double b);
+    void add(const Sums& other);
+    double difference() const;  // 1 − 2 Σ ab / Σ (a² + b²)
+  };
+
+  void add_elements(std::span<const float> out, float lse, const Reference& reference);
+
+  DType type_;
+  bool unit_scale_;
+  Errors errors_;
+  Sums out_;
+  Sums lse_;
+};
+
+}  // namespace flashmla::support

@@ -1,0 +1,150 @@
+#include "support/dense_suite.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "support/random.h"
+
+namespace flashmla::support {
+
+namespace {
+
+// How large a case may be.
+struct Scale {
+  std::int64_t shortest;    // of the longest request, tokens
+  std::int64_t longest;     // tokens in a request
+  std::int64_t batch;       // requests
+  std::int64_t row_tokens;  // Σ rows × tokens, what a run costs
+  std::int64_t tokens;      // Σ tokens × KV heads, what the cache costs
+};
+
+constexpr Scale tiny{1, 300, 5, 100'000, 1'500};
+constexpr Scale small{1, 700, 24, 800'000, 8'000};
+constexpr Scale wide{1, 160, 321, 1'200'000, 24'000};
+constexpr Scale medium{200, 4'096, 32, 3'000'000, 40'000};
+constexpr Scale large{4'097, 32'768, 6, 6'000'000, 70'000};
+constexpr Scale huge{32'769, 131'072, 3, 17'000'000, 200'000};
+
+// Which scale a case has: fixed by its index, so that every suite holds its share of each.
+Scale scale_of(SuiteSize size, std::int64_t index) {
+  if (size == SuiteSize::tiny)
+    return tiny;
+  if (size == SuiteSize::full && index % 20 == 7)
+    return huge;
+  if (size == SuiteSize::shorter && index % 100 == 7)
+    return {32'769, 50'000, 2, 2'000'000, 60'000};
+  if (index % 5 == 1)
+    return size == SuiteSize::full ? large : Scale{4'097, 9'000, 3, 800'000, 20'000};
+  constexpr std::array<Scale, 3> others{small, wide, medium};
+  return others[static_cast<std::size_t>(index / 5 + index) % others.size()];
+}
+
+std::int64_t draw_longest(const Scale& scale, Random& random) {
+  if (random.chance(0.05))
+    return scale.longest;
+  return random.chance(0.5) ? random.between(scale.shortest, scale.longest)
+                            : random.log_between(scale.shortest, scale.longest);
+}
+
+std::vector<std::int32_t> draw_lengths(const Scale& scale, Random& random) {
+  const std::int64_t batch = random.chance(0.04) ? scale.batch : random.log_between(1, scale.batch);
+  const std::int64_t longest = draw_longest(scale, random);
+  const double zero_probability = random.chance(0.35) ? 0.3 : 0;
+  std::vector<std::int32_t> lengths(static_cast<std::size_t>(batch));
+  for (std::int32_t& length : lengths)
+    length = random.chance(zero_probability)
+                 ? 0
+                 : static_cast<std::int32_t>(random.chance(0.5) ? random.between(1, longest)
+                                                                : random.log_between(1, longest));
+  if (scale.shortest > 1 || random.chance(0.9))
+    lengths[static_cast<std::size_t>(random.between(0, batch - 1))] =
+        static_cast<std::int32_t>(longest);
+  return lengths;
+}
+
+void draw_heads(DenseCase& c, Random& random) {
+  c.query_heads = random.pick<std::int64_t>(
+      {1, 2, 3, 4, 5, 8, 9, 10, 12, 16, 20, 32, 40, 48, 63, 64, 96, 126, 128});
+  c.kv_heads = random.chance(0.6) ? random.pick<std::int64_t>({2, 3, 8}) : 1;
+  if (c.query_heads % c.kv_heads != 0)
+    c.kv_heads = 1;
+  c.query_tokens =
+      random.chance(0.35) ? 1 : random.pick<std::int64_t>({2, 2, 3, 4, 4, 5, 7, 8, 16, 33, 64});
+}
+
+void draw_options(DenseCase& c, Random& random) {
+  c.type = random.chance(0.35) ? DType::fp16 : DType::bf16;
+  c.qk_dim = random.chance(0.3) ? 512 : 576;
+  c.causal = random.chance(0.6);
+  c.sink = random.chance(0.4);
+  if (random.chance(0.3))
+    c.softmax_scale = static_cast<float>(std::exp(-5.3 + 4.1 * random.unit()));  // 0.005 … 0.3
+  c.batch_invariant = random.chance(0.25);
+  if (random.chance(0.3))
+    c.max_workers = static_cast<std::int32_t>(random.pick({1, 2, 3, 5, 8, 16, 64, 132}));
+  c.page_size =
+      random.chance(0.4) ? 64 : random.pick<std::int64_t>({1, 16, 32, 128, 256, 1, 7, 13, 48, 100});
+  c.spare_blocks = random.chance(0.5) ? random.between(1, 5) : 0;
+  const auto padding = [&] {
+    return random.chance(0.35) ? random.pick<std::int64_t>({1, 3, 8, 64}) : 0;
+  };
+  c.q_padding = padding();
+  c.cache_padding = padding();
+  c.out_padding = padding();
+  c.table_padding = padding();
+  c.permuted = random.chance(0.4);
+  c.shared_pages = random.chance(0.45);
+}
+
+bool fits(const DenseCase& c, const Scale& scale) {
+  std::int64_t tokens = 0;
+  for (const std::int32_t length : c.lengths)
+    tokens += length + c.page_size;
+  return tokens * c.kv_heads <= scale.tokens + c.page_size * c.batch() &&
+         c.row_tokens() <= scale.row_tokens && c.rows() <= 16'384;
+}
+
+}  // namespace
+
+std::optional<SuiteSize> suite_size_of(std::string_view name) {
+  for (const SuiteSize size : {SuiteSize::full, SuiteSize::shorter, SuiteSize::tiny})
+    if (name == name_of(size))
+      return size;
+  return std::nullopt;
+}
+
+std::int64_t DenseSuite::cases() const {
+  switch (size_) {
+    case SuiteSize::full:
+      return 1040;
+    case SuiteSize::shorter:
+      return 300;
+    case SuiteSize::tiny:
+      return 150;
+  }
+  return 0;
+}
+
+DenseCase DenseSuite::draw(std::int64_t index) const {
+  DenseCase drawn;
+  drawn.seed = key_of(seed_, static_cast<int>(size_), index);
+  Random random(drawn.seed);
+  draw_options(drawn, random);
+  const Scale scale = scale_of(size_, index);
+  constexpr int attempts = 20;
+  for (int i = 0; i < attempts; ++i) {
+    drawn.lengths = draw_lengths(scale, random);
+    for (int j = 0; j < attempts; ++j) {
+      draw_heads(drawn, random);
+      if (fits(drawn, scale))
+        return drawn;
+    }
+  }
+  drawn.query_heads = drawn.kv_heads = drawn.query_tokens = 1;
+  drawn.lengths = {static_cast<std::int32_t>(scale.shortest)};
+  return drawn;
+}
+
+}  // namespace flashmla::support

@@ -1,0 +1,121 @@
+// Plans as values: movable, printable, reusable; what run() accepts beyond the plan's own sizes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "expect_rejected.h"
+#include "small_call.h"
+
+namespace flashmla::tests {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Plan, DescribesItselfBeforeAndAfterScheduling) {
+  SmallCall call;
+  Plan plan = make_plan(call.problem);
+  EXPECT_THAT(plan.describe(), HasSubstr("dense_decode bf16/bf16 b=2 s_q=2 h_q=4"));
+  EXPECT_THAT(plan.describe(), Not(HasSubstr("worker 0")));
+  const AlignedBytes memory(plan.plan_workspace_bytes());
+  plan.schedule(call.lengths, memory.workspace());
+  EXPECT_THAT(plan.describe(), HasSubstr("worker 0: requests 0"));
+}
+
+TEST(Plan, MovesWithItsSchedule) {
+  SmallCall call;
+  Plan first = make_plan(call.problem);
+  const AlignedBytes plan_memory(first.plan_workspace_bytes());
+  const AlignedBytes run_memory(first.run_workspace_bytes());
+  first.schedule(call.lengths, plan_memory.workspace());
+  const Plan second = std::move(first);
+  ASSERT_TRUE(second.scheduled());
+  run(second, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_TRUE(call.all_written());
+  EXPECT_EQ(second.status(), 0);
+}
+
+TEST(Plan, KeepsItsOwnCopyOfTheLengths) {
+  SmallCall call;
+  Plan plan = make_plan(call.problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(call.lengths, plan_memory.workspace());
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  const auto expected = call.out;
+  call.length_values = {1 << 30, -5};
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_EQ(call.out, expected);
+}
+
+TEST(Plan, CanBeScheduledAgain) {
+  SmallCall call;
+  Plan plan = make_plan(call.problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(call.lengths, plan_memory.workspace());
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  const auto before = call.out;
+  call.length_values = {40, 0};
+  plan.schedule(call.lengths, plan_memory.workspace());
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  const std::size_t half = call.out.size() / 2;
+  EXPECT_TRUE(std::equal(before.begin(), before.begin() + half, call.out.begin()));
+  EXPECT_THAT(std::vector(call.out.begin() + half, call.out.end()), testing::Each(0));
+  EXPECT_TRUE(std::isinf(call.lse[8]));
+}
+
+TEST(Plan, ClampsRequestsToANarrowerBlockTable) {
+  SmallCall wide;
+  SmallCall narrow;
+  narrow.length_values = {32, 17};
+  narrow.inputs.block_table = TensorView(narrow.block_table.data(), DType::i32, {2, 2}, {3, 1});
+  wide.inputs.block_table = narrow.inputs.block_table;
+  for (SmallCall* call : {&wide, &narrow}) {
+    Plan plan = make_plan(call->problem);
+    const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+    const AlignedBytes run_memory(plan.run_workspace_bytes());
+    plan.schedule(call->lengths, plan_memory.workspace());
+    run(plan, call->inputs, call->outputs, run_memory.workspace());
+  }
+  EXPECT_TRUE(wide.all_written());
+  EXPECT_EQ(wide.out, narrow.out);
+  EXPECT_EQ(wide.lse, narrow.lse);
+}
+
+TEST(Plan, NamesTheFirstRequestWithAPageOutsideTheCache) {
+  SmallCall call;
+  Plan plan = make_plan(call.problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(call.lengths, plan_memory.workspace());
+  call.block_table[4] = 7;
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_EQ(plan.status(), 2);
+  call.block_table[0] = -1;
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_EQ(plan.status(), 1);
+  call.block_table = {3, 1, 6, 0, 2, 999};
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_EQ(plan.status(), 0);
+}
+
+TEST(Plan, ServesAnEmptyBatch) {
+  Problem problem;
+  problem.query_heads = 16;
+  problem.max_blocks = 4;
+  Plan plan = make_plan(problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(TensorView(nullptr, DType::i32, {0}), plan_memory.workspace());
+  Inputs inputs;
+  inputs.q = TensorView(nullptr, DType::bf16, {0, 1, 16, 576});
+  inputs.kv_cache = TensorView(nullptr, DType::bf16, {0, 64, 1, 576});
+  inputs.block_table = TensorView(nullptr, DType::i32, {0, 4});
+  Outputs outputs;
+  outputs.out = TensorView(nullptr, DType::bf16, {0, 1, 16, 512});
+  outputs.lse = TensorView(nullptr, DType::fp32, {0, 16, 1});
+  EXPECT_NO_THROW(run(plan, inputs, outputs, run_memory.workspace()));
+  EXPECT_EQ(plan.status(), 0);
+}
+
+}  // namespace
+}  // namespace flashmla::tests

@@ -1,0 +1,95 @@
+// Every field of Problem wrong once.
+#include <gtest/gtest.h>
+
+#include "expect_rejected.h"
+#include "flashmla/flashmla.h"
+
+namespace flashmla::tests {
+namespace {
+
+Problem sound_problem() {
+  Problem problem;
+  problem.batch = 2;
+  problem.query_heads = 16;
+  problem.max_blocks = 4;
+  return problem;
+}
+
+Problem sound_sparse_problem() {
+  Problem problem = sound_problem();
+  problem.kind = AttentionKind::sparse_decode;
+  problem.topk = 64;
+  return problem;
+}
+
+struct WrongField {
+  const char* argument;
+  const char* given;
+  void (*spoil)(Problem&);
+};
+
+class WrongProblem : public testing::TestWithParam<WrongField> {};
+
+TEST_P(WrongProblem, IsRejectedByName) {
+  Problem problem = sound_problem();
+  ASSERT_NO_THROW(make_plan(problem));
+  GetParam().spoil(problem);
+  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EachField, WrongProblem,
+    testing::Values(
+        WrongField{"kind", "9", [](Problem& p) { p.kind = static_cast<AttentionKind>(9); }},
+        WrongField{"device", "7", [](Problem& p) { p.device.type = static_cast<DeviceType>(7); }},
+        WrongField{"device", "-1", [](Problem& p) { p.device.index = -1; }},
+        WrongField{"query_type", "fp32", [](Problem& p) { p.query_type = DType::fp32; }},
+        WrongField{"kv_format", "5", [](Problem& p) { p.kv_format = static_cast<KvFormat>(5); }},
+        WrongField{"kv_format", "fp16", [](Problem& p) { p.kv_format = KvFormat::fp16; }},
+        WrongField{"batch", "-1", [](Problem& p) { p.batch = -1; }},
+        WrongField{"batch", "131073", [](Problem& p) { p.batch = 131073; }},
+        WrongField{"query_tokens", "0", [](Problem& p) { p.query_tokens = 0; }},
+        WrongField{"query_tokens", "131073", [](Problem& p) { p.query_tokens = 131073; }},
+        WrongField{"query_heads", "0", [](Problem& p) { p.query_heads = 0; }},
+        WrongField{"query_heads", "16", [](Problem& p) { p.kv_heads = 3; }},
+        WrongField{"kv_heads", "0", [](Problem& p) { p.kv_heads = 0; }},
+        WrongField{"qk_dim", "575", [](Problem& p) { p.qk_dim = 575; }},
+        WrongField{"v_dim", "576", [](Problem& p) { p.v_dim = 576; }},
+        WrongField{"page_size", "0", [](Problem& p) { p.page_size = 0; }},
+        WrongField{"max_blocks", "-4", [](Problem& p) { p.max_blocks = -4; }},
+        WrongField{"max_blocks", "33554432", [](Problem& p) { p.max_blocks = 1 << 25; }},
+        WrongField{"topk", "64", [](Problem& p) { p.topk = 64; }},
+        WrongField{"extra_topk", "64", [](Problem& p) { p.extra_topk = 64; }},
+        WrongField{"extra_page_size", "64", [](Problem& p) { p.extra_page_size = 64; }},
+        WrongField{"max_workers", "-1", [](Problem& p) { p.max_workers = -1; }}));
+
+class WrongSparseProblem : public testing::TestWithParam<WrongField> {};
+
+TEST_P(WrongSparseProblem, IsRejectedByName) {
+  Problem problem = sound_sparse_problem();
+  GetParam().spoil(problem);
+  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EachField, WrongSparseProblem,
+    testing::Values(WrongField{"causal", "true", [](Problem& p) { p.causal = true; }},
+                    WrongField{"topk", "0", [](Problem& p) { p.topk = 0; }},
+                    WrongField{"extra_topk", "-1", [](Problem& p) { p.extra_topk = -1; }},
+                    WrongField{"extra_page_size", "0", [](Problem& p) { p.extra_topk = 64; }}));
+
+TEST(MakePlan, KeepsLimitsOfTheContract) {
+  Problem problem = sound_problem();
+  problem.batch = 131072;
+  problem.query_tokens = 131072;
+  problem.page_size = 1;
+  problem.max_blocks = 1;
+  EXPECT_NO_THROW(make_plan(problem));
+  problem = sound_problem();
+  problem.batch = 0;
+  problem.max_blocks = 0;
+  EXPECT_NO_THROW(make_plan(problem));
+}
+
+}  // namespace
+}  // namespace flashmla::tests

@@ -1,0 +1,128 @@
+#include "backends/cpu/thread_pool.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "flashmla/error.h"
+
+namespace flashmla::backends::cpu {
+namespace {
+
+class ThreadPool : public ::testing::Test {
+ protected:
+  void TearDown() override {
+    set_threads(0);
+    unsetenv("FLASHMLA_NUM_THREADS");
+  }
+
+  // Most bodies that were at work at the same time.
+  static int most_at_once(std::int64_t count, int max_threads) {
+    std::atomic<int> now{0};
+    std::atomic<int> most{0};
+    parallel_for(count, max_threads, [&](std::int64_t) {
+      const int here = ++now;
+      int seen = most.load();
+      while (here > seen && !most.compare_exchange_weak(seen, here)) {
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      --now;
+    });
+    return most;
+  }
+};
+
+TEST_F(ThreadPool, CallsEachIndexOnce) {
+  for (const int count : {1, 2, 5}) {
+    set_threads(count);
+    std::vector<std::atomic<int>> calls(10'000);
+    parallel_for(10'000, 0, [&](std::int64_t i) { ++calls[i]; });
+    for (const auto& called : calls)
+      ASSERT_EQ(called, 1);
+  }
+  parallel_for(0, 0, [](std::int64_t) { FAIL() << "nothing to call"; });
+}
+
+TEST_F(ThreadPool, SizeComesFromTheOptionThenTheSwitchThenTheProcess) {
+  setenv("FLASHMLA_NUM_THREADS", "5", 1);
+  EXPECT_EQ(threads(), 5);
+  set_threads(3);
+  EXPECT_EQ(threads(), 3);
+  set_threads(0);
+  EXPECT_EQ(threads(), 5);
+  unsetenv("FLASHMLA_NUM_THREADS");
+  EXPECT_GE(threads(), 1);
+  EXPECT_THROW(set_threads(-1), Error);
+  EXPECT_THROW(set_threads(4097), Error);
+}
+
+TEST_F(ThreadPool, RespectsTheLimitOfACall) {
+  set_threads(6);
+  EXPECT_EQ(most_at_once(40, 1), 1);
+  EXPECT_LE(most_at_once(40, 3), 3);
+  EXPECT_GT(most_at_once(40, 0), 1);
+}
+
+TEST_F(ThreadPool, RethrowsAndStaysUsable) {
+  for (const int count : {1, 4}) {
+    set_threads(count);
+    for (int repetition = 0; repetition < 20; ++repetition) {
+      EXPECT_THROW(parallel_for(100, 0,
+                                [](std::int64_t i) {
+                                  if (i % 7 == 3)
+                                    throw std::out_of_range("thrown on purpose");
+                                }),
+                   std::out_of_range);
+      std::atomic<int> calls{0};
+      parallel_for(100, 0, [&](std::int64_t) { ++calls; });
+      EXPECT_EQ(calls, 100);
+    }
+  }
+}
+
+TEST_F(ThreadPool, ABodyMayCallAgain) {
+  set_threads(3);
+  std::atomic<int> calls{0};
+  parallel_for(8, 0, [&](std::int64_t) { parallel_for(8, 0, [&](std::int64_t) { ++calls; }); });
+  EXPECT_EQ(calls, 64);
+}
+
+TEST_F(ThreadPool, SeveralThreadsMayCall) {
+  set_threads(3);
+  std::atomic<std::int64_t> sum{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([&] {
+      for (int repetition = 0; repetition < 100; ++repetition)
+        parallel_for(50, 0, [&](std::int64_t i) { sum += i; });
+    });
+  for (std::thread& caller : callers)
+    caller.join();
+  EXPECT_EQ(sum, 4 * 100 * (49 * 50 / 2));
+}
+
+TEST_F(ThreadPool, IsUsableInAChildAfterFork) {
+  set_threads(4);
+  EXPECT_GT(most_at_once(40, 0), 1);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(30);
+    _exit(most_at_once(40, 0) > 1 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "the child has no helpers";
+  EXPECT_GT(most_at_once(40, 0), 1) << "the parent goes on";
+}
+
+}  // namespace
+}  // namespace flashmla::backends::cpu

@@ -1,0 +1,90 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "support/random.h"
+#include "tests/end_to_end/command.h"
+
+namespace flashmla::tests {
+namespace {
+
+using testing::HasSubstr;
+
+std::string join(const std::vector<int>& numbers) {
+  std::ostringstream text;
+  for (const int number : numbers)
+    text << (text.view().empty() ? "" : ",") << number;
+  return std::move(text).str();
+}
+
+// Counts how often each block of each request is computed, and demands once.
+void expect_every_block_once(const nlohmann::json& plan, const std::vector<int>& lengths) {
+  const int block_tokens = plan["block_tokens"];
+  std::vector<std::vector<int>> counts;
+  for (const int length : lengths)
+    counts.emplace_back(std::max(1, (length + block_tokens - 1) / block_tokens), 0);
+  for (const auto& segments : plan["workers"])
+    for (const auto& segment : segments)
+      for (int block = segment["first_block"]; block < segment["end_block"]; ++block)
+        ++counts.at(segment["request"]).at(static_cast<std::size_t>(block));
+  for (const std::vector<int>& blocks : counts)
+    EXPECT_THAT(blocks, testing::Each(1));
+}
+
+TEST(Plan, JsonCoversEveryBlockOnce) {
+  const std::uint64_t seed = support::fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  support::Random random(seed);
+  for (const bool invariant : {false, true}) {
+    std::vector<int> lengths(static_cast<std::size_t>(random.between(1, 20)));
+    for (int& length : lengths)
+      length = random.chance(0.2) ? 0 : static_cast<int>(random.log_between(1, 50000));
+    std::vector<std::string> words{"plan",          "--json", "--heads",   "128",
+                                   "--max-workers", "16",     "--lengths", join(lengths)};
+    if (invariant)
+      words.emplace_back("--batch-invariant");
+    const Folder folder;
+    const CommandResult result = run_command(folder, words);
+    ASSERT_EQ(result.status, 0) << result.err;
+    const auto plan = nlohmann::json::parse(result.out);
+    ASSERT_EQ(plan["requests"].size(), lengths.size());
+    for (std::size_t r = 0; r < lengths.size(); ++r)
+      EXPECT_EQ(plan["requests"][r]["tokens"], lengths[r]);
+    EXPECT_EQ(plan["workers"].size(), 16u);
+    expect_every_block_once(plan, lengths);
+  }
+}
+
+TEST(Plan, TextDescribesProblemAndRequests) {
+  const Folder folder;
+  std::ofstream(folder.file("lengths")) << "5000\n0\n77\n";
+  const CommandResult result =
+      run_command(folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  for (const char* part : {"dense_decode", "b=3", "worker 3", "request", "5000", "77"})
+    EXPECT_THAT(result.out, HasSubstr(part));
+}
+
+TEST(Plan, VarlenFollowsItsSeed) {
+  const Folder folder;
+  const auto plan_with = [&](const char* seed) {
+    return run_command(folder, {"plan", "--json", "--varlen", "--batch", "16", "--tokens", "3000",
+                                "--seed", seed})
+        .out;
+  };
+  EXPECT_EQ(plan_with("1"), plan_with("1"));
+  EXPECT_NE(plan_with("1"), plan_with("2"));
+}
+
+TEST(Plan, AnEmptyBatchAndAnEmptyRequest) {
+  const Folder folder;
+  EXPECT_EQ(run_command(folder, {"plan", "--batch", "0"}).status, 0);
+  EXPECT_EQ(run_command(folder, {"plan", "--tokens", "0"}).status, 0);
+}
+
+}  // namespace
+}  // namespace flashmla::tests

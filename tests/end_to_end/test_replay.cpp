@@ -1,0 +1,91 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "support/random.h"
+#include "tests/end_to_end/command.h"
+
+namespace flashmla::tests {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr const char* header = "arrival_s,context_tokens,generated_tokens\n";
+
+void write(const Folder& folder, const std::string& text) {
+  std::ofstream(folder.file("trace.csv"), std::ios::binary) << text;
+}
+
+std::string random_bytes(std::uint64_t seed) {
+  support::Random random(seed);
+  std::string bytes(static_cast<std::size_t>(random.between(1, 5000)), '\0');
+  for (char& byte : bytes)
+    byte = static_cast<char>(random.between(0, 255));
+  return bytes;
+}
+
+TEST(Replay, BadTracesAreOneLineAndNothingIsWritten) {
+  const std::uint64_t seed = support::fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  const std::string h = header;
+  const std::vector<std::string> traces = {
+      "",
+      h,
+      "arrival_s,context_tokens\n0,5\n",
+      h + "0,5,-1\n",
+      h + "-1,5,1\n",
+      h + "0,five,1\n",
+      h + "nan,5,1\n",
+      h + "inf,5,1\n",
+      h + "0,nan,1\n",
+      h + "0,1000000000000,1\n",
+      h + "0,2147483647,1\n",
+      h + "0,5,1\n1,5\n",
+      h + "0,5,1\n1,5,\n",
+      random_bytes(seed),
+  };
+  for (const std::string& trace : traces) {
+    SCOPED_TRACE(testing::PrintToString(trace.substr(0, 200)));
+    const Folder folder;
+    write(folder, trace);
+    const CommandResult result =
+        run_command(folder, {"replay", "trace.csv", "--json", "report.json"});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_THAT(result.out, testing::IsEmpty());
+    EXPECT_TRUE(is_one_line(result.err, "flashmla replay: ")) << result.err;
+    EXPECT_THAT(folder.names(), ElementsAre("trace.csv"));
+  }
+}
+
+TEST(Replay, ASmallTraceIsServedAndChecked) {
+  const Folder folder;
+  write(folder, std::string(header) + "0,100,5\n0.01,64,3\n0.02,7,1\n");
+  const CommandResult result =
+      run_command(folder, {"replay", "trace.csv", "--svg", "picture.svg", "--json", "report.json"});
+  EXPECT_EQ(result.status, 0) << result.out << result.err;
+  EXPECT_THAT(contents(folder.file("picture.svg")), HasSubstr("<svg"));
+  EXPECT_TRUE(nlohmann::json::accept(contents(folder.file("report.json"))));
+}
+
+TEST(Replay, ArrivalsOutOfOrderAreSortedWithAWord) {
+  const Folder folder;
+  write(folder, std::string(header) + "5,10,2\n1,10,2\n");
+  const CommandResult result = run_command(folder, {"replay", "trace.csv", "--no-svg"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out + result.err, HasSubstr("sort"));
+}
+
+TEST(Replay, RequestsThatCannotFitAreRejectedAndSaid) {
+  const Folder folder;
+  write(folder, std::string(header) + "0,1000,5\n0,10,2\n0,10,2\n0,0,0\n");
+  const CommandResult result =
+      run_command(folder, {"replay", "trace.csv", "--pages", "1", "--no-svg"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out + result.err, HasSubstr("reject"));
+}
+
+}  // namespace
+}  // namespace flashmla::tests

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Each rule is shown a planted violation, and must see it. usage: test_rules.py COMPILER"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import headers_alone
+import include_floors
+import plain_text
+import quiet_library
+import source_tree
+
+COMPILER = sys.argv.pop(1)
+
+
+class Planted(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name).resolve()
+
+    def plant(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+class SourceTree(Planted):
+    def test_blanks_comments_and_literals_and_keeps_lines(self):
+        text = '// exit(1)\nf("exit(1) \\" exit(2)"); /* abort()\n */ g(\'"\'); R"(puts(\n)" h();\n'
+        code = source_tree.bare_code(text)
+        self.assertEqual(code.count("\n"), text.count("\n"))
+        self.assertNotRegex(code, "exit|abort|puts")
+        for call in ("f(", "g(", "h()"):
+            self.assertIn(call, code)
+
+    def test_keeps_what_stands_between_digit_separators(self):
+        self.assertIn("exit(2)", source_tree.bare_code("x = 1'000; exit(2); y = 2'000;"))
+
+
+class QuietLibrary(Planted):
+    def test_sees_every_way_to_print_or_to_end(self):
+        for line in ("printf(\"x\");", "std::fprintf(stderr, \"x\");", "puts(\"\");",
+                     "std::cout << 1;", "std::cerr << 1;", "std :: clog << 1;", "std::abort();",
+                     "exit(1);", "_exit(1);", "std::terminate();", "assert(x);",
+                     "#include <iostream>", "perror(\"x\");", "__builtin_trap();"):
+            self.plant("src/core/bad.cpp", "int x;\n" + line + "\n")
+            self.assertRegex("".join(quiet_library.in_sources(self.root)), "bad.cpp:2", line)
+
+    def test_takes_what_only_looks_alike(self):
+        self.plant("include/flashmla/good.h", "// never calls abort() or printf()\n"
+                   "static_assert(sizeof(int) == 4);\nint n = snprintf(a, 4, \"exit(1)\");\n"
+                   "void on_exit_of(int); void reprint(int); int exits = 3;\n")
+        self.assertEqual(quiet_library.in_sources(self.root), [])
+
+    def build(self, code):
+        source = self.plant("library.cpp", code)
+        library = self.root / "library.so"
+        subprocess.run([COMPILER, "-std=c++20", "-O1", "-shared", "-fPIC",
+                        "-fvisibility=hidden", "-o", str(library), str(source)], check=True)
+        return library
+
+    def test_sees_what_a_built_library_calls(self):
+        start = '#include <iostream>\n#include <cstdio>\n#include <cstdlib>\nnamespace flashmla {\n'
+        for call in ('std::printf("%d", x)', 'std::puts("x")', "std::exit(x)", "std::abort()",
+                     "std::cout << x"):
+            library = self.build(start + '__attribute__((visibility("default"))) void f(int x) {\n'
+                                 f"  (void)x; {call};\n}}\n}}\n")
+            self.assertRegex("".join(quiet_library.in_library(library)), "calls", call)
+
+    def test_sees_what_a_built_library_exports(self):
+        export = '__attribute__((visibility("default"))) int f(int x) { return x; }\n'
+        self.assertEqual(quiet_library.in_library(self.build(f"namespace flashmla {{ {export} }}")),
+                         [])
+        for bad in (export, f'extern "C" {export}', f"namespace other {{ {export} }}",
+                    f"namespace flashmla::schedule {{ {export} }}"):
+            self.assertRegex("".join(quiet_library.in_library(self.build(bad))), "exports", bad)
+
+
+class IncludeFloors(Planted):
+    def setUp(self):
+        super().setUp()
+        for name in ("include/flashmla/a.h", "src/core/b.h", "src/schedule/c.h", "src/api/d.h",
+                     "src/backends/backend.h", "src/backends/cpu/e.h", "support/f.h", "tools/g.h",
+                     "src/cuda/h.h", "src/sm90/ptx/i.h", "src/sm90/ops/j.h", "tests/api/k.h"):
+            self.plant(name, "#pragma once\n")
+
+    def check(self, place, include):
+        path = self.plant(place, f"#include {include}\n")
+        found = include_floors.violations(self.root)
+        path.unlink()
+        return found
+
+    def test_refuses_to_look_up(self):
+        for place, name in (
+            ("include/flashmla/x.h", "core/b.h"), ("src/core/x.h", "schedule/c.h"),
+            ("src/schedule/x.h", "cuda/h.h"), ("src/cuda/x.h", "schedule/c.h"),
+            ("src/schedule/x.h", "api/d.h"), ("src/backends/cpu/x.h", "api/d.h"),
+            ("src/backends/x.h", "backends/cpu/e.h"), ("src/sm90/ptx/x.h", "sm90/ops/j.h"),
+            ("src/api/x.h", "support/f.h"), ("src/core/x.h", "../tools/g.h"),
+            ("support/x.h", "core/b.h"), ("support/x.h", "../src/core/b.h"),
+            ("support/x.h", "tools/g.h"), ("tools/x.h", "api/d.h"),
+            ("tools/deep/x.h", "schedule/c.h"), ("tests/core/x.cpp", "schedule/c.h"),
+            ("tests/end_to_end/x.cpp", "api/d.h"), ("tests/schedule/x.cpp", "tools/g.h"),
+            ("benchmarks/x.cpp", "core/b.h"), ("examples/x.cpp", "support/f.h"),
+            ("src/nowhere/x.h", "core/b.h"), ("src/core/x.h", "core/not_there.h"),
+        ):
+            self.assertEqual(len(self.check(place, f'"{name}"')), 1, (place, name))
+
+    def test_lets_look_down(self):
+        for place, name in (
+            ("src/core/x.h", "flashmla/a.h"), ("src/schedule/x.h", "core/b.h"),
+            ("src/backends/cpu/x.h", "backends/backend.h"), ("src/backends/cpu/k/x.h", "../e.h"),
+            ("src/api/x.h", "backends/cpu/e.h"), ("src/sm90/ops/x.h", "sm90/ptx/i.h"),
+            ("support/x.h", "flashmla/a.h"), ("tools/x.h", "support/f.h"),
+            ("tests/api/x.cpp", "backends/cpu/e.h"), ("tests/schedule/x.cpp", "schedule/c.h"),
+            ("tests/backends/cpu/x.cpp", "tests/api/k.h"), ("tests/tools/x.cpp", "tools/g.h"),
+        ):
+            self.assertEqual(self.check(place, f'"{name}"'), [], (place, name))
+
+    def test_keeps_other_libraries_out_of_the_library(self):
+        self.assertEqual(len(self.check("src/core/x.cpp", "<fmt/format.h>")), 1)
+        self.assertEqual(self.check("src/core/x.cpp", "<sys/mman.h>"), [])
+        self.assertEqual(self.check("tools/x.cpp", "<fmt/format.h>"), [])
+
+
+class PlainText(Planted):
+    def test_sees_long_lines_tabs_and_paths(self):
+        for line in ("x" * 101, "a\tb", "see " + "/work" + "/main", "# .." + "/shared",
+                     'f("/home' + '/somebody/x")', "/root" + "/.cache"):
+            self.plant("src/a.cpp", "good\n" + line + "\n")
+            self.assertRegex("".join(plain_text.violations(self.root)), "src/a.cpp:2", line)
+
+    def test_counts_columns_not_bytes_and_leaves_prose_alone(self):
+        self.plant("src/a.cpp", "…" * 100 + "\n")
+        self.plant("README.md", "x" * 300 + "\nthe framework/room\n")
+        self.assertEqual(plain_text.violations(self.root), [])
+        self.plant("README.md", "see " + "/work" + "/x\n")
+        self.assertEqual(len(plain_text.violations(self.root)), 1)
+
+
+class HeadersAlone(Planted):
+    def test_sees_a_header_that_leans_on_another(self):
+        self.plant("include/flashmla/good.h", "#pragma once\n#include <string>\nstd::string f();\n")
+        self.plant("src/core/also_good.h", '#pragma once\n#include "flashmla/good.h"\n')
+        self.assertEqual(headers_alone.violations(self.root, COMPILER), [])
+        self.plant("support/bad.h", "#pragma once\nstd::string g();\n")
+        self.assertRegex("".join(headers_alone.violations(self.root, COMPILER)), "^support/bad.h")
+
+    def test_sees_a_warning(self):
+        self.plant("tools/bad.h", "#pragma once\ninline int f(long x) { return x; }\n")
+        self.assertRegex("".join(headers_alone.violations(self.root, COMPILER)), "^tools/bad.h")
+
+
+if __name__ == "__main__":
+    unittest.main()

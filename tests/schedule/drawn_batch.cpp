@@ -1,0 +1,98 @@
+#include "tests/schedule/drawn_batch.h"
+
+#include <cstring>
+#include <limits>
+
+namespace flashmla::schedule {
+
+namespace {
+
+constexpr std::int32_t no_plan_holds = -1234567;
+
+// One length; `shape` picks the distribution of the whole batch.
+std::int32_t draw_length(support::Random& random, std::int64_t shape, std::int64_t most) {
+  switch (shape) {
+    case 0:
+      return static_cast<std::int32_t>(most);
+    case 1:
+      return static_cast<std::int32_t>(random.between(0, most));
+    case 2:
+      return static_cast<std::int32_t>(random.log_between(1, most));
+    case 3:
+      return random.chance(0.9) ? 0 : static_cast<std::int32_t>(random.log_between(1, most));
+    default:
+      return static_cast<std::int32_t>(random.between(0, smaller<std::int64_t>(most, 200)));
+  }
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& text, const Batch& batch) {
+  const SplitParams& params = batch.params;
+  text << "workers " << params.workers << ", blocks of " << params.block_tokens << ", cost {"
+       << params.cost.block_ns << ", " << params.cost.segment_ns << ", " << params.cost.split_ns
+       << "}, " << (params.batch_invariant ? "batch-invariant, " : "") << params.requests
+       << " lengths";
+  for (std::size_t i = 0; i < batch.lengths.size() && i < 40; ++i)
+    text << ' ' << batch.lengths[i];
+  return text << (batch.lengths.size() > 40 ? " ..." : "");
+}
+
+std::vector<CostModel> all_cost_models() {
+  std::vector<CostModel> models;
+  for (std::int64_t rows = 1; rows <= 256; ++rows) {
+    models.push_back(cpu_cost_model(rows));
+    models.push_back(hopper_cost_model(rows));
+  }
+  return models;
+}
+
+Batch draw_batch(std::uint64_t seed, bool batch_invariant) {
+  static const std::vector<CostModel> models = all_cost_models();
+  support::Random random(support::key_of(seed, batch_invariant));
+  const std::int64_t requests = random.chance(0.02) ? 0 : random.log_between(1, 300);
+  Batch batch;
+  batch.params = {
+      .requests = static_cast<std::int32_t>(requests),
+      .workers = static_cast<std::int32_t>(random.log_between(1, 300)),
+      .block_tokens = static_cast<std::int32_t>(random.pick({1, 16, 64, 64, 64, 128, 100})),
+      .cost = random.pick(std::span<const CostModel>(models)),
+      .batch_invariant = batch_invariant};
+  const std::int64_t shape = random.between(0, 4);
+  const std::int64_t most = random.log_between(1, 1 << 20);
+  for (std::int64_t r = 0; r < requests; ++r)
+    batch.lengths.push_back(draw_length(random, shape, most));
+  if (requests > 0 && random.chance(0.15))
+    batch.lengths[random.between(0, requests - 1)] =
+        static_cast<std::int32_t>(random.log_between(1, std::numeric_limits<std::int32_t>::max()));
+  return batch;
+}
+
+bool operator==(const Schedule& a, const Schedule& b) {
+  return a.split_offset == b.split_offset && a.work.size() == b.work.size() &&
+         std::memcmp(a.work.data(), b.work.data(), a.work.size() * sizeof(WorkTile)) == 0;
+}
+
+Schedule blank_schedule(const SplitParams& params) {
+  constexpr std::int32_t x = no_plan_holds;
+  return {std::vector<WorkTile>(params.workers, WorkTile{x, x, x, x, x, x, {x, x}}),
+          std::vector<std::int32_t>(params.requests + 1, x)};
+}
+
+Schedule make_schedule(const Batch& batch) {
+  Schedule schedule = blank_schedule(batch.params);
+  std::vector<std::int64_t> start(batch.params.requests + 1, no_plan_holds);
+  split_kv(batch.params, batch.lengths.data(), start.data(), schedule.work.data(),
+           schedule.split_offset.data(), SerialTeam{});
+  return schedule;
+}
+
+std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule) {
+  std::vector<std::vector<Segment>> segments(schedule.work.size());
+  for (std::size_t w = 0; w < schedule.work.size(); ++w)
+    for_each_segment(schedule.work[w], batch.params, batch.lengths.data(),
+                     [&](const Segment& segment) { segments[w].push_back(segment); });
+  return segments;
+}
+
+}  // namespace flashmla::schedule

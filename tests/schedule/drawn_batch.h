@@ -1,0 +1,49 @@
+// A batch of random lengths with the schedule that split_kv makes of it, for property tests.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <vector>
+
+#include "schedule/plan_layout.h"
+#include "schedule/split_kv.h"
+#include "support/random.h"
+
+namespace flashmla::schedule {
+
+struct Batch {
+  SplitParams params;
+  std::vector<std::int32_t> lengths;  // [b], tokens
+
+  std::int64_t blocks(std::int32_t request) const {
+    const std::int64_t tokens = lengths[request];
+    return tokens == 0 ? 1 : (tokens - 1) / params.block_tokens + 1;
+  }
+};
+
+// What SCOPED_TRACE prints.
+std::ostream& operator<<(std::ostream& text, const Batch& batch);
+
+// A batch that depends on the seed alone: 0 … 300 requests, 1 … 300 workers, lengths from one of
+// several distributions (equal, uniform, heavy tails, mostly zero, one huge), any cost model of
+// cost_model.h.
+Batch draw_batch(std::uint64_t seed, bool batch_invariant);
+
+// Every cost model of cost_model.h, for 1 … 256 rows.
+std::vector<CostModel> all_cost_models();
+
+// The arrays that split_kv fills, which start with values that no plan holds.
+struct Schedule {
+  std::vector<WorkTile> work;              // [workers]
+  std::vector<std::int32_t> split_offset;  // [b + 1]
+
+  friend bool operator==(const Schedule& a, const Schedule& b);
+};
+
+Schedule blank_schedule(const SplitParams& params);
+Schedule make_schedule(const Batch& batch);
+
+// Each worker's segments, in order.
+std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule);
+
+}  // namespace flashmla::schedule

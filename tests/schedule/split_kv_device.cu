@@ -1,0 +1,68 @@
+// split_kv on a device: compiled, so that a change which nvcc does not take is seen without a GPU.
+#include "schedule/plan_layout.h"
+#include "schedule/split_kv.h"
+
+namespace flashmla::schedule {
+
+namespace {
+
+// One thread block; thread 0 adds up.
+struct BlockTeam {
+  std::int64_t* shared;
+
+  template <class Sum, class Value>
+  __device__ void scan(std::int32_t n, Sum* prefix, Value value) const {
+    if (threadIdx.x == 0) {
+      Sum sum = 0;
+      for (std::int32_t i = 0; i < n; ++i) {
+        prefix[i] = sum;
+        sum += value(i);
+      }
+      prefix[n] = sum;
+    }
+    __syncthreads();
+  }
+
+  template <class Value>
+  __device__ std::int64_t max(std::int32_t n, Value value) const {
+    if (threadIdx.x == 0) {
+      *shared = 0;
+      for (std::int32_t i = 0; i < n; ++i)
+        *shared = larger(*shared, static_cast<std::int64_t>(value(i)));
+    }
+    __syncthreads();
+    return *shared;
+  }
+
+  template <class Body>
+  __device__ void for_each(std::int32_t n, Body body) const {
+    for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n;
+         i += static_cast<std::int32_t>(blockDim.x))
+      body(i);
+    __syncthreads();
+  }
+};
+
+__global__ void schedule_kernel(SplitParams params, PlanMemory memory) {
+  __shared__ std::int64_t shared;
+  split_kv(params, memory.lengths, memory.start, memory.work, memory.split_offset,
+           BlockTeam{&shared});
+}
+
+// Walks the finished schedule as a decoding kernel does, and counts its blocks.
+__global__ void walk_kernel(SplitParams params, PlanMemory memory, std::int64_t* blocks) {
+  std::int64_t count = 0;
+  for_each_segment(memory.work[blockIdx.x], params, memory.lengths, [&](const Segment& segment) {
+    count += segment.end_block - segment.first_block;
+  });
+  blocks[blockIdx.x] = count;
+}
+
+}  // namespace
+
+void launch(const SplitParams& params, const PlanMemory& memory, std::int64_t* blocks) {
+  schedule_kernel<<<1, 256>>>(params, memory);
+  walk_kernel<<<params.workers, 1>>>(params, memory, blocks);
+}
+
+}  // namespace flashmla::schedule

@@ -1,0 +1,85 @@
+// The small functions of integers beneath split_kv.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/schedule/drawn_batch.h"
+
+namespace flashmla::schedule {
+
+namespace {
+
+static_assert(cpu_cost_model(1).valid() && cpu_cost_model(std::int64_t{1} << 40).valid());
+static_assert(hopper_cost_model(1).valid() && hopper_cost_model(std::int64_t{1} << 40).valid());
+static_assert(!CostModel{.block_ns = 1000, .segment_ns = 1000, .split_ns = 0}.valid());
+static_assert(!CostModel{.block_ns = 1000, .segment_ns = 1000, .split_ns = 63}.valid());
+static_assert(!CostModel{.block_ns = 1000, .segment_ns = 124, .split_ns = 10}.valid());
+
+TEST(CostModel, IsValidForEveryNumberOfRows) {
+  for (const CostModel& model : all_cost_models())
+    ASSERT_TRUE(model.valid()) << model.block_ns << ' ' << model.segment_ns << ' '
+                               << model.split_ns;
+}
+
+TEST(CostModel, NeverGetsCheaperWithMoreRows) {
+  for (std::int64_t rows = 1; rows < 256; ++rows) {
+    ASSERT_LE(cpu_cost_model(rows).block_ns, cpu_cost_model(rows + 1).block_ns);
+    ASSERT_LE(hopper_cost_model(rows).split_ns, hopper_cost_model(rows + 1).split_ns);
+  }
+}
+
+TEST(IntegerSqrt, AgreesWithCounting) {
+  std::int64_t root = 0;
+  for (std::int64_t value = 0; value < 200000; ++value) {
+    while ((root + 1) * (root + 1) <= value)
+      ++root;
+    ASSERT_EQ(integer_sqrt(value), root) << value;
+  }
+}
+
+TEST(IntegerSqrt, IsExactAroundLargeSquares) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  for (int i = 0; i < 100000; ++i) {
+    const std::int64_t root = random.log_between(2, (std::int64_t{1} << 31) - 1);
+    ASSERT_EQ(integer_sqrt(root * root), root) << "seed " << seed;
+    ASSERT_EQ(integer_sqrt(root * root - 1), root - 1) << "seed " << seed;
+    ASSERT_EQ(integer_sqrt(root * root + 2 * root), root) << "seed " << seed;
+  }
+}
+
+TEST(BlocksOf, CountsStartedBlocks) {
+  EXPECT_EQ(blocks_of(0, 64), 1);
+  EXPECT_EQ(blocks_of(1, 64), 1);
+  EXPECT_EQ(blocks_of(64, 64), 1);
+  EXPECT_EQ(blocks_of(65, 64), 2);
+  constexpr std::int64_t longest = std::numeric_limits<std::int32_t>::max();
+  EXPECT_EQ(blocks_of(longest, 64), std::int64_t{1} << 25);
+  EXPECT_EQ(blocks_of(longest, 1), longest);
+}
+
+// The cap is where one more segment stops to pay: blocks · block_ns / s + s · split_ns is least
+// there.
+TEST(SplitCap, IsTheCheapestNumberOfSegments) {
+  const auto time = [](double blocks, double segments, const CostModel& cost) {
+    return blocks * cost.block_ns / segments + segments * cost.split_ns;
+  };
+  for (const CostModel& cost : all_cost_models())
+    for (const std::int64_t blocks : {1, 2, 3, 16, 17, 100, 1000, 16384, 1 << 25}) {
+      const std::int64_t cap = split_cap(blocks, cost);
+      ASSERT_GE(cap, 1);
+      ASSERT_LE(cap, blocks);
+      const auto total = static_cast<double>(blocks);
+      const auto segments = static_cast<double>(cap);
+      ASSERT_LE(segments * segments * cost.split_ns, total * cost.block_ns) << blocks;
+      if (cap < blocks) {
+        const double cheapest = 2 * std::sqrt(total * cost.block_ns * cost.split_ns);
+        ASSERT_LE(time(total, segments, cost), cheapest + cost.split_ns) << blocks;
+      }
+    }
+}
+
+}  // namespace
+
+}  // namespace flashmla::schedule

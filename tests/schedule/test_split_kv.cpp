@@ -1,0 +1,147 @@
+// What every schedule promises: each block of each request once and in order, splits numbered from
+// 0, split_offset in agreement with the segments, and no more segments than the cap.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "tests/schedule/drawn_batch.h"
+
+namespace flashmla::schedule {
+
+namespace {
+
+// Empty when a worker's segments continue where the previous one's ended, to the end of the batch.
+std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
+                              std::vector<std::int32_t>& segments) {
+  std::int32_t request = 0;
+  std::int64_t block = 0;
+  segments.assign(batch.params.requests, 0);
+  for (const auto& share : segments_of(batch, schedule))
+    for (const Segment& segment : share) {
+      if (segment.request != request || segment.first_block != block)
+        return testing::PrintToString(segment.request) + " begins at block " +
+               testing::PrintToString(segment.first_block) + ", wanted request " +
+               testing::PrintToString(request) + " block " + testing::PrintToString(block);
+      if (segment.end_block <= segment.first_block || segment.end_block > batch.blocks(request))
+        return "request " + testing::PrintToString(request) + " ends at block " +
+               testing::PrintToString(segment.end_block);
+      if (segment.split != segments[request]++)
+        return "request " + testing::PrintToString(request) + " has split " +
+               testing::PrintToString(segment.split) + " out of order";
+      block = segment.end_block;
+      if (block == batch.blocks(request)) {
+        ++request;
+        block = 0;
+      }
+    }
+  return request == batch.params.requests && block == 0 ? "" : "blocks are left over at the end";
+}
+
+void expect_sound(const Batch& batch) {
+  const Schedule schedule = make_schedule(batch);
+  std::vector<std::int32_t> segments;
+  ASSERT_EQ(fault_in_coverage(batch, schedule, segments), "");
+  ASSERT_EQ(schedule.split_offset[0], 0);
+  std::int64_t most_blocks = 1;
+  for (std::int32_t r = 0; r < batch.params.requests; ++r) {
+    const std::int32_t partials = schedule.split_offset[r + 1] - schedule.split_offset[r];
+    ASSERT_EQ(partials, segments[r] > 1 ? segments[r] : 0) << "request " << r;
+    ASSERT_LE(segments[r], split_cap(batch.blocks(r), batch.params.cost)) << "request " << r;
+    most_blocks = std::max(most_blocks, batch.blocks(r));
+  }
+  const std::int64_t most_tokens = std::min<std::int64_t>(most_blocks * batch.params.block_tokens,
+                                                          std::numeric_limits<std::int32_t>::max());
+  ASSERT_LE(schedule.split_offset.back(), max_partials(batch.params, most_tokens));
+  for (const WorkTile& tile : schedule.work) {
+    ASSERT_EQ(tile.flags, batch.params.batch_invariant ? fixed_pieces : 0);
+    ASSERT_EQ(tile.reserved[0], 0);
+    ASSERT_EQ(tile.reserved[1], 0);
+  }
+}
+
+class SplitKv : public testing::TestWithParam<bool> {
+ protected:
+  Batch with(std::vector<std::int32_t> lengths, std::int32_t workers,
+             std::int32_t block_tokens = 64) const {
+    return {{.requests = static_cast<std::int32_t>(lengths.size()),
+             .workers = workers,
+             .block_tokens = block_tokens,
+             .cost = hopper_cost_model(64),
+             .batch_invariant = GetParam()},
+            std::move(lengths)};
+  }
+};
+
+TEST_P(SplitKv, CoversEveryBlockOnceAndInOrder) {
+  const std::uint64_t seed = support::fresh_seed();
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    const Batch batch = draw_batch(seed + i, GetParam());
+    SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
+    ASSERT_NO_FATAL_FAILURE(expect_sound(batch));
+  }
+}
+
+TEST_P(SplitKv, IsStableUnderRepetition) {
+  const std::uint64_t seed = support::fresh_seed();
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    const Batch batch = draw_batch(seed + i, GetParam());
+    SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
+    ASSERT_TRUE(make_schedule(batch) == make_schedule(batch));
+  }
+}
+
+TEST_P(SplitKv, WithoutRequestsLeavesEveryWorkerIdle) {
+  for (const std::int32_t workers : {1, 2, 132}) {
+    const Batch batch = with({}, workers);
+    expect_sound(batch);
+    for (const auto& share : segments_of(batch, make_schedule(batch)))
+      EXPECT_TRUE(share.empty());
+  }
+}
+
+TEST_P(SplitKv, GivesARequestWithoutTokensOneSegment) {
+  for (const std::int32_t workers : {1, 3, 132}) {
+    const Batch batch = with(std::vector<std::int32_t>(50, 0), workers);
+    expect_sound(batch);
+    EXPECT_EQ(make_schedule(batch).split_offset.back(), 0);
+  }
+}
+
+TEST_P(SplitKv, TakesTheLongestRequestThatThereIs) {
+  constexpr std::int32_t longest = std::numeric_limits<std::int32_t>::max();
+  for (const std::int32_t block_tokens : {1, 64, 256})
+    for (const std::int32_t workers : {1, 2, 132, 1000}) {
+      SCOPED_TRACE(testing::Message() << "block_tokens " << block_tokens << " workers " << workers);
+      expect_sound(with({longest}, workers, block_tokens));
+      expect_sound(with({0, longest, 1, 64, 65, longest}, workers, block_tokens));
+    }
+}
+
+TEST_P(SplitKv, TakesTheLargestBatchThatThereIs) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  std::vector<std::int32_t> lengths(131072);
+  for (std::int32_t& length : lengths)
+    length = static_cast<std::int32_t>(random.between(0, 4096));
+  for (const std::int32_t workers : {1, 132}) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed << " workers " << workers);
+    expect_sound(with(lengths, workers));
+  }
+}
+
+TEST_P(SplitKv, GivesOneWorkerEverything) {
+  const Batch batch = with({1000, 0, 70000, 64, 1}, 1);
+  expect_sound(batch);
+  const auto shares = segments_of(batch, make_schedule(batch));
+  ASSERT_EQ(shares.size(), 1u);
+  EXPECT_GE(shares[0].size(), batch.lengths.size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, SplitKv, testing::Bool(), [](const auto& mode) {
+  return mode.param ? "BatchInvariant" : "Balanced";
+});
+
+}  // namespace
+
+}  // namespace flashmla::schedule

@@ -1,0 +1,107 @@
+// How evenly a schedule divides the work: the longest worker against what no schedule can beat.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/schedule/drawn_batch.h"
+
+namespace flashmla::schedule {
+
+namespace {
+
+struct Load {
+  double longest_worker = 0;  // ns
+  double total = 0;           // ns: all blocks, and the charge of every segment that was made
+  double largest_segment = 0;
+};
+
+Load load_of(const Batch& batch) {
+  Load load;
+  for (const auto& share : segments_of(batch, make_schedule(batch))) {
+    double worker = 0;
+    for (const Segment& segment : share) {
+      const double cost = static_cast<double>(batch.params.cost.segment_ns) +
+                          (static_cast<double>(segment.end_block) - segment.first_block) *
+                              batch.params.cost.block_ns;
+      worker += cost;
+      load.largest_segment = std::max(load.largest_segment, cost);
+    }
+    load.longest_worker = std::max(load.longest_worker, worker);
+    load.total += worker;
+  }
+  return load;
+}
+
+// The largest request, cut as often as its cap allows.
+double largest_share(const Batch& batch) {
+  std::int64_t blocks = 1;
+  for (std::int32_t r = 0; r < batch.params.requests; ++r)
+    blocks = std::max(blocks, batch.blocks(r));
+  const CostModel& cost = batch.params.cost;
+  return static_cast<double>(blocks) * cost.block_ns /
+             static_cast<double>(split_cap(blocks, cost)) +
+         cost.segment_ns;
+}
+
+void expect_balanced(const Batch& batch) {
+  const Load load = load_of(batch);
+  const CostModel& cost = batch.params.cost;
+  const double bound = std::max(load.total / batch.params.workers, largest_share(batch));
+  ASSERT_LE(load.longest_worker, 1.05 * bound + cost.block_ns + cost.segment_ns);
+}
+
+TEST(SplitKvBalance, KeepsTheLongestWorkerNearTheMean) {
+  const std::uint64_t seed = support::fresh_seed();
+  for (std::uint64_t i = 0; i < 5000; ++i) {
+    const Batch batch = draw_batch(seed + i, false);
+    SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
+    ASSERT_NO_FATAL_FAILURE(expect_balanced(batch));
+  }
+}
+
+// Lengths around the places where the number of segments changes, with one request or a few.
+TEST(SplitKvBalance, HoldsForFewRequestsOfAnyLength) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  const std::vector<CostModel> models = all_cost_models();
+  for (std::int32_t blocks = 1; blocks < 3000; ++blocks) {
+    Batch batch;
+    const auto requests = static_cast<std::int32_t>(random.between(1, 3));
+    batch.params = {.requests = requests,
+                    .workers = static_cast<std::int32_t>(random.log_between(1, 400)),
+                    .block_tokens = 64,
+                    .cost = random.pick(std::span<const CostModel>(models)),
+                    .batch_invariant = false};
+    batch.lengths.assign(requests, blocks * 64);
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << batch);
+    ASSERT_NO_FATAL_FAILURE(expect_balanced(batch));
+  }
+}
+
+// One long request among many short ones is what the cap must not spoil.
+TEST(SplitKvBalance, CutsOneLongRequestAmongManyWorkers) {
+  Batch batch;
+  batch.params = {.requests = 1,
+                  .workers = 132,
+                  .block_tokens = 64,
+                  .cost = hopper_cost_model(128),
+                  .batch_invariant = false};
+  batch.lengths = {1 << 20};
+  const auto shares = segments_of(batch, make_schedule(batch));
+  const auto busy = std::count_if(shares.begin(), shares.end(), [](auto& s) { return !s.empty(); });
+  EXPECT_EQ(busy, 132);
+}
+
+TEST(SplitKvBalance, BatchInvariantStaysWithinOnePieceOfTheMean) {
+  const std::uint64_t seed = support::fresh_seed();
+  for (std::uint64_t i = 0; i < 5000; ++i) {
+    const Batch batch = draw_batch(seed + i, true);
+    SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
+    const Load load = load_of(batch);
+    ASSERT_LE(load.longest_worker, load.total / batch.params.workers + load.largest_segment);
+  }
+}
+
+}  // namespace
+
+}  // namespace flashmla::schedule

@@ -1,0 +1,34 @@
+// Many threads make the very schedule that one thread makes.
+#include <gtest/gtest.h>
+
+#include "tests/schedule/drawn_batch.h"
+#include "tests/schedule/thread_team.h"
+
+namespace flashmla::schedule {
+
+namespace {
+
+Schedule make_schedule_with(const Batch& batch, std::int32_t threads) {
+  Schedule schedule = blank_schedule(batch.params);
+  std::vector<std::int64_t> start(batch.params.requests + 1);
+  run_team(threads, [&](const ThreadTeam& team) {
+    split_kv(batch.params, batch.lengths.data(), start.data(), schedule.work.data(),
+             schedule.split_offset.data(), team);
+  });
+  return schedule;
+}
+
+TEST(SplitKvTeam, MakesTheScheduleOfOneThread) {
+  const std::uint64_t seed = support::fresh_seed();
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const Batch batch = draw_batch(seed + i, i % 2 == 0);
+    SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
+    const auto threads = static_cast<std::int32_t>(1 + (seed + i) % 9);
+    ASSERT_TRUE(make_schedule_with(batch, threads) == make_schedule(batch))
+        << threads << " threads";
+  }
+}
+
+}  // namespace
+
+}  // namespace flashmla::schedule

@@ -1,0 +1,43 @@
+#include "support/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+namespace flashmla::support {
+namespace {
+
+TEST(GuardedBuffer, StartsAsNanBytesAndIsAligned) {
+  HostMemory memory;
+  GuardedBuffer buffer(memory, 100);
+  buffer.upload();
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % workspace_alignment, 0u);
+  EXPECT_EQ(buffer.bytes(), 100u);
+  for (const std::byte byte : buffer.download())
+    ASSERT_EQ(byte, std::byte{0xff});
+  EXPECT_TRUE(buffer.unchanged());
+}
+
+TEST(GuardedBuffer, UploadsItsImage) {
+  HostMemory memory;
+  GuardedBuffer buffer(memory, 12);
+  buffer.image_as<std::int32_t>()[2] = 77;
+  buffer.upload();
+  EXPECT_EQ(reinterpret_cast<const std::int32_t*>(buffer.data())[2], 77);
+  EXPECT_TRUE(buffer.unchanged());
+}
+
+TEST(GuardedBuffer, SeesEveryByteThatChanges) {
+  HostMemory memory;
+  constexpr std::ptrdiff_t guard = GuardedBuffer::guard_bytes;
+  for (std::ptrdiff_t i = -guard; i < 40 + guard; ++i) {
+    GuardedBuffer buffer(memory, 40);
+    buffer.upload();
+    buffer.data()[i] = std::byte{0};
+    ASSERT_FALSE(buffer.unchanged()) << i;
+    ASSERT_EQ(buffer.guards_unchanged(), i >= 0 && i < 40) << i;
+  }
+}
+
+}  // namespace
+}  // namespace flashmla::support

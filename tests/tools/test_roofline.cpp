@@ -1,0 +1,39 @@
+#include "tools/roofline.h"
+
+#include <gtest/gtest.h>
+
+#include "flashmla/error.h"
+#include "tools/roofline/loops.h"
+
+namespace flashmla::tools {
+namespace {
+
+TEST(Roofline, IsFiniteAndPositive) {
+  const Roofline roofline = measure_roofline({});
+  // Slower than any processor of the last twenty years, faster than any for years to come.
+  EXPECT_GT(roofline.bytes_per_second, 1e7);
+  EXPECT_LT(roofline.bytes_per_second, 1e14);
+  EXPECT_GT(roofline.flop_per_second, 1e7);
+  EXPECT_LT(roofline.flop_per_second, 1e16);
+}
+
+TEST(Roofline, OfADeviceThatItCannotMeasure) {
+  try {
+    measure_roofline({DeviceType::cuda, 0});
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+  }
+}
+
+TEST(Roofline, TheLoopsReallyReadAndMultiply) {
+  const std::uint64_t words[] = {1, 20, 300, 4000, 50000};
+  EXPECT_EQ(baseline_loops.read(words, 5), 54321u);
+  EXPECT_EQ(baseline_loops.read(words, 0), 0u);
+  // x · 0.5 + 1 tends to 2 in every lane of every chain; an operation pair per lane and round.
+  EXPECT_FLOAT_EQ(baseline_loops.multiply_add(100, 0.5f),
+                  static_cast<float>(baseline_loops.flop_per_round));
+}
+
+}  // namespace
+}  // namespace flashmla::tools

@@ -1,0 +1,132 @@
+#include "tools/check/check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "flashmla/backends.h"
+#include "flashmla/error.h"
+#include "support/random.h"
+#include "tools/command.h"
+#include "tools/progress.h"
+
+namespace flashmla::tools {
+
+namespace {
+
+// Memory of the device that a backend computes on.
+std::unique_ptr<support::Memory> memory_for(const std::string& backend) {
+  const std::vector<BackendDescription> known = list_backends();
+  const auto found = std::ranges::find(known, backend, &BackendDescription::name);
+  if (found == known.end())
+    throw BadInput(fmt::format("--backend: this build has no backend '{}'", backend));
+  if (!found->unavailable.empty())
+    throw Error(ErrorCode::unsupported, "backend",
+                fmt::format("{} ({})", backend, found->unavailable),
+                "one that this machine can use");
+  if (backend != "cpu")
+    throw Error(ErrorCode::unsupported, "backend", backend, "cpu, which this suite can run on");
+  return std::make_unique<support::HostMemory>();
+}
+
+struct CaseRange {
+  std::int64_t first;
+  std::int64_t end;
+};
+
+CaseRange cases_of(const CheckOptions& options, std::int64_t suite_cases) {
+  if (options.only_case) {
+    if (*options.only_case >= suite_cases)
+      throw BadInput(fmt::format("--case: given {}, wanted less than the suite's {} cases",
+                                 *options.only_case, suite_cases));
+    return {*options.only_case, *options.only_case + 1};
+  }
+  return {0, std::min(suite_cases, options.cases.value_or(suite_cases))};
+}
+
+// Before the work, so that a folder that is not there costs no time.
+void check_writable(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
+  if (!std::filesystem::is_directory(folder) || std::filesystem::is_directory(path))
+    throw BadInput(fmt::format("--json: cannot write {}", path));
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text << std::flush;
+  if (!file)
+    throw BadInput(fmt::format("--json: cannot write {}", path));
+}
+
+int check(const CheckOptions& options) {
+  CheckOptions seeded = options;
+  if (!seeded.seed)
+    seeded.seed = support::fresh_seed();
+  if (!seeded.json.empty())
+    check_writable(seeded.json);
+  fmt::print("suite {} ({}) on {}, seed {}\n", seeded.suite, seeded.size, seeded.backend,
+             *seeded.seed);
+  std::fflush(stdout);
+  const CheckReport report = run_check(seeded);
+  fmt::print("{}", to_text(report));
+  if (!seeded.json.empty())
+    write_file(seeded.json, to_json(report));
+  return report.failed.empty() ? all_right : check_failed;
+}
+
+}  // namespace
+
+CheckReport run_check(const CheckOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  CheckReport report;
+  report.options = options;
+  report.seed = options.seed ? *options.seed : support::fresh_seed();
+  const auto size = support::suite_size_of(options.size);
+  if (!size || options.suite != "dense")
+    throw BadInput(fmt::format("no suite '{}' of size '{}'", options.suite, options.size));
+  const support::DenseSuite suite(*size, report.seed);
+  const auto [first, end] = cases_of(options, suite.cases());
+  const auto memory = memory_for(options.backend);
+  Progress progress("check", end - first);
+  for (std::int64_t i = first; i < end; ++i) {
+    const support::DenseCase dense_case = suite.draw(i);
+    report.add(i, dense_case, support::run_case(dense_case, *memory));
+    progress.advance();
+  }
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+Subcommand add_check(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("check", "Compare random cases with a float64 oracle");
+  const auto options = std::make_shared<CheckOptions>();
+  app->add_option("--suite", options->suite, "Which kind of attention")
+      ->check(CLI::IsMember({"dense"}))
+      ->capture_default_str();
+  app->add_option("--size", options->size, "full: 1,040 cases; short: 300; tiny: 150 small ones")
+      ->check(CLI::IsMember({"full", "short", "tiny"}))
+      ->capture_default_str();
+  app->add_option("--backend", options->backend, "Backend, and so the device, to run on")
+      ->capture_default_str();
+  app->add_option("--seed", options->seed, "Seed of the suite; a fresh one is printed");
+  auto* only_case =
+      app->add_option("--case", options->only_case, "Run this case of the suite alone")
+          ->check(CLI::NonNegativeNumber);
+  app->add_option("--cases", options->cases, "Run the suite's first cases alone")
+      ->check(CLI::PositiveNumber)
+      ->excludes(only_case);
+  app->add_option("--json", options->json, "Write the report to this file");
+  app->footer(
+      "Example:\n"
+      "  flashmla check --suite dense --backend cpu --seed 7 --json report.json\n"
+      "Exit status: 0 every case passed, 1 a case failed, 2 bad input, 3 no backend serves the "
+      "suite.");
+  return {app, [options] { return check(*options); }};
+}
+
+}  // namespace flashmla::tools

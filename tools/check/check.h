@@ -1,0 +1,56 @@
+// `flashmla check`: a suite of random cases, run on a backend and compared with the oracle.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "support/dense_runner.h"
+#include "support/dense_suite.h"
+
+namespace flashmla::tools {
+
+struct CheckOptions {
+  std::string suite = "dense";
+  std::string size = "full";
+  std::string backend = "cpu";
+  std::optional<std::uint64_t> seed;      // fresh where absent
+  std::optional<std::int64_t> only_case;  // index in the suite
+  std::optional<std::int64_t> cases;      // the suite's first ones
+  std::string json;                       // file, none where empty
+};
+
+struct FailedCase {
+  std::int64_t index;
+  std::string description;
+  std::vector<std::string> faults;
+};
+
+// What a suite found.
+struct CheckReport {
+  CheckOptions options;
+  std::uint64_t seed = 0;
+  std::int64_t cases = 0;
+  std::int64_t rows_checked = 0;
+  double seconds = 0;
+  support::Errors errors;
+  std::map<std::string, std::int64_t> option_counts;  // cases with the option on
+  std::vector<FailedCase> failed;
+
+  void add(std::int64_t index, const support::DenseCase& dense_case,
+           const support::CaseResult& result);
+};
+
+// The report for machines. A ratio that is infinite (NaN, or a wrong exact row) is null.
+std::string to_json(const CheckReport& report);
+
+// The report for people, several lines.
+std::string to_text(const CheckReport& report);
+
+// Runs the cases. Throws BadInput, or flashmla::Error of code `unsupported` when the backend serves
+// none.
+CheckReport run_check(const CheckOptions& options);
+
+}  // namespace flashmla::tools

@@ -1,0 +1,36 @@
+// What the tokens of a replay are made of. Every number is a pure function of the seed and its
+// place, so that the oracle can make it anew without a look into the cache.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "flashmla/dtype.h"
+
+namespace flashmla::tools {
+
+// Where a latent row or a query stands. `attempt` is the request's decode step that wrote the row,
+// counted from 1, and 0 for rows of the prompt: a rejected draft differs from what is later
+// accepted in its place.
+struct TokenPlace {
+  std::int64_t request;
+  std::int64_t position;
+  std::int64_t layer;
+  std::int64_t attempt;
+};
+
+// Numbers of variance 1.
+void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
+void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,
+                std::span<float> query);
+
+// How many of a step's drafts are accepted: 1 … min(drafts, left); `left` ≥ 1 are still to be
+// generated.
+std::int64_t accepted_drafts(std::uint64_t seed, std::int64_t request, std::int64_t step,
+                             std::int64_t drafts, std::int64_t left);
+
+// Keys of what else a seed decides.
+std::uint64_t page_order_key(std::uint64_t seed);
+std::uint64_t sample_key(std::uint64_t seed);
+
+}  // namespace flashmla::tools

@@ -1,0 +1,113 @@
+// The model's side of a replay: writes latent rows to a paged cache and computes decode steps, both
+// through the library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "flashmla/flashmla.h"
+#include "tools/replay/server.h"
+
+namespace flashmla::tools {
+
+using Append = std::function<void(const TensorView& cache, KvFormat format, const TensorView& rows,
+                                  const TensorView& slots)>;
+
+struct EngineOptions {
+  std::uint64_t seed = 0;
+  KvFormat format = KvFormat::bf16;
+  std::int64_t heads = 16;
+  std::int64_t layers = 1;
+  std::int64_t pages = 2048;
+  std::int64_t page_size = 64;
+  std::int64_t max_blocks = 2048;  // pages of the largest request
+  std::int64_t max_batch = 32;
+  std::int64_t drafts = 1;  // query tokens of a request in each step
+  Append append = [](const TensorView& cache, KvFormat kv_format, const TensorView& rows,
+                     const TensorView& slots) { flashmla::append(cache, kv_format, rows, slots); };
+};
+
+// The attention problem of a step with `batch` requests.
+Problem step_problem(const EngineOptions& options, std::int64_t batch);
+
+// Memory aligned for workspaces and tensors, full of NaN at first.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+
+  std::byte* data() const { return data_.get(); }
+  std::size_t bytes() const { return bytes_; }
+  void poison();                 // fills it with NaN
+  void grow(std::size_t bytes);  // to at least so many; what it held is lost where it grows
+
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(data_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const;
+  };
+
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t bytes_ = 0;
+};
+
+// One layer's result for one (request, query token, head).
+struct Result {
+  std::vector<float> out;  // [d_v]
+  float lse;
+};
+
+// The library throws where no backend serves the problem (at construction).
+class Engine {
+ public:
+  static constexpr std::int64_t qk_dim = 576;
+  static constexpr std::int64_t v_dim = 512;
+
+  explicit Engine(const EngineOptions& options);
+
+  // Writes the rows of a session's prompt, all layers.
+  void prefill(const Session& session);
+
+  // Writes each session's drafts and attends to them, layer after layer; `after_layer` may read
+  // result(). Returns the seconds spent in schedule and run.
+  double decode(std::span<const Session> sessions,
+                const std::function<void(std::int64_t layer)>& after_layer);
+
+  // Of the layer computed last; `slot` is the session's place in the batch.
+  Result result(std::int64_t slot, std::int64_t query_token, std::int64_t head) const;
+
+ private:
+  TensorView cache(std::int64_t layer) const;
+  std::int64_t slot_of(const Session& session, std::int64_t position) const;
+  Plan& plan_for(std::int64_t batch);
+  void append_drafts(std::span<const Session> sessions, std::int64_t layer);
+  void fill_tables(std::span<const Session> sessions);
+  void fill_queries(std::span<const Session> sessions, std::int64_t layer);
+  double run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer);
+
+  EngineOptions options_;
+  DType type_;
+  std::map<std::int64_t, Plan> plans_;  // by batch size
+  std::int64_t batch_ = 0;              // of the step computed last
+  Buffer cache_;                        // [layers][pages][page_size][qk_dim]
+  Buffer rows_;                         // rows on their way into the cache
+  std::vector<std::int64_t> slots_;     // their places
+  Buffer queries_;                      // [b, s_q, h_q, qk_dim]
+  Buffer out_;                          // [b, s_q, h_q, v_dim]
+  Buffer lse_;                          // [b, h_q, s_q]
+  std::vector<std::int32_t> lengths_;
+  std::vector<std::int32_t> block_table_;  // [b, max_blocks]
+  Buffer plan_workspace_;
+  Buffer run_workspace_;
+};
+
+}  // namespace flashmla::tools

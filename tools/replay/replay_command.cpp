@@ -1,0 +1,251 @@
+// `flashmla replay`: options, and the order of things.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "support/random.h"
+#include "tools/command.h"
+#include "tools/dense_options.h"
+#include "tools/files.h"
+#include "tools/progress.h"
+#include "tools/replay/grouped_number.h"
+#include "tools/replay/replay.h"
+#include "tools/replay/report.h"
+#include "tools/replay/statistics.h"
+#include "tools/replay/svg.h"
+#include "tools/replay/trace.h"
+#include "tools/replay/verify.h"
+
+namespace flashmla::tools {
+
+namespace {
+
+constexpr std::int64_t most = 2147483647;
+constexpr std::int64_t default_tokens = 4096;  // of the cache for each request of the batch
+
+struct Arguments {
+  std::string trace;
+  ReplayOptions replay;
+  std::string format = "bf16";
+  std::string backend = "cpu";
+  std::int64_t pages = 0;  // 0: enough for default_tokens
+  std::int64_t max_requests = most;
+  std::uint64_t seed = 0;  // 0: a fresh one
+  double step_ms = 30;
+  std::string svg = "replay.svg";
+  std::string json;
+  bool no_svg = false;
+  bool no_check = false;
+};
+
+// Rather than to be killed for want of memory later.
+void require_memory(const ReplayOptions& options) {
+  const ServerOptions& server = options.server;
+  const auto cache_rows = static_cast<double>(server.pages * server.page_size * options.layers);
+  const auto results = static_cast<double>(server.max_batch * server.drafts * options.heads);
+  const double bytes =
+      cache_rows * static_cast<double>(token_bytes(options.format, Engine::qk_dim)) +
+      results * sizeof(std::uint16_t) * (Engine::qk_dim + Engine::v_dim);
+  const double memory =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  if (bytes > memory)
+    throw BadInput(fmt::format(
+        "--pages, --layers, --max-batch: given what takes {:.4g} GB, wanted at most the {:.4g} GB "
+        "of this machine",
+        bytes / 1e9, memory / 1e9));
+}
+
+ReplayOptions replay_options(const Arguments& arguments) {
+  ReplayOptions options = arguments.replay;
+  ServerOptions& server = options.server;
+  options.format = format_named(arguments.format);
+  server.step_seconds = arguments.step_ms / 1e3;
+  server.seed = arguments.seed == 0 ? support::fresh_seed() : arguments.seed;
+  server.pages = arguments.pages;
+  if (server.pages == 0)
+    server.pages = (server.max_batch * default_tokens + server.page_size - 1) / server.page_size;
+  if (server.pages > most / server.page_size)
+    throw BadInput(fmt::format("--pages: given {} pages of {} tokens, wanted at most {} tokens",
+                               server.pages, server.page_size, most));
+  require_memory(options);
+  return options;
+}
+
+Trace load(const Arguments& arguments) {
+  Trace trace = read_trace(arguments.trace);
+  if (trace.out_of_order > 0)
+    fmt::print(stderr, "{}: {} arrivals out of order, sorted\n", arguments.trace,
+               trace.out_of_order);
+  if (std::ssize(trace.requests) > arguments.max_requests)
+    trace.requests.resize(arguments.max_requests);
+  return trace;
+}
+
+// The rows and the cache of a replay are made in host memory.
+void require_host(const std::string& backend) {
+  if (device_of_backend(backend).type != DeviceType::cpu)
+    throw Error(ErrorCode::unsupported, "--backend", backend,
+                "cpu: replay keeps its cache in host memory");
+}
+
+void write_picture(const Arguments& arguments, const Report& report,
+                   std::span<const StepRecord> steps) {
+  const Picture picture{
+      .title = fmt::format("FlashMLA replay of {}",
+                           std::filesystem::path(arguments.trace).filename().string()),
+      .subtitle = fmt::format(
+          "{} requests, {} decode steps, {} tokens; {} heads, {} layer{}, {}, backend {}, seed {}",
+          grouped(report.counts.served), grouped(report.counts.steps),
+          grouped(report.counts.generated_tokens), report.options.heads, report.options.layers,
+          report.options.layers == 1 ? "" : "s", name_of(report.options.format), report.backend,
+          report.options.server.seed),
+      .step_seconds = report.options.server.step_seconds};
+  write_file("--svg", arguments.svg, draw_svg(picture, steps));
+}
+
+void show_mismatches(const Verdict& verdict) {
+  constexpr std::size_t shown = 10;
+  for (std::size_t i = 0; i < std::min(shown, verdict.mismatches.size()); ++i)
+    fmt::print(stderr, "mismatch: {}\n", verdict.mismatches[i]);
+  if (verdict.mismatches.size() > shown)
+    fmt::print(stderr, "and {} more mismatches\n", verdict.mismatches.size() - shown);
+}
+
+Served serve_with_progress(std::span<const Request> requests, const ReplayOptions& options,
+                           const Forecast& forecast) {
+  Engine engine(engine_options(options, forecast));
+  Progress progress("replay", forecast.token_steps);
+  return serve(requests, options, forecast, engine,
+               [&](std::int64_t amount) { progress.advance(amount); });
+}
+
+Verdict verify_with_progress(std::span<const Sample> samples, std::span<const Request> requests,
+                             const ReplayOptions& options) {
+  Progress progress("check", std::ssize(samples));
+  const VerifyOptions verify_options{
+      .seed = options.server.seed,
+      .type = options.format == KvFormat::fp16 ? DType::fp16 : DType::bf16,
+      .drafts = options.server.drafts};
+  return verify(samples, requests, verify_options,
+                [&](std::int64_t amount) { progress.advance(amount); });
+}
+
+int run_replay(const Arguments& arguments) {
+  const ReplayOptions options = replay_options(arguments);
+  require_host(arguments.backend);
+  if (!arguments.no_svg)
+    check_writable("--svg", arguments.svg);
+  if (!arguments.json.empty())
+    check_writable("--json", arguments.json);
+  const Trace trace = load(arguments);
+  const Forecast forecast = forecast_of(trace.requests, options.server);
+  const Served served = serve_with_progress(trace.requests, options, forecast);
+  Report report{.trace = arguments.trace,
+                .backend = arguments.backend,
+                .options = options,
+                .requests = trace.requests,
+                .forecast = forecast,
+                .counts = served.counts,
+                .wall_seconds = served.wall_seconds,
+                .latency = latency_of(served.steps),
+                .usage = usage_of(served.steps),
+                .work = decode_work(options, forecast, served.steps),
+                .roofline = measure_roofline(Device{}),
+                .verdict = std::nullopt};
+  if (!arguments.no_check)
+    report.verdict = verify_with_progress(served.samples, trace.requests, options);
+  fmt::print("{}", report_table(report));
+  if (!arguments.no_svg)
+    write_picture(arguments, report, served.steps);
+  if (!arguments.json.empty())
+    write_file("--json", arguments.json, report_json(report));
+  if (!report.verdict || report.verdict->passed())
+    return all_right;
+  show_mismatches(*report.verdict);
+  return check_failed;
+}
+
+void add_model_options(CLI::App& app, Arguments& arguments) {
+  ReplayOptions& replay = arguments.replay;
+  app.add_option("--heads", replay.heads, "Query heads")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--layers", replay.layers, "Attention layers, each with its own cache")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--format", arguments.format, "Cache format: bf16, fp16, v32, v4")
+      ->capture_default_str();
+  app.add_option("--page-size", replay.server.page_size, "Tokens in a page of the cache")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option(
+         "--pages", arguments.pages,
+         "Pages of the cache (default: room for 4,096 tokens for each request of --max-batch)")
+      ->check(CLI::Range(std::int64_t{1}, most));
+  app.add_option("--backend", arguments.backend, "Backend of the library")->capture_default_str();
+}
+
+void add_serving_options(CLI::App& app, Arguments& arguments) {
+  ServerOptions& server = arguments.replay.server;
+  app.add_option("--max-batch", server.max_batch, "Requests decoded at once")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--max-requests", arguments.max_requests, "Serve only the first so many requests")
+      ->check(CLI::Range(std::int64_t{1}, most));
+  app.add_option(
+         "--speculative", server.drafts,
+         "Query tokens of a request in each step; 1 to all of them are accepted, by the seed")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--step-ms", arguments.step_ms, "Virtual time of a decode step")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+  app.add_option("--seed", arguments.seed, "Seed of all numbers (default: a fresh one, printed)")
+      ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0}));
+}
+
+void add_output_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("--samples", arguments.replay.samples, "Results to compare with the oracle")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_flag("--no-check", arguments.no_check, "Compare nothing with the oracle");
+  app.add_option("--svg", arguments.svg, "Picture of the replay")->capture_default_str();
+  app.add_flag("--no-svg", arguments.no_svg, "Draw no picture");
+  app.add_option("--json", arguments.json, "Write the report as JSON to this file");
+}
+
+constexpr const char* description =
+    "Serve a trace of requests with continuous batching over a paged KV cache, computing every "
+    "decode "
+    "step, and check the results.";
+
+constexpr const char* footer =
+    "TRACE.csv has the columns arrival_s, context_tokens and generated_tokens. Time is virtual: a "
+    "step\n"
+    "takes --step-ms, a prompt no time. A request is admitted, first come, first served, when the "
+    "batch\n"
+    "has room and pages for its context and all its tokens can be reserved, so none is evicted on "
+    "its\n"
+    "way; it waits while the cache is full, and is rejected when it could never fit.\n\n"
+    "Example:\n"
+    "  flashmla replay traces/azure_conversation_2023.csv --max-requests 200 --json replay.json";
+
+}  // namespace
+
+Subcommand add_replay(CLI::App& parent) {
+  CLI::App* app = parent.add_subcommand("replay", description);
+  app->footer(footer);
+  const auto arguments = std::make_shared<Arguments>();
+  app->add_option("TRACE.csv", arguments->trace, "Request trace")->required();
+  add_model_options(*app, *arguments);
+  add_serving_options(*app, *arguments);
+  add_output_options(*app, *arguments);
+  return {app, [arguments] { return run_replay(*arguments); }};
+}
+
+}  // namespace flashmla::tools

@@ -1,0 +1,22 @@
+// The two loops whose rates make the roofline, compiled once for each instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace flashmla::tools {
+
+struct RooflineLoops {
+  // Reads `count` words.
+  std::uint64_t (*read)(const std::uint64_t* words, std::size_t count);
+
+  // Does `rounds` rounds of multiply-adds in fp32 on registers, `flop_per_round` operations each.
+  float (*multiply_add)(std::int64_t rounds, float factor);
+  std::int64_t flop_per_round;
+};
+
+extern const RooflineLoops baseline_loops;
+extern const RooflineLoops avx2_loops;    // x86-64 alone, as is
+extern const RooflineLoops avx512_loops;  // this one
+
+}  // namespace flashmla::tools

@@ -1,0 +1,34 @@
+// A plan together with the memory it lives in, on the host.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "flashmla/plan.h"
+#include "support/memory.h"
+
+namespace flashmla::tools {
+
+class ScheduledPlan {
+ public:
+  // Throws Error as make_plan() and schedule() do.
+  ScheduledPlan(const Problem& problem, std::vector<std::int32_t> lengths)
+      : plan_(make_plan(problem)),
+        plan_memory_(support::HostMemory().allocate(plan_.plan_workspace_bytes())),
+        run_memory_(support::HostMemory().allocate(plan_.run_workspace_bytes())) {
+    plan_.schedule(
+        TensorView(lengths.data(), DType::i32, {static_cast<std::int64_t>(lengths.size())}),
+        {plan_memory_.get(), plan_.plan_workspace_bytes()});
+  }
+
+  const Plan& plan() const { return plan_; }
+  Workspace run_workspace() const { return {run_memory_.get(), plan_.run_workspace_bytes()}; }
+
+ private:
+  Plan plan_;
+  std::shared_ptr<std::byte> plan_memory_;
+  std::shared_ptr<std::byte> run_memory_;
+};
+
+}  // namespace flashmla::tools

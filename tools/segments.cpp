@@ -1,0 +1,45 @@
+#include "tools/segments.h"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace flashmla::tools {
+
+namespace {
+
+constexpr std::int32_t fixed_pieces = 1;  // flag: a request is cut at the same places everywhere
+
+std::int32_t divide_up(std::int32_t a, std::int32_t b) {
+  return a / b + (a % b != 0 ? 1 : 0);
+}
+
+}  // namespace
+
+std::int32_t blocks_of(const ScheduleView& view, std::int32_t request) {
+  return std::max(1, divide_up(view.lengths[request], view.block_tokens));
+}
+
+std::int32_t segments_of(const ScheduleView& view, std::int32_t request) {
+  return std::max(1, view.split_offset[request + 1] - view.split_offset[request]);
+}
+
+std::vector<Segment> worker_segments(const ScheduleView& view, std::int32_t worker) {
+  const std::int32_t* row = view.work + std::ptrdiff_t{8} * worker;
+  const std::int32_t first_request = row[0];
+  const std::int32_t last_request = row[1];
+  std::vector<Segment> segments;
+  for (std::int32_t r = first_request; r <= last_request; ++r) {
+    const std::int32_t blocks = blocks_of(view, r);
+    const std::int32_t begin = r == first_request ? row[2] : 0;
+    const std::int32_t end = r == last_request ? row[3] : blocks;
+    // n = ⌈blocks / piece⌉ pieces follow from the piece's size, and the size from n: ⌈blocks / n⌉.
+    const std::int32_t step =
+        (row[5] & fixed_pieces) != 0 ? divide_up(blocks, segments_of(view, r)) : blocks;
+    std::int32_t split = r == first_request ? row[4] : 0;
+    for (std::int32_t block = begin; block < end; block += step, ++split)
+      segments.push_back({r, block, std::min(block + step, end), split});
+  }
+  return segments;
+}
+
+}  // namespace flashmla::tools

@@ -1,0 +1,79 @@
+#include "tools/shapes.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <limits>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "tools/command.h"
+
+namespace flashmla::tools {
+
+namespace {
+
+std::vector<std::string_view> parts_of(std::string_view text) {
+  std::vector<std::string_view> parts;
+  for (std::size_t comma = text.find(','); comma != std::string_view::npos;
+       comma = text.find(',')) {
+    parts.push_back(text.substr(0, comma));
+    text.remove_prefix(comma + 1);
+  }
+  parts.push_back(text);
+  return parts;
+}
+
+// 0 for what is no number from 1 to the largest int32.
+std::int64_t size_of(std::string_view text) {
+  std::int64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value);
+  const bool sound = error == std::errc() && stopped == end && value >= 1 &&
+                     value <= std::numeric_limits<std::int32_t>::max();
+  return sound ? value : 0;
+}
+
+}  // namespace
+
+std::string text_of(const Shape& shape) {
+  return fmt::format("{},{},{},{}{}{}", shape.batch, shape.query_tokens, shape.query_heads,
+                     shape.tokens, shape.varlen ? ",varlen" : "", shape.causal ? ",causal" : "");
+}
+
+Shape parse_shape(const std::string& text) {
+  const BadInput wrong(
+      fmt::format("--shape: given '{}', wanted b,s_q,h_q,tokens[,varlen][,causal]", text));
+  const std::vector<std::string_view> parts = parts_of(text);
+  if (parts.size() < 4)
+    throw wrong;
+  Shape shape{.batch = size_of(parts[0]),
+              .query_tokens = size_of(parts[1]),
+              .query_heads = size_of(parts[2]),
+              .tokens = size_of(parts[3])};
+  if (shape.batch == 0 || shape.query_tokens == 0 || shape.query_heads == 0 || shape.tokens == 0)
+    throw wrong;
+  for (std::size_t i = 4; i < parts.size(); ++i) {
+    bool& flag = parts[i] == "varlen" ? shape.varlen : shape.causal;
+    if (flag || (parts[i] != "varlen" && parts[i] != "causal"))
+      throw wrong;
+    flag = true;
+  }
+  return shape;
+}
+
+std::span<const Shape> dense_shapes() {
+  static constexpr std::array<Shape, 8> shapes{{{1, 1, 16, 8192},
+                                                {1, 1, 128, 4096},
+                                                {4, 1, 64, 4096},
+                                                {16, 1, 16, 2048, true},
+                                                {32, 1, 128, 1024, true},
+                                                {4, 2, 128, 2048, false, true},
+                                                {64, 1, 16, 512, true},
+                                                {2, 4, 32, 4096, true, true}}};
+  return shapes;
+}
+
+}  // namespace flashmla::tools
