@@ -57,7 +57,7 @@ class Comparison {
   // Adds the checks over the whole tensor to those of the rows.
   Errors finish() const;
 
-  static constexpr std::int64_t element_rule_tokens = 128;
+  static constexpr std::int64_t element_rule_tokens = 512;
   // A tensor of fewer lse values is left to the rule for single values: its sum of squares may be
   // as small as rounding.
   static constexpr std::int64_t lse_tensor_values = 16;

@@ -7,6 +7,9 @@
 #include "api/validate.h"
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/thread_pool.h"
+#if defined(FLASHMLA_HAS_CUDA)
+#include "backends/cuda/cuda_backend.h"
+#endif
 #include "core/check.h"
 #include "core/switches.h"
 #include "flashmla/backends.h"
@@ -31,7 +34,12 @@ bool listed(std::string_view list, std::string_view name) {
 }  // namespace
 
 std::span<const backends::Backend* const> backend_list() {
-  static const std::array<const backends::Backend*, 1> list = {&backends::cpu::cpu_backend()};
+  static const std::array list = {
+#if defined(FLASHMLA_HAS_CUDA)
+      &backends::cuda::cuda_backend(),
+#endif
+      &backends::cpu::cpu_backend(),
+  };
   return list;
 }
 

@@ -81,6 +81,7 @@ Plan make_plan(const Problem& problem) {
       state->backend = backend;
       state->planned.problem = problem;
       state->planned.params = backend->split_params(problem);
+      backend->prepare(problem);
       return Plan(std::move(state));
     }
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);

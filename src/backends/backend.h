@@ -23,6 +23,7 @@ struct PlannedProblem {
   Problem problem;
   schedule::SplitParams params;
   void* plan_workspace = nullptr;  // laid out by schedule::PlanLayout(params)
+  bool may_split = true;           // false where schedule() knows that no request is split
 
   schedule::PlanMemory memory() const { return {schedule::PlanLayout(params), plan_workspace}; }
 };
@@ -47,9 +48,12 @@ class Backend {
   virtual std::size_t run_workspace_bytes(const Problem& problem,
                                           const schedule::SplitParams& params) const = 0;
 
+  // Whatever a first call would otherwise have to load. Called once a plan.
+  virtual void prepare(const Problem& /*problem*/) const {}
+
   // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_blocks · page_size
   // already.
-  virtual void schedule(const PlannedProblem& planned, const TensorView& lengths,
+  virtual void schedule(PlannedProblem& planned, const TensorView& lengths,
                         void* stream) const = 0;
 
   // All tensors fit the problem. `softmax_scale` is the one to use.

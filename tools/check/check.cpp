@@ -11,6 +11,7 @@
 
 #include "flashmla/backends.h"
 #include "flashmla/error.h"
+#include "support/device/memory_of.h"
 #include "support/random.h"
 #include "tools/command.h"
 #include "tools/progress.h"
@@ -29,9 +30,7 @@ std::unique_ptr<support::Memory> memory_for(const std::string& backend) {
     throw Error(ErrorCode::unsupported, "backend",
                 fmt::format("{} ({})", backend, found->unavailable),
                 "one that this machine can use");
-  if (backend != "cpu")
-    throw Error(ErrorCode::unsupported, "backend", backend, "cpu, which this suite can run on");
-  return std::make_unique<support::HostMemory>();
+  return support::memory_of(backend);
 }
 
 struct CaseRange {

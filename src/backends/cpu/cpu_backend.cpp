@@ -66,7 +66,7 @@ class CpuBackend final : public Backend {
     return dense_workspace_bytes(problem, params);
   }
 
-  void schedule(const PlannedProblem& planned, const TensorView& lengths,
+  void schedule(PlannedProblem& planned, const TensorView& lengths,
                 void* /*stream*/) const override {
     const schedule::PlanMemory memory = planned.memory();
     std::copy_n(static_cast<const std::int32_t*>(lengths.data), planned.params.requests,

@@ -1,0 +1,185 @@
+#include "backends/cuda/cuda_backend.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "backends/cuda/dense_decode.h"
+#include "core/check.h"
+#include "cuda/cuda_check.h"
+#include "cuda/device_info.h"
+#include "sm90/kernels/append/launch.h"
+#include "sm90/kernels/merge/launch.h"
+#include "sm90/kernels/plan/launch.h"
+
+namespace flashmla::backends::cuda {
+
+namespace {
+
+using ::flashmla::cuda::check;
+using ::flashmla::cuda::DeviceInfo;
+using ::flashmla::cuda::devices;
+using ::flashmla::cuda::DeviceScope;
+
+constexpr int hopper_major = 9;
+constexpr int hopper_minor = 0;
+
+bool is_hopper(const DeviceInfo& device) {
+  return device.major == hopper_major && device.minor == hopper_minor;
+}
+
+std::string capability_of(const DeviceInfo& device) {
+  return text(device.name, ", compute capability ", device.major, ".", device.minor);
+}
+
+RowTiles tiles_of(const Problem& problem) {
+  const std::int64_t all =
+      devices().list[static_cast<std::size_t>(problem.device.index)].multiprocessors;
+  return {problem,
+          problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all};
+}
+
+// Lengths are known: whether the schedule splits a request.
+bool splits_a_request(const PlannedProblem& planned, const std::int32_t* lengths) {
+  const schedule::SplitParams& params = planned.params;
+  std::vector<std::int64_t> start(static_cast<std::size_t>(params.requests) + 1);
+  std::vector<schedule::WorkTile> work(static_cast<std::size_t>(params.workers));
+  std::vector<std::int32_t> split_offset(static_cast<std::size_t>(params.requests) + 1);
+  schedule::split_kv(params, lengths, start.data(), work.data(), split_offset.data(),
+                     schedule::SerialTeam{});
+  return split_offset.back() > 0;
+}
+
+class CudaBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cuda"; }
+  DeviceType device_type() const override { return DeviceType::cuda; }
+
+  std::vector<std::string> devices() const override {
+    std::vector<std::string> lines;
+    for (std::size_t i = 0; i < ::flashmla::cuda::devices().list.size(); ++i) {
+      const DeviceInfo& device = ::flashmla::cuda::devices().list[i];
+      lines.push_back(text("cuda:", i, ", ", capability_of(device), ", ", device.multiprocessors,
+                           " multiprocessors"));
+    }
+    return lines;
+  }
+
+  std::optional<std::string> unavailable() const override {
+    const ::flashmla::cuda::Devices& found = ::flashmla::cuda::devices();
+    if (found.list.empty())
+      return found.reason;
+    if (std::ranges::none_of(found.list, is_hopper))
+      return text("needs a GPU of compute capability 9.0 (Hopper); found ",
+                  capability_of(found.list.front()));
+    return std::nullopt;
+  }
+
+  std::optional<std::string> refuses(const Problem& problem) const override {
+    const std::vector<DeviceInfo>& list = ::flashmla::cuda::devices().list;
+    if (static_cast<std::size_t>(problem.device.index) >= list.size())
+      return text("finds no ", describe(problem.device), " among ", list.size(), " GPUs");
+    const DeviceInfo& device = list[static_cast<std::size_t>(problem.device.index)];
+    if (!is_hopper(device))
+      return text("needs compute capability 9.0 (Hopper); ", describe(problem.device), " is ",
+                  capability_of(device));
+    if (problem.kind != AttentionKind::dense_decode)
+      return text("computes dense_decode alone, not ", name_of(problem.kind));
+    if (!is_plain(problem.kv_format))
+      return text("reads bf16 and fp16 caches alone, not ", name_of(problem.kv_format));
+    if (problem.ragged_queries)
+      return "has no ragged queries";
+    if (problem.split_query)
+      return "takes the query as one tensor only";
+    if (problem.scaled_cache)
+      return "has no caches with a scale";
+    constexpr std::int64_t most_rows = 1 << 30;
+    if (problem.query_tokens > most_rows / problem.query_heads)
+      return text("has no more than ", most_rows, " rows a request, not ", problem.query_tokens,
+                  " query tokens of ", problem.query_heads, " heads");
+    return std::nullopt;
+  }
+
+  schedule::SplitParams split_params(const Problem& problem) const override {
+    const RowTiles tiles = tiles_of(problem);
+    // With one worker each request is computed on its own already, and needs no fixed pieces; the
+    // number of workers does not depend on the batch.
+    return {.requests = static_cast<std::int32_t>(problem.batch),
+            .workers = static_cast<std::int32_t>(tiles.workers),
+            .block_tokens = sm90::dense_decode::block_tokens,
+            .cost = schedule::hopper_cost_model(tiles.rows),
+            .batch_invariant = problem.batch_invariant && tiles.workers > 1};
+  }
+
+  void prepare(const Problem& problem) const override {
+    const DeviceScope scope(problem.device.index);
+    load_dense_decode(tiles_of(problem), problem);
+    sm90::plan::load();
+  }
+
+  std::size_t run_workspace_bytes(const Problem& problem,
+                                  const schedule::SplitParams& params) const override {
+    return dense_workspace_bytes(problem, params);
+  }
+
+  void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const override {
+    const DeviceScope scope(planned.problem.device.index);
+    const auto* given = static_cast<const std::int32_t*>(lengths.data);
+    const schedule::PlanMemory memory = planned.memory();
+    planned.may_split = planned.params.workers > 1 || planned.params.batch_invariant;
+    if (lengths.device.type == DeviceType::cpu) {
+      planned.may_split = planned.may_split && splits_a_request(planned, given);
+      sm90::plan::launch_write_lengths(given, memory.lengths, planned.params.requests, stream);
+      given = memory.lengths;
+    }
+    const std::int64_t most_tokens = planned.problem.max_blocks * planned.problem.page_size;
+    sm90::plan::launch_schedule(planned.params, memory, given,
+                                static_cast<std::int32_t>(most_tokens), stream);
+  }
+
+  void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
+           float softmax_scale, void* run_workspace, void* stream) const override {
+    const DeviceScope scope(planned.problem.device.index);
+    run_dense_decode(planned, tiles_of(planned.problem), inputs, outputs, softmax_scale,
+                     run_workspace, stream);
+  }
+
+  std::int32_t status(const PlannedProblem& planned, void* stream) const override {
+    const DeviceScope scope(planned.problem.device.index);
+    std::int32_t status = 0;
+    auto* const cuda_stream = static_cast<cudaStream_t>(stream);
+    check(cudaMemcpyAsync(&status, planned.memory().status, sizeof status, cudaMemcpyDeviceToHost,
+                          cuda_stream),
+          "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(cuda_stream), "cudaStreamSynchronize");
+    return status;
+  }
+
+  void append(const TensorView& cache, KvFormat format, const TensorView& rows,
+              const TensorView& slots, void* stream) const override {
+    if (!is_plain(format))
+      throw Error(ErrorCode::unsupported, "format", std::string(name_of(format)),
+                  "bf16 or fp16: the CUDA backend writes no FP8 caches");
+    const DeviceScope scope(cache.device.index);
+    sm90::append::launch(cache, rows, slots, stream);
+  }
+
+  void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
+             const TensorView& out, const TensorView& lse, void* stream) const override {
+    if (parts.size() > sm90::merge::most_parts())
+      throw Error(ErrorCode::unsupported, "parts", text(parts.size(), " partial results"),
+                  text("at most ", sm90::merge::most_parts(), " on a GPU"));
+    const DeviceScope scope(out.device.index);
+    sm90::merge::launch(parts, attn_sink, out, lse, stream);
+  }
+};
+
+}  // namespace
+
+const Backend& cuda_backend() {
+  static const CudaBackend backend;
+  return backend;
+}
+
+}  // namespace flashmla::backends::cuda

@@ -1,0 +1,215 @@
+#include "backends/cuda/dense_decode.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <numbers>
+
+#include "cuda/alignment.h"
+#include "cuda/cuda_check.h"
+#include "cuda/launch.h"
+#include "cuda/tensor_map.h"
+#include "sm90/kernels/combine/launch.h"
+
+namespace flashmla::backends::cuda {
+
+namespace {
+
+namespace dense = sm90::dense_decode;
+using dense::block_tokens;
+
+// Partial results in the run workspace: all out, then all lse.
+struct PartialLayout {
+  std::int64_t out_numbers;
+  std::int64_t rows;
+
+  PartialLayout(const Problem& problem, const schedule::SplitParams& params)
+      : out_numbers(0),
+        rows(schedule::max_partials(params, problem.max_blocks * problem.page_size) *
+             problem.query_tokens * problem.query_heads) {
+    out_numbers = rows * problem.v_dim;
+  }
+
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(out_numbers) * sizeof(std::uint16_t) +
+           static_cast<std::size_t>(rows) * sizeof(float);
+  }
+};
+
+// Whether boxes of a tensor map can load the cache: a block is made of whole pages or a page of
+// whole blocks, and a page's part of a block of whole groups of 8 rows, the unit of the swizzle.
+bool boxes_fit(const TensorView& cache) {
+  constexpr std::int64_t least_page = 8;
+  const std::int64_t page_size = cache.shape[1];
+  const bool pages_fit = page_size % block_tokens == 0 ||
+                         (block_tokens % page_size == 0 && page_size >= least_page);
+  return pages_fit && ::flashmla::cuda::rows_aligned(cache) && cache.shape[0] > 0;
+}
+
+constexpr std::uint32_t chunk_columns = 64;
+constexpr std::uint64_t chunk_bytes = chunk_columns * sizeof(std::uint16_t);
+
+std::uint64_t size_of(const TensorView& tensor, int d) {
+  return static_cast<std::uint64_t>(tensor.shape[d]);
+}
+
+// NOTE: the stride of a dimension of size 1 may be anything, but not in a tensor map.
+std::uint64_t stride_bytes(const TensorView& tensor, int d) {
+  return tensor.shape[d] > 1
+             ? static_cast<std::uint64_t>(tensor.strides[d]) * sizeof(std::uint16_t)
+             : chunk_bytes;
+}
+
+// (column in chunk, token in page, chunk, KV head, page)
+CUtensorMap key_map(const TensorView& cache, const dense::Kernel& kernel) {
+  const auto page_size = static_cast<std::uint32_t>(std::min<std::int64_t>(cache.shape[1], 64));
+  const std::uint32_t share = block_tokens / static_cast<std::uint32_t>(kernel.cluster);
+  const bool whole_blocks = page_size == block_tokens;
+  return ::flashmla::cuda::make_tensor_map(
+      {.data = cache.data,
+       .type = cache.dtype,
+       .size = {chunk_columns, size_of(cache, 1), size_of(cache, 3) / chunk_columns,
+                size_of(cache, 2), size_of(cache, 0)},
+       .stride_bytes = {stride_bytes(cache, 1), chunk_bytes, stride_bytes(cache, 2),
+                        stride_bytes(cache, 0)},
+       .box = {chunk_columns, std::min(page_size, share),
+               whole_blocks ? static_cast<std::uint32_t>(kernel.box_chunks) : 1, 1, 1}});
+}
+
+// Rows of a box of queries: the whole tile where its rows are heads of one query token, or the heads
+// of a query token where a tile is made of several; 0 where neither fits.
+std::int32_t query_box_rows(const TensorView& q, const RowTiles& tiles) {
+  constexpr std::int64_t least_rows = 8;  // the unit of the swizzle
+  if (!::flashmla::cuda::rows_aligned(q))
+    return 0;
+  const std::int32_t tile_rows = tiles.kernel.tile_rows;
+  if (q.shape[1] == 1 || tiles.group % tile_rows == 0)
+    return tile_rows;
+  if (tiles.group % least_rows == 0 && tile_rows % tiles.group == 0)
+    return static_cast<std::int32_t>(tiles.group);
+  return 0;
+}
+
+// (column in chunk, head, chunk, query token, request)
+CUtensorMap query_map(const TensorView& q, const dense::Kernel& kernel, std::int32_t box_rows) {
+  const bool whole_tile = box_rows == kernel.tile_rows;
+  return ::flashmla::cuda::make_tensor_map(
+      {.data = q.data,
+       .type = q.dtype,
+       .size = {chunk_columns, size_of(q, 2), size_of(q, 3) / chunk_columns, size_of(q, 1),
+                size_of(q, 0)},
+       .stride_bytes = {stride_bytes(q, 2), chunk_bytes, stride_bytes(q, 1), stride_bytes(q, 0)},
+       .box = {chunk_columns, static_cast<std::uint32_t>(box_rows),
+               whole_tile ? static_cast<std::uint32_t>(kernel.qk_chunks) : 1, 1, 1}});
+}
+
+dense::Strides strides_of(const TensorView& tensor) {
+  return {tensor.strides[0], tensor.strides[1], tensor.strides[2]};
+}
+
+void set_schedule(dense::Params& p, const PlannedProblem& planned) {
+  const schedule::PlanMemory memory = planned.memory();
+  p.split = planned.params;
+  p.work = memory.work;
+  p.split_offset = memory.split_offset;
+  p.lengths = memory.lengths;
+  p.status = memory.status;
+}
+
+void set_tensors(dense::Params& p, const Inputs& in, const Outputs& outputs) {
+  p.q = static_cast<const std::uint16_t*>(in.q.data);
+  p.q_strides = strides_of(in.q);
+  p.q_aligned = ::flashmla::cuda::rows_aligned(in.q);
+  p.cache = static_cast<const std::uint16_t*>(in.kv_cache.data);
+  p.cache_strides = strides_of(in.kv_cache);
+  p.kv_aligned = ::flashmla::cuda::rows_aligned(in.kv_cache);
+  p.gathered = !boxes_fit(in.kv_cache);
+  p.num_pages = static_cast<std::int32_t>(in.kv_cache.shape[0]);
+  p.page_size = static_cast<std::int32_t>(in.kv_cache.shape[1]);
+  p.block_table = static_cast<const std::int32_t*>(in.block_table.data);
+  p.table_stride = in.block_table.strides[0];
+  p.table_width = static_cast<std::int32_t>(in.block_table.shape[1]);
+  p.most_tokens = p.table_width * p.page_size;
+  p.out = static_cast<std::uint16_t*>(outputs.out.data);
+  p.out_strides = strides_of(outputs.out);
+  p.out_aligned = ::flashmla::cuda::rows_aligned(outputs.out);
+  p.lse = static_cast<float*>(outputs.lse.data);
+  p.sink = static_cast<const float*>(in.attn_sink.data);
+}
+
+void set_rows(dense::Params& p, const Problem& problem, const RowTiles& tiles) {
+  p.query_tokens = static_cast<std::int32_t>(problem.query_tokens);
+  p.query_heads = static_cast<std::int32_t>(problem.query_heads);
+  p.kv_heads = static_cast<std::int32_t>(problem.kv_heads);
+  p.group = static_cast<std::int32_t>(tiles.group);
+  p.rows = static_cast<std::int32_t>(tiles.rows);
+  p.tiles = static_cast<std::int32_t>(tiles.tiles);
+  p.causal = problem.causal;
+}
+
+void launch_combine(const dense::Params& p, const PlannedProblem& planned, std::int64_t rows,
+                    void* stream) {
+  const bool pieces = planned.params.batch_invariant;
+  const sm90::combine::Kernel kernel = sm90::combine::kernel_of(planned.problem.query_type, pieces);
+  // 16 blocks for each of a GPU's multiprocessors; no more than one for each 128 columns.
+  constexpr std::int64_t most_blocks = 2112;
+  constexpr std::int64_t blocks_of_row = 4;
+  const std::int64_t requests =
+      pieces ? planned.params.requests
+             : std::min(planned.params.requests, planned.params.workers - 1);
+  const std::int64_t blocks = std::min(most_blocks, requests * rows * blocks_of_row);
+  ::flashmla::cuda::launch(kernel.function,
+                           {static_cast<std::uint32_t>(blocks), kernel.threads}, stream, p);
+}
+
+}  // namespace
+
+void load_dense_decode(const RowTiles& tiles, const Problem& problem) {
+  const auto* function = reinterpret_cast<const void*>(tiles.kernel.function);
+  ::flashmla::cuda::check(
+      cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(tiles.kernel.shared_bytes)),
+      "cudaFuncSetAttribute");
+  cudaFuncAttributes attributes{};
+  const sm90::combine::Kernel combine =
+      sm90::combine::kernel_of(problem.query_type, problem.batch_invariant);
+  ::flashmla::cuda::check(
+      cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(combine.function)),
+      "cudaFuncGetAttributes");
+}
+
+std::size_t dense_workspace_bytes(const Problem& problem, const schedule::SplitParams& params) {
+  return PartialLayout(problem, params).bytes();
+}
+
+void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, const Inputs& inputs,
+                      const Outputs& outputs, float softmax_scale, void* run_workspace,
+                      void* stream) {
+  if (planned.problem.batch == 0)
+    return;
+  dense::Params p{};
+  set_schedule(p, planned);
+  set_tensors(p, inputs, outputs);
+  set_rows(p, planned.problem, tiles);
+  const PartialLayout partials(planned.problem, planned.params);
+  p.partial_out = static_cast<std::uint16_t*>(run_workspace);
+  p.partial_lse = reinterpret_cast<float*>(p.partial_out + partials.out_numbers);
+  // NOTE: not 0, for a masked score of −inf times 0 is NaN.
+  p.scale = std::max(std::abs(softmax_scale) * std::numbers::log2e_v<float>, FLT_MIN);
+  p.negated = softmax_scale < 0;
+  p.q_box_rows = query_box_rows(inputs.q, tiles);
+  const CUtensorMap keys = p.gathered ? CUtensorMap{} : key_map(inputs.kv_cache, tiles.kernel);
+  const CUtensorMap queries =
+      p.q_box_rows == 0 ? CUtensorMap{} : query_map(inputs.q, tiles.kernel, p.q_box_rows);
+  ::flashmla::cuda::launch(tiles.kernel.function,
+                           {static_cast<std::uint32_t>(tiles.blocks), tiles.kernel.threads,
+                            tiles.kernel.shared_bytes,
+                            static_cast<std::uint32_t>(tiles.kernel.cluster)},
+                           stream, keys, queries, p);
+  if (planned.may_split && partials.rows > 0)
+    launch_combine(p, planned, planned.problem.query_tokens * planned.problem.query_heads, stream);
+}
+
+}  // namespace flashmla::backends::cuda

@@ -1,0 +1,26 @@
+// How the query rows of a call are divided among thread blocks. The rows of one KV head are its
+// query tokens × the query heads that share it: row = token · group + head in group.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "flashmla/problem.h"
+#include "sm90/kernels/dense_decode/launch.h"
+
+namespace flashmla::backends::cuda {
+
+struct RowTiles {
+  std::int64_t group;    // query heads of one KV head
+  std::int64_t rows;     // of one KV head
+  sm90::dense_decode::Kernel kernel;
+  std::int64_t tiles;    // of one KV head
+  std::int64_t total;    // tiles of all KV heads
+  std::int64_t workers;  // of the schedule: each has a block of threads for every tile
+  std::int64_t blocks;   // of threads in the grid
+
+  // `multiprocessors`: those that the call may use.
+  RowTiles(const Problem& problem, std::int64_t multiprocessors);
+};
+
+}  // namespace flashmla::backends::cuda

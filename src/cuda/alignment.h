@@ -1,0 +1,23 @@
+// Alignment of tensors of 16-bit numbers.
+#pragma once
+
+#include <cstdint>
+
+#include "flashmla/tensor_view.h"
+
+namespace flashmla::cuda {
+
+inline constexpr std::int64_t wide_bytes = 16;  // of the widest load and store
+
+// Whether every row (last dimension) begins at a multiple of 16 bytes.
+inline bool rows_aligned(const TensorView& tensor) {
+  if (reinterpret_cast<std::uintptr_t>(tensor.data) % wide_bytes != 0)
+    return false;
+  const std::int64_t numbers = wide_bytes / static_cast<std::int64_t>(size_of(tensor.dtype));
+  for (int d = 0; d + 1 < tensor.rank; ++d)
+    if (tensor.shape[d] > 1 && tensor.strides[d] % numbers != 0)
+      return false;
+  return true;
+}
+
+}  // namespace flashmla::cuda

@@ -1,0 +1,40 @@
+// Launching kernels that may overlap with the one before (programmatic dependent launch): every
+// kernel of the library waits for its prerequisites itself.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "cuda/cuda_check.h"
+
+namespace flashmla::cuda {
+
+struct LaunchShape {
+  std::uint32_t blocks;
+  std::uint32_t threads;
+  std::uint32_t shared_bytes = 0;  // dynamic
+  std::uint32_t cluster = 1;       // blocks of a cluster
+};
+
+template <class... Parameters>
+void launch(void (*kernel)(Parameters...), const LaunchShape& shape, void* stream,
+            const Parameters&... parameters) {
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {shape.cluster, 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(shape.blocks);
+  config.blockDim = dim3(shape.threads);
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = attributes;
+  config.numAttrs = shape.cluster > 1 ? 2 : 1;
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&parameters))...};
+  check(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers),
+        "cudaLaunchKernelExC");
+}
+
+}  // namespace flashmla::cuda

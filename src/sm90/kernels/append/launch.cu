@@ -1,0 +1,37 @@
+#include "sm90/kernels/append/launch.h"
+
+#include <algorithm>
+
+#include "cuda/alignment.h"
+#include "cuda/launch.h"
+#include "sm90/kernels/append/append.h"
+
+namespace flashmla::sm90::append {
+
+void launch(const TensorView& cache, const TensorView& rows, const TensorView& slots,
+            void* stream) {
+  Params p{};
+  p.cache = static_cast<std::uint16_t*>(cache.data);
+  p.page_stride = cache.strides[0];
+  p.token_stride = cache.strides[1];
+  p.head_stride = cache.strides[2];
+  p.page_size = cache.shape[1];
+  p.capacity = cache.shape[0] * cache.shape[1];
+  p.rows = static_cast<const std::uint16_t*>(rows.data);
+  p.row_stride = rows.strides[0];
+  p.row_head_stride = rows.strides[1];
+  p.slots = static_cast<const std::int64_t*>(slots.data);
+  p.heads = static_cast<std::int32_t>(rows.shape[1]);
+  p.count = rows.shape[0] * rows.shape[1];
+  p.columns = static_cast<std::int32_t>(rows.shape[2]);
+  p.aligned = cuda::rows_aligned(cache) && cuda::rows_aligned(rows) && p.columns % 8 == 0;
+  if (p.count == 0)
+    return;
+  constexpr std::int64_t rows_of_block = threads / 32;
+  constexpr std::int64_t most_blocks = 4096;
+  const std::int64_t blocks =
+      std::min(most_blocks, (p.count + rows_of_block - 1) / rows_of_block);
+  cuda::launch(write_rows, {static_cast<std::uint32_t>(blocks), threads}, stream, p);
+}
+
+}  // namespace flashmla::sm90::append

@@ -1,0 +1,360 @@
+// The consumer warpgroup of the kernel for at most 32 rows. Tokens are the 64 rows of its products,
+// so that few heads waste no tensor time:
+//   Sᵀ (64 tokens × rows) = K Qᵀ;  Oᵀ (512 × rows) += Vᵀ Pᵀ in eight products of 64 columns of V.
+#pragma once
+
+#include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
+#include "sm90/ops/mask.h"
+#include "sm90/ops/online_softmax.h"
+#include "sm90/ops/store_rows.h"
+#include "sm90/ptx/matrix.h"
+#include "sm90/ptx/mbarrier.h"
+#include "sm90/ptx/warpgroup.h"
+#include "sm90/ptx/wgmma.h"
+#include "sm90/tile/gmma_descriptor.h"
+
+namespace flashmla::sm90::dense_decode::few_rows {
+
+// A thread holds tokens t and t + 8 of a block, and of each group of 8 rows the two from
+// 2 (lane % 4) on.
+template <class T, int Chunks, int Rows>
+struct Consumer {
+  using Shared = SharedAddresses<Chunks, Rows>;
+  using Storage = SharedStorage<Chunks, Rows>;
+  using Position = RingPosition<Storage::slots>;
+  static constexpr int groups = Rows / 8;
+  static constexpr int own_rows = Rows / 4;
+  static constexpr int v_chunks = v_dim / tile::chunk_columns;
+  static constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
+  static constexpr int slots_per_block = Ring<Chunks>::slots_per_block;
+
+  const Params& p;
+  Storage& storage;
+  float out[v_chunks][Rows / 2];  // 64 columns of V × rows each
+  float scores[Rows / 2];         // 64 tokens × rows
+  float max[own_rows];            // reference maximum of the thread's rows, scaled
+  float sum[own_rows];            // Σ P of the thread's tokens
+  float factor[own_rows];
+  Position at;  // the block's first slot
+  int turn = 0;
+
+  FLASHMLA_DEVICE Consumer(const Params& params, Storage& shared) : p(params), storage(shared) {}
+
+  static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
+  static FLASHMLA_DEVICE int warp() { return threadIdx.x / 32; }
+  // Row i of the thread's own_rows.
+  static FLASHMLA_DEVICE int row(int i) { return i / 2 * 8 + lane() % 4 * 2 + i % 2; }
+
+  FLASHMLA_DEVICE void begin_segment() {
+#pragma unroll
+    for (int i = 0; i < v_chunks; ++i)
+#pragma unroll
+      for (float& value : out[i])
+        value = 0;
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i) {
+      max[i] = ops::lowest_max;
+      sum[i] = 0;
+    }
+  }
+
+  // scores = K Qᵀ of the block whose first slot is at `at`, once it has arrived.
+  FLASHMLA_DEVICE void multiply_queries() {
+    Position slot = at;
+#pragma unroll
+    for (int part = 0; part < slots_per_block; ++part) {
+      ptx::mbarrier_wait(Shared::keys_ready(slot.slot), slot.round);
+      ptx::pin(scores);
+      ptx::wgmma_fence();
+      const std::uint64_t keys = uniform_descriptor(tile::k_major(Shared::keys(slot.slot)));
+#pragma unroll
+      for (int chunk = 0; chunk < slot_chunks; ++chunk)
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+          const std::uint64_t a = keys + chunk * (chunk_bytes >> 4) + k * tile::k_major_step;
+          const std::uint64_t b = tile::k_major(Shared::query(part * slot_chunks + chunk)) +
+                                  k * tile::k_major_step;
+          const int accumulate = part + chunk + k > 0;
+          if constexpr (Rows == 16)
+            ptx::wgmma_n16_ss<T>(scores, a, b, accumulate);
+          else
+            ptx::wgmma_n32_ss<T>(scores, a, b, accumulate);
+        }
+      slot.advance();
+    }
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<0>();
+    ptx::pin(scores);
+  }
+
+  // The largest of each row's values over all warps' tokens; every thread gets those of its rows.
+  template <class Combine>
+  FLASHMLA_DEVICE void over_tokens(float (&values)[own_rows], Combine combine) {
+#pragma unroll
+    for (int distance = 4; distance < 32; distance *= 2)
+#pragma unroll
+      for (float& value : values)
+        value = combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
+    float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
+    turn ^= 1;
+    if (lane() < 4) {
+#pragma unroll
+      for (int i = 0; i < own_rows; i += 2)
+        *reinterpret_cast<float2*>(&exchange[warp()][row(i)]) = float2{values[i], values[i + 1]};
+    }
+    ptx::barrier_sync(consumers_met, consumer_threads);
+#pragma unroll
+    for (int i = 0; i < own_rows; i += 2) {
+      float2 all = *reinterpret_cast<const float2*>(&exchange[0][row(i)]);
+#pragma unroll
+      for (int w = 1; w < consumer_warps; ++w) {
+        const float2 other = *reinterpret_cast<const float2*>(&exchange[w][row(i)]);
+        all.x = combine(all.x, other.x);
+        all.y = combine(all.y, other.y);
+      }
+      values[i] = all.x;
+      values[i + 1] = all.y;
+    }
+  }
+
+  // Masks the scores of the block that begins at `first_token`.
+  FLASHMLA_DEVICE void mask(const SegmentRecord& segment, int first_token) {
+    if (p.negated) {
+#pragma unroll
+      for (float& score : scores)
+        score = -score;
+    }
+    if (first_token + block_tokens <= visible_tokens(p, segment.length, segment.first_row / p.group))
+      return;
+    const int token = first_token + warp() * 16 + lane() / 4;
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i) {
+      const int seen = visible_tokens(p, segment.length, (segment.first_row + row(i)) / p.group);
+      if (token >= seen)
+        scores[i / 2 * 4 + i % 2] = ops::minus_infinity;
+      if (token + 8 >= seen)
+        scores[i / 2 * 4 + 2 + i % 2] = ops::minus_infinity;
+    }
+  }
+
+  // Raises the maxima as ops::raise_max does, and rescales the accumulators.
+  FLASHMLA_DEVICE void raise_max() {
+    float block_max[own_rows];
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i)
+      block_max[i] = fmaxf(scores[i / 2 * 4 + i % 2], scores[i / 2 * 4 + 2 + i % 2]);
+    over_tokens(block_max, [](float a, float b) { return fmaxf(a, b); });
+    bool raised = false;
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i) {
+      const float scaled = block_max[i] * p.scale;
+      const bool rises = scaled > max[i] + ops::lazy_rise;
+      const float now = rises ? scaled : max[i];
+      factor[i] = ptx::exp2(max[i] - now);
+      max[i] = now;
+      raised |= rises;
+    }
+    if (!__any_sync(0xffffffffu, raised))
+      return;
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i) {
+      sum[i] *= factor[i];
+#pragma unroll
+      for (int chunk = 0; chunk < v_chunks; ++chunk) {
+        out[chunk][i / 2 * 4 + i % 2] *= factor[i];
+        out[chunk][i / 2 * 4 + 2 + i % 2] *= factor[i];
+      }
+    }
+  }
+
+  // P = 2^(scale · score − max) to shared memory, as [row][token].
+  FLASHMLA_DEVICE void publish_weights() {
+    std::uint32_t packed[own_rows];
+#pragma unroll
+    for (int g = 0; g < groups; ++g) {
+      float w[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        w[j] = ptx::exp2(fmaf(scores[4 * g + j], p.scale, -max[2 * g + j % 2]));
+      sum[2 * g] += w[0] + w[2];
+      sum[2 * g + 1] += w[1] + w[3];
+      packed[2 * g] = ptx::pack<T>(w[0], w[1]);
+      packed[2 * g + 1] = ptx::pack<T>(w[2], w[3]);
+    }
+    const int matrix = lane() / 8;
+#pragma unroll
+    for (int n = 0; n < Rows / 16; ++n) {
+      const int head = n * 16 + matrix / 2 * 8 + lane() % 8;
+      ptx::store_matrices_transposed(
+          Shared::weights() + tile::swizzled(head, warp() * 2 + matrix % 2), packed[4 * n],
+          packed[4 * n + 1], packed[4 * n + 2], packed[4 * n + 3]);
+    }
+  }
+
+  // Zeroes V past the end of the request: P is 0 there, but 0 · NaN is not.
+  FLASHMLA_DEVICE void clear_tail(int rows_there) {
+    if (rows_there >= block_tokens)
+      return;
+    Position slot = at;
+#pragma unroll
+    for (int part = 0; part < slots_per_block; ++part) {
+      for (int r = max_of(rows_there, 0) + threadIdx.x / tile::units_per_row; r < block_tokens;
+           r += consumer_threads / tile::units_per_row)
+#pragma unroll
+        for (int chunk = 0; chunk < slot_chunks; ++chunk)
+          ptx::store_shared(Shared::keys(slot.slot) + chunk * chunk_bytes + r * tile::row_bytes +
+                                threadIdx.x % tile::units_per_row * tile::unit_bytes,
+                            uint4{});
+      slot.advance();
+    }
+  }
+
+  // Oᵀ += Vᵀ Pᵀ, once all of P is there; gives the block's slots back.
+  FLASHMLA_DEVICE void multiply_weights() {
+    ptx::fence_async_proxy();
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    std::uint64_t values[slots_per_block];
+    Position slot = at;
+#pragma unroll
+    for (int part = 0; part < slots_per_block; ++part) {
+      values[part] = uniform_descriptor(tile::transposed(Shared::keys(slot.slot), chunk_bytes));
+      slot.advance();
+    }
+    const std::uint64_t weights = tile::k_major(Shared::weights());
+#pragma unroll
+    for (int chunk = 0; chunk < v_chunks; ++chunk)
+      ptx::pin(out[chunk]);
+    ptx::wgmma_fence();
+#pragma unroll
+    for (int chunk = 0; chunk < v_chunks; ++chunk)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const std::uint64_t a = values[chunk / slot_chunks] +
+                                chunk % slot_chunks * (chunk_bytes >> 4) +
+                                k * tile::transposed_step;
+        const std::uint64_t b = weights + k * tile::k_major_step;
+        if constexpr (Rows == 16)
+          ptx::wgmma_n16_ts<T>(out[chunk], a, b, 1);
+        else
+          ptx::wgmma_n32_ts<T>(out[chunk], a, b, 1);
+      }
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<0>();
+#pragma unroll
+    for (int chunk = 0; chunk < v_chunks; ++chunk)
+      ptx::pin(out[chunk]);
+    Position done = at;
+#pragma unroll
+    for (int part = 0; part < slots_per_block; ++part) {
+      if (lane() == 0)
+        ptx::mbarrier_arrive(Shared::keys_free(done.slot));
+      done.advance();
+    }
+    at = done;
+  }
+
+  // Writes the rows, to the output or as a partial result.
+  FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment) {
+    over_tokens(sum, [](float a, float b) { return a + b; });
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i) {
+      const bool empty = sum[i] == 0;
+      const float lse = empty ? ops::minus_infinity : max[i] + ptx::log2(sum[i]);
+      factor[i] = empty ? 0 : 1 / sum[i];
+      const RowPlace at_row = RowPlace::of(p, segment.kv_head, segment.first_row + row(i));
+      if (!at_row.there)
+        continue;
+      const bool writes = warp() == 0 && lane() < 4;
+      if (segment.partial >= 0) {
+        if (writes)
+          p.partial_lse[partial_row(segment, row(i))] = lse;
+        continue;
+      }
+      if (p.sink != nullptr && !empty)
+        factor[i] /= 1 + ptx::exp2(p.sink[at_row.head] * log2_e - lse);
+      if (writes)
+        p.lse[(static_cast<std::int64_t>(segment.request) * p.query_heads + at_row.head) *
+                  p.query_tokens +
+              at_row.token] = empty ? -ops::minus_infinity : lse * ln_2;
+    }
+#pragma unroll
+    for (int g = 0; g < groups; ++g)
+      store_group(segment, g);
+  }
+
+ private:
+  static constexpr float log2_e = 1.4426950408889634f;
+  static constexpr float ln_2 = 0.6931471805599453f;
+
+  static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
+
+  // NOTE: descriptors that the compiler does not know to be uniform cost registers and moves.
+  static FLASHMLA_DEVICE std::uint64_t uniform_descriptor(std::uint64_t descriptor) {
+    const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));
+    return (descriptor & 0xFFFFFFFF00000000ull) | low;
+  }
+
+  FLASHMLA_DEVICE std::int64_t partial_row(const SegmentRecord& segment,
+                                           int tile_row) const {
+    return (static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head) * p.rows +
+           segment.first_row + tile_row;
+  }
+
+  // Rows 8g … 8g + 7: a transposed 8×8 matrix leaves a row to each quad.
+  FLASHMLA_DEVICE void store_group(const SegmentRecord& segment, int g) {
+    const int tile_row = 8 * g + lane() / 4;
+    const RowPlace at_row = RowPlace::of(p, segment.kv_head, segment.first_row + tile_row);
+    const bool partial = segment.partial >= 0;
+    std::uint16_t* const target =
+        partial ? p.partial_out + partial_row(segment, tile_row) * v_dim
+                : p.out + segment.request * p.out_strides.outer +
+                      at_row.token * p.out_strides.middle + at_row.head * p.out_strides.head;
+#pragma unroll
+    for (int chunk = 0; chunk < v_chunks; chunk += 2) {
+      std::uint32_t words[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const float* o = out[chunk + j / 2] + 4 * g + j % 2 * 2;
+        words[j] = ptx::transpose_matrix(
+            ptx::pack<T>(o[0] * factor[2 * g], o[1] * factor[2 * g + 1]));
+      }
+      const uint4 unit = ops::transpose_in_quad(words[0], words[1], words[2], words[3]);
+      const int quad = lane() % 4;
+      if (at_row.there)
+        ops::store_unit(target + (chunk + quad / 2) * tile::chunk_columns + warp() * 16 +
+                            quad % 2 * 8,
+                        unit, partial || p.out_aligned);
+    }
+  }
+};
+
+template <class T, int Chunks, int Rows>
+FLASHMLA_DEVICE void consume(const Params& p,
+                             SharedStorage<Chunks, Rows>& storage) {
+  using Shared = SharedAddresses<Chunks, Rows>;
+  Consumer<T, Chunks, Rows> c(p, storage);
+  for (std::uint32_t n = 0;; ++n) {
+    ptx::mbarrier_wait(Shared::query_ready(), n & 1);
+    const SegmentRecord record = storage.record[n & 1];
+    if (record.request == no_more_segments)
+      break;
+    c.begin_segment();
+    int first_token = record.first_block * block_tokens;
+#pragma unroll 1
+    for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {
+      c.multiply_queries();
+      if (i + 1 == record.blocks && c.lane() == 0)
+        ptx::mbarrier_arrive(Shared::query_free());
+      c.mask(record, first_token);
+      c.raise_max();
+      c.publish_weights();
+      c.clear_tail(record.length - first_token);
+      c.multiply_weights();
+    }
+    if (record.blocks == 0 && c.lane() == 0)
+      ptx::mbarrier_arrive(Shared::query_free());
+    c.finish_segment(record);
+  }
+}
+
+}  // namespace flashmla::sm90::dense_decode::few_rows

@@ -1,0 +1,55 @@
+// The kernel for at most 32 rows of a KV head: sets barriers and roles. One consumer warpgroup, a
+// warp that loads keys and one that loads queries.
+#pragma once
+
+#include "sm90/kernels/dense_decode/few_rows/consumer.h"
+#include "sm90/kernels/dense_decode/few_rows/producer.h"
+#include "sm90/ptx/grid_dependency.h"
+
+namespace flashmla::sm90::dense_decode::few_rows {
+
+template <int Chunks, int Rows>
+using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, 1, 1>;
+
+template <int Chunks, int Rows>
+FLASHMLA_DEVICE void initialise_barriers() {
+  using Shared = SharedAddresses<Chunks, Rows>;
+  for (int slot = 0; slot < Shared::Storage::slots; ++slot) {
+    ptx::mbarrier_init(Shared::keys_ready(slot), 1);
+    ptx::mbarrier_init(Shared::keys_free(slot), consumer_warps);
+  }
+  ptx::mbarrier_init(Shared::query_ready(), 1);
+  ptx::mbarrier_init(Shared::query_free(), consumer_warps);
+  ptx::fence_mbarrier_init();
+  ptx::fence_async_proxy();
+}
+
+template <class T, int Chunks, int Rows>
+__global__ void __launch_bounds__(threads, 1)
+    decode(const __grid_constant__ CUtensorMap key_map, const __grid_constant__ CUtensorMap query_map,
+           const __grid_constant__ Params p) {
+  extern __shared__ __align__(1024) std::uint8_t bytes[];
+  auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
+  if (static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes)) != shared_start)
+    __trap();
+  const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
+  if (threadIdx.x == 0) {
+    initialise_barriers<Chunks, Rows>();
+    ptx::prefetch_tensor_map(&key_map);
+    ptx::prefetch_tensor_map(&query_map);
+  }
+  __syncthreads();
+  ptx::wait_for_prerequisites();
+  ptx::launch_dependents();
+
+  if (warp < consumer_warps)
+    consume<T, Chunks, Rows>(p, storage);
+  else if (warp > consumer_warps)
+    Queries<Chunks, Rows>(p, &query_map, {}, storage.record).load_all(0);
+  else if (p.gathered)
+    gather_keys<Chunks, Rows>(p);
+  else if (threadIdx.x % 32 == 0)
+    load_keys<Chunks, Rows>(p, &key_map);
+}
+
+}  // namespace flashmla::sm90::dense_decode::few_rows

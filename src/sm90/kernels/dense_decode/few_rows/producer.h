@@ -1,0 +1,98 @@
+// The warp that loads the keys. It runs ahead of the consumers over the ends of segments.
+#pragma once
+
+#include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
+#include "sm90/kernels/dense_decode/page_walk.h"
+#include "sm90/kernels/dense_decode/query_loader.h"
+#include "sm90/ops/load_rows.h"
+#include "sm90/ptx/mbarrier.h"
+#include "sm90/ptx/tma.h"
+#include "sm90/ptx/warpgroup.h"
+
+namespace flashmla::sm90::dense_decode::few_rows {
+
+// One thread loads blocks by boxes of the tensor map: a slot in one box where a page holds whole
+// blocks, otherwise chunk by chunk and page by page.
+template <int Chunks, int Rows>
+FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
+  using Shared = SharedAddresses<Chunks, Rows>;
+  constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
+  RingPosition<Shared::Storage::slots> at;
+  const auto load_part = [&](const TileSegment& segment, const PageWalk& walk, int first_chunk) {
+    const std::uint32_t ready = Shared::keys_ready(at.slot);
+    const std::uint32_t target = Shared::keys(at.slot);
+    ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
+    ptx::mbarrier_arrive_expect(ready, Ring<Chunks>::slot_bytes);
+    if (p.page_size >= block_tokens) {
+      ptx::tma_load(target, map, ready,
+                    {0, walk.token_in_page, first_chunk, segment.kv_head, walk.page},
+                    ptx::evict_first);
+    } else {
+      for (int row = 0; row < block_tokens; row += p.page_size) {
+        const std::int32_t page = walk.page_at(p, segment, row);
+        for (int chunk = 0; chunk < slot_chunks; ++chunk)
+          ptx::tma_load(target + chunk * chunk_bytes + row * tile::row_bytes, map, ready,
+                        {0, 0, first_chunk + chunk, segment.kv_head, page}, ptx::evict_first);
+      }
+    }
+    at.advance();
+  };
+  for_each_tile_segment<Rows, 1>(p, [&](const TileSegment& segment) {
+    PageWalk walk(p, segment, segment.first_block);
+    for (int i = 0; i < segment.blocks; ++i) {
+      const PageWalk now = walk;
+      if (i + 1 < segment.blocks)
+        walk.skip_blocks(p, segment, 1);
+      for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part)
+        load_part(segment, now, part * slot_chunks);
+    }
+  });
+}
+
+// The warp loads blocks row by row: any page size, any strides. Rows past the length or outside of
+// the cache become zeros.
+template <int Chunks, int Rows>
+FLASHMLA_DEVICE void gather_keys(const Params& p) {
+  using Shared = SharedAddresses<Chunks, Rows>;
+  constexpr int units = Ring<Chunks>::slot_chunks * tile::units_per_row;
+  const int lane = threadIdx.x % 32;
+  RingPosition<Shared::Storage::slots> at;
+  for_each_tile_segment<Rows, 1>(p, [&](const TileSegment& segment) {
+    const std::int32_t* pages = p.block_table + segment.request * p.table_stride;
+    for (int i = 0; i < segment.blocks; ++i) {
+      const std::int32_t first_token = (segment.first_block + i) * block_tokens;
+      for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
+        ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
+#pragma unroll 4
+        for (int row = 0; row < block_tokens; ++row) {
+          const std::int32_t token = first_token + row;
+          bool wanted = token < segment.length;
+          const std::uint16_t* source = p.cache;
+          if (wanted) {
+            const std::int32_t index = token / p.page_size;
+            const std::int32_t page = __ldg(pages + index);
+            wanted = static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages);
+            if (wanted)
+              source += page * p.cache_strides.outer +
+                        (token - index * p.page_size) * p.cache_strides.middle +
+                        segment.kv_head * p.cache_strides.head + part * units * 8;
+            else if (lane == 0)
+              report_bad_page(p, segment.request);
+          }
+          if (lane < units)
+            ops::load_unit(Shared::keys(at.slot) + lane / tile::units_per_row * chunk_bytes +
+                               tile::swizzled(row, lane % tile::units_per_row),
+                           wanted ? source + lane * 8 : source, wanted, p.kv_aligned);
+        }
+        ptx::wait_for_copies();
+        ptx::fence_async_proxy();
+        __syncwarp();
+        if (lane == 0)
+          ptx::mbarrier_arrive(Shared::keys_ready(at.slot));
+        at.advance();
+      }
+    }
+  });
+}
+
+}  // namespace flashmla::sm90::dense_decode::few_rows

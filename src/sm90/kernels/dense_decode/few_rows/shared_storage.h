@@ -1,0 +1,91 @@
+// Shared memory of the kernel for at most 32 rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/tile/swizzle.h"
+
+namespace flashmla::sm90::dense_decode::few_rows {
+
+inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
+
+// Blocks of keys travel through a ring of slots of a few chunks each.
+template <int Chunks>
+struct Ring {
+  static constexpr int slot_chunks = Chunks % 3 == 0 ? 3 : 4;
+  static constexpr int slots_per_block = Chunks / slot_chunks;
+  static constexpr std::uint32_t slot_bytes = slot_chunks * chunk_bytes;
+};
+
+template <int Chunks, int Rows>
+struct SharedStorage {
+  static constexpr int slots = Chunks % 3 == 0 ? (Rows <= 16 ? 8 : 7) : 5;
+
+  std::uint8_t keys[slots][Ring<Chunks>::slot_bytes];
+  std::uint8_t query[Chunks][Rows * tile::row_bytes];
+  std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
+  float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
+  SegmentRecord record[2];                       // [parity of the segment]
+
+  std::uint64_t keys_ready[slots];
+  std::uint64_t keys_free[slots];
+  std::uint64_t query_ready;  // queries and record
+  std::uint64_t query_free;
+};
+
+static_assert(sizeof(SharedStorage<9, 16>) <= 227 * 1024 - 1024);
+static_assert(sizeof(SharedStorage<9, 32>) <= 227 * 1024 - 1024);
+static_assert(sizeof(SharedStorage<8, 32>) <= 227 * 1024 - 1024);
+
+// Dynamic shared memory begins here where there is no static one; the kernel checks it.
+inline constexpr std::uint32_t shared_start = 1024;
+
+template <int Chunks, int Rows>
+struct SharedAddresses {
+  using Storage = SharedStorage<Chunks, Rows>;
+
+  static FLASHMLA_DEVICE std::uint32_t keys(int slot) {
+    return shared_start + offsetof(Storage, keys) + slot * Ring<Chunks>::slot_bytes;
+  }
+  static FLASHMLA_DEVICE std::uint32_t query(int chunk) {
+    return shared_start + offsetof(Storage, query) + chunk * Rows * tile::row_bytes;
+  }
+  static FLASHMLA_DEVICE std::uint32_t weights() {
+    return shared_start + offsetof(Storage, weights);
+  }
+  static FLASHMLA_DEVICE std::uint32_t keys_ready(int slot) {
+    return shared_start + offsetof(Storage, keys_ready) + slot * 8;
+  }
+  static FLASHMLA_DEVICE std::uint32_t keys_free(int slot) {
+    return shared_start + offsetof(Storage, keys_free) + slot * 8;
+  }
+  static FLASHMLA_DEVICE std::uint32_t query_ready() {
+    return shared_start + offsetof(Storage, query_ready);
+  }
+  static FLASHMLA_DEVICE std::uint32_t query_free() {
+    return shared_start + offsetof(Storage, query_free);
+  }
+};
+
+// Position in the ring: slot, and parity of the round.
+template <int Slots>
+struct RingPosition {
+  int slot = 0;
+  std::uint32_t round = 0;
+
+  FLASHMLA_DEVICE void advance() {
+    if (++slot == Slots) {
+      slot = 0;
+      round ^= 1;
+    }
+  }
+};
+
+inline constexpr int consumer_warps = 4;
+inline constexpr int consumer_threads = 128;
+inline constexpr int threads = 192;  // one warp loads keys, one the queries
+enum NamedBarrier : int { consumers_met = 1 };
+
+}  // namespace flashmla::sm90::dense_decode::few_rows

@@ -1,0 +1,24 @@
+// A dense decoding kernel as the host sees it.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "flashmla/dtype.h"
+#include "sm90/kernels/dense_decode/params.h"
+
+namespace flashmla::sm90::dense_decode {
+
+struct Kernel {
+  const char* name;
+  void (*function)(CUtensorMap, CUtensorMap, Params);  // keys, queries
+  std::int32_t tile_rows;
+  std::int32_t cluster;     // tiles that share every block of keys
+  std::int32_t qk_chunks;   // chunks of a row of q and of the cache
+  std::int32_t box_chunks;  // chunks of a box of keys where a page holds whole blocks
+  std::uint32_t threads;
+  std::uint32_t shared_bytes;  // dynamic
+};
+
+}  // namespace flashmla::sm90::dense_decode

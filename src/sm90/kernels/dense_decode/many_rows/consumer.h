@@ -1,0 +1,267 @@
+// What the two consumers share: products on a tile, and the end of a segment.
+#pragma once
+
+#include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
+#include "sm90/ops/mask.h"
+#include "sm90/ops/online_softmax.h"
+#include "sm90/ops/store_rows.h"
+#include "sm90/ptx/matrix.h"
+#include "sm90/ptx/mbarrier.h"
+#include "sm90/ptx/warpgroup.h"
+#include "sm90/ptx/wgmma.h"
+#include "sm90/tile/gmma_descriptor.h"
+
+namespace flashmla::sm90::dense_decode::many_rows {
+
+enum Side { left, right };
+
+// The consumers divide V's columns between them, and the blocks of a segment: the left one computes
+// the scores of even blocks (buffer 0), the right one those of odd blocks (buffer 1).
+template <class T, int Chunks, int ClusterSize, Side side>
+struct Consumer {
+  static constexpr int buffer = side;
+  // Addresses as constants, for descriptors.
+  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {shared_start}; }
+
+  const Params& p;
+  SharedAddresses<Chunks> shared;
+  float out[128];                // 64 rows × 256 columns of V
+  float scores[32];              // 64 rows × 64 tokens
+  std::uint32_t rope[4][4];      // the last chunk of the queries
+  std::uint32_t weights[4][4];   // P
+  ops::RowState rows;
+  float factor[2];
+  std::uint32_t phase = 0;  // of the own buffer
+
+  FLASHMLA_DEVICE Consumer(const Params& params, const SharedAddresses<Chunks>& addresses)
+      : p(params), shared(addresses) {}
+
+  static FLASHMLA_DEVICE int thread() { return threadIdx.x % warpgroup_threads; }
+  static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
+  // The first of the two rows of the tile that the thread holds; the other one is 8 further.
+  static FLASHMLA_DEVICE int row() { return thread() / 32 * 16 + lane() / 4; }
+  // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for columns
+  // 16k … 16k + 15.
+  static FLASHMLA_DEVICE std::uint32_t matrix_row(int k) {
+    return tile::swizzled(thread() / 32 * 16 + lane() % 16, 2 * k + lane() / 16);
+  }
+
+  FLASHMLA_DEVICE void begin_segment() {
+#pragma unroll
+    for (float& value : out)
+      value = 0;
+    rows.reset();
+    if constexpr (Chunks > rope_chunk) {
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        ptx::load_matrices(shared.query(rope_chunk) + matrix_row(k), rope[k]);
+    }
+  }
+
+  // scores += Q Kᵀ over one chunk of columns, once it has arrived.
+  template <int Chunk, bool First = false>
+  FLASHMLA_DEVICE void multiply_chunk() {
+    ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk), phase);
+    ptx::pin(scores);
+    ptx::wgmma_fence();
+    const std::uint64_t keys = tile::k_major(fixed().keys(buffer, Chunk));
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const std::uint64_t step = k * tile::k_major_step;
+      if constexpr (Chunk == rope_chunk)
+        ptx::wgmma_n64_rs<T>(scores, rope[k], keys + step, !(First && k == 0));
+      else
+        ptx::wgmma_n64_ss<T>(scores, tile::k_major(fixed().query(Chunk)) + step, keys + step,
+                             !(First && k == 0));
+    }
+  }
+
+  // The chunks that only QK reads, then those of V's half `first`.
+  template <int FirstChunk>
+  FLASHMLA_DEVICE void multiply_first_half() {
+    if constexpr (Chunks > rope_chunk)
+      multiply_chunk<rope_chunk, true>();
+    multiply_chunk<FirstChunk, Chunks <= rope_chunk>();
+    multiply_chunk<FirstChunk + 1>();
+    multiply_chunk<FirstChunk + 2>();
+    multiply_chunk<FirstChunk + 3>();
+  }
+  template <int FirstChunk>
+  FLASHMLA_DEVICE void multiply_second_half() {
+    multiply_chunk<FirstChunk>();
+    multiply_chunk<FirstChunk + 1>();
+    multiply_chunk<FirstChunk + 2>();
+    multiply_chunk<FirstChunk + 3>();
+    ptx::wgmma_commit();
+    ptx::pin(scores);
+    phase ^= 1;
+  }
+
+  // out += P V of a block, P from registers.
+  FLASHMLA_DEVICE void multiply_own_weights() {
+    ptx::pin(out);
+    ptx::pin_matrix(weights);
+    ptx::wgmma_fence();
+    const std::uint64_t values =
+        tile::transposed(fixed().keys(buffer, side * v_half_chunks), chunk_bytes);
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      ptx::wgmma_n256_rt<T>(out, weights[k], values + k * tile::transposed_step, 1);
+    ptx::wgmma_commit();
+    ptx::pin(out);
+  }
+
+  // out += P V of the other consumer's block, P from shared memory.
+  FLASHMLA_DEVICE void multiply_other_weights() {
+    ptx::pin(out);
+    ptx::wgmma_fence();
+    const std::uint64_t other = tile::k_major(fixed().weights(1 - side));
+    const std::uint64_t values =
+        tile::transposed(fixed().keys(1 - buffer, side * v_half_chunks), chunk_bytes);
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      ptx::wgmma_n256_st<T>(out, other + k * tile::k_major_step,
+                            values + k * tile::transposed_step, 1);
+    ptx::wgmma_commit();
+    ptx::pin(out);
+  }
+
+  // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
+  FLASHMLA_DEVICE void softmax(const SegmentRecord& segment, int first_token) {
+    if (p.negated) {
+#pragma unroll
+      for (float& score : scores)
+        score = -score;
+    }
+    if (first_token + block_tokens >
+        visible_tokens(p, segment.length, segment.first_row / p.group)) {
+      const int first = (segment.first_row + row()) / p.group;
+      const int second = (segment.first_row + row() + 8) / p.group;
+      ops::mask_scores(scores, lane() % 4 * 2, visible_tokens(p, segment.length, first) - first_token,
+                       visible_tokens(p, segment.length, second) - first_token);
+    }
+    ops::raise_max(scores, p.scale, rows, factor);
+    ops::exponentiate<T>(scores, p.scale, rows, weights);
+  }
+
+  // Hands P and the maxima to the other consumer; the caller arrives at its barrier.
+  FLASHMLA_DEVICE void publish_weights() {
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      ptx::store_matrices(shared.weights(side) + matrix_row(k), weights[k][0], weights[k][1],
+                          weights[k][2], weights[k][3]);
+    if (lane() % 4 == 0) {
+      ptx::store_shared(shared.max(side, row()), rows.max[0]);
+      ptx::store_shared(shared.max(side, row() + 8), rows.max[1]);
+    }
+    ptx::fence_async_proxy();
+  }
+
+  FLASHMLA_DEVICE void adopt_other_max() {
+    rows.adopt(ptx::load_shared(shared.max(1 - side, row())),
+               ptx::load_shared(shared.max(1 - side, row() + 8)), factor);
+  }
+
+  // Zeroes this consumer's columns of V past the end of the request: P is 0 there, but 0 · NaN is
+  // not.
+  FLASHMLA_DEVICE void clear_tail(int keys_buffer, int rows_there) {
+    if (rows_there >= block_tokens)
+      return;
+    const int unit = thread() % tile::units_per_row;
+    for (int r = max(rows_there, 0) + thread() / tile::units_per_row; r < block_tokens;
+         r += warpgroup_threads / tile::units_per_row)
+#pragma unroll
+      for (int chunk = 0; chunk < v_half_chunks; ++chunk)
+        ptx::store_shared(shared.keys(keys_buffer, side * v_half_chunks + chunk) +
+                              r * tile::row_bytes + unit * tile::unit_bytes,
+                          uint4{});
+    ptx::fence_async_proxy();
+    ptx::barrier_sync(side == left ? left_tail_cleared : right_tail_cleared, warpgroup_threads);
+  }
+
+  // Gives a part of a block back to the producers of the cluster.
+  FLASHMLA_DEVICE void release(int keys_buffer, int part) {
+    const std::uint32_t barrier = shared.keys_free(keys_buffer, part);
+    if constexpr (ClusterSize == 1) {
+      if (thread() == 0)
+        ptx::mbarrier_arrive(barrier);
+    } else {
+      if (thread() < ClusterSize)
+        ptx::mbarrier_arrive_cluster(barrier, thread());
+    }
+  }
+
+  // Writes this consumer's half of the columns, to the output or as a partial result.
+  FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment, int parity) {
+    float factors[2];
+    float lse[2];
+    exchange_sums(parity);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const bool empty = rows.sum[r] == 0;
+      lse[r] = empty ? ops::minus_infinity : rows.max[r] + ptx::log2(rows.sum[r]);
+      factors[r] = empty ? 0 : 1 / rows.sum[r];
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int tile_row = segment.first_row + row() + 8 * r;
+      const RowPlace at = RowPlace::of(p, segment.kv_head, tile_row);
+      std::uint16_t* target;
+      bool aligned = true;
+      if (segment.partial >= 0) {
+        const std::int64_t slot =
+            (static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head) * p.rows +
+            tile_row;
+        target = p.partial_out + slot * v_dim;
+        if (side == left && lane() % 4 == 0 && at.there)
+          p.partial_lse[slot] = lse[r];
+      } else {
+        target = p.out + segment.request * p.out_strides.outer +
+                 at.token * p.out_strides.middle + at.head * p.out_strides.head;
+        aligned = p.out_aligned;
+        if (p.sink != nullptr && at.there && rows.sum[r] != 0)
+          factors[r] /= 1 + ptx::exp2(p.sink[at.head] * log2_e - lse[r]);
+        if (side == left && lane() % 4 == 0 && at.there)
+          p.lse[(static_cast<std::int64_t>(segment.request) * p.query_heads + at.head) *
+                    p.query_tokens +
+                at.token] = rows.sum[r] == 0 ? -ops::minus_infinity : lse[r] * ln_2;
+      }
+      store_row(target + side * 256, r, factors[r], at.there, aligned);
+    }
+  }
+
+ private:
+  static constexpr float log2_e = 1.4426950408889634f;
+  static constexpr float ln_2 = 0.6931471805599453f;
+
+  // Each consumer has the sums of its own blocks; both have the same maxima by now.
+  FLASHMLA_DEVICE void exchange_sums(int parity) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      rows.sum[r] = ops::sum_in_quad(rows.sum[r]);
+      if (lane() % 4 == 0)
+        ptx::store_shared(shared.sum(parity, side, row() + 8 * r), rows.sum[r]);
+    }
+    ptx::barrier_sync(sums_exchanged, consumer_threads);
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      rows.sum[r] += ptx::load_shared(shared.sum(parity, 1 - side, row() + 8 * r));
+  }
+
+  FLASHMLA_DEVICE void store_row(std::uint16_t* target, int r, float scale, bool there,
+                                 bool aligned) {
+#pragma unroll
+    for (int i = 0; i < 32; i += 4) {
+      std::uint32_t words[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        words[j] = ptx::pack<T>(out[4 * (i + j) + 2 * r] * scale,
+                                out[4 * (i + j) + 2 * r + 1] * scale);
+      const uint4 unit = ops::transpose_in_quad(words[0], words[1], words[2], words[3]);
+      if (there)
+        ops::store_unit(target + (i + lane() % 4) * 8, unit, aligned);
+    }
+  }
+};
+
+}  // namespace flashmla::sm90::dense_decode::many_rows

@@ -1,0 +1,75 @@
+// The kernel for more than 32 rows of a KV head: sets barriers and roles. A CTA computes tiles of 64
+// rows with two consumer warpgroups; in a cluster of two, neighbouring tiles share every block of
+// keys. docs/kernels.md has the picture.
+#pragma once
+
+#include "sm90/kernels/dense_decode/many_rows/left_consumer.h"
+#include "sm90/kernels/dense_decode/many_rows/producer.h"
+#include "sm90/kernels/dense_decode/many_rows/right_consumer.h"
+#include "sm90/ptx/grid_dependency.h"
+
+namespace flashmla::sm90::dense_decode::many_rows {
+
+template <int Chunks, int ClusterSize>
+using Queries =
+    QueryLoader<SharedAddresses<Chunks>, Chunks, tile_rows, ClusterSize, query_loader_warps>;
+
+template <int Chunks, int ClusterSize>
+FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, const Params& p) {
+  for (int buffer = 0; buffer < 2; ++buffer) {
+    for (int chunk = 0; chunk < Chunks; ++chunk)
+      ptx::mbarrier_init(shared.keys_ready(buffer, chunk), 1);
+    for (int part = 0; part < key_parts; ++part)
+      ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
+  }
+  ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
+  ptx::mbarrier_init(shared.query_free(), 2);
+  ptx::fence_mbarrier_init();
+  ptx::fence_async_proxy();
+}
+
+template <class T, int Chunks, int ClusterSize>
+__global__ void __launch_bounds__(threads, 1)
+    decode(const __grid_constant__ CUtensorMap key_map, const __grid_constant__ CUtensorMap query_map,
+           const __grid_constant__ Params p) {
+  extern __shared__ __align__(1024) std::uint8_t bytes[];
+  auto& storage = *reinterpret_cast<SharedStorage<Chunks>*>(bytes);
+  const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
+  if ((base & 0xFFFFFF) != shared_start)
+    __trap();
+  const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
+  const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
+  if (threadIdx.x == 0) {
+    initialise_barriers<Chunks, ClusterSize>(shared, p);
+    ptx::prefetch_tensor_map(&key_map);
+    ptx::prefetch_tensor_map(&query_map);
+  }
+  __syncthreads();
+  if constexpr (ClusterSize > 1)
+    ptx::cluster_sync();
+  ptx::wait_for_prerequisites();
+  ptx::launch_dependents();
+
+  if (role == 2) {
+    ptx::lower_registers<40>();
+    const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
+    if (warp >= 2)
+      Queries<Chunks, ClusterSize>(p, &query_map, shared, storage.record).load_all(warp - 2);
+    else if (p.gathered)
+      warp == 0 ? gather_keys<Chunks, ClusterSize, 0>(p, shared)
+                : gather_keys<Chunks, ClusterSize, 1>(p, shared);
+    else if (threadIdx.x % 32 == 0)
+      warp == 0 ? KeyLoader<Chunks, ClusterSize, 0>(p, &key_map, shared).load_all()
+                : KeyLoader<Chunks, ClusterSize, 1>(p, &key_map, shared).load_all();
+  } else {
+    ptx::raise_registers<232>();
+    if (role == 0)
+      consume_left<T, Chunks, ClusterSize>(p, shared, storage.record);
+    else
+      consume_right<T, Chunks, ClusterSize>(p, shared, storage.record);
+  }
+  if constexpr (ClusterSize > 1)
+    ptx::cluster_sync();
+}
+
+}  // namespace flashmla::sm90::dense_decode::many_rows

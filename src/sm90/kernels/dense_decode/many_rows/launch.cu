@@ -1,0 +1,28 @@
+#include "sm90/kernels/dense_decode/many_rows/launch.h"
+
+#include "sm90/kernels/dense_decode/many_rows/kernel.h"
+
+namespace flashmla::sm90::dense_decode::many_rows {
+
+namespace {
+
+template <class T, int Chunks, int ClusterSize>
+Kernel instance(const char* name) {
+  return {name,    decode<T, Chunks, ClusterSize>, tile_rows, ClusterSize, Chunks, 1, threads,
+          sizeof(SharedStorage<Chunks>)};
+}
+
+template <class T, int Chunks>
+Kernel of_cluster(bool pair) {
+  return pair ? instance<T, Chunks, 2>("many_rows_pair") : instance<T, Chunks, 1>("many_rows");
+}
+
+}  // namespace
+
+Kernel kernel_of(DType type, std::int64_t qk_dim, bool pair) {
+  if (type == DType::fp16)
+    return qk_dim == 512 ? of_cluster<__half, 8>(pair) : of_cluster<__half, 9>(pair);
+  return qk_dim == 512 ? of_cluster<__nv_bfloat16, 8>(pair) : of_cluster<__nv_bfloat16, 9>(pair);
+}
+
+}  // namespace flashmla::sm90::dense_decode::many_rows

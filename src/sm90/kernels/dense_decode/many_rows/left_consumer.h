@@ -1,0 +1,75 @@
+// The left consumer: scores of even blocks, columns 0 … 255 of V. Its order on the tensor cores is
+//   QK of an even block | PV of it (P from registers) | PV of the odd block (P of the right
+//   consumer) with the first half of the next QK behind it | the second half.
+#pragma once
+
+#include "sm90/kernels/dense_decode/many_rows/consumer.h"
+
+namespace flashmla::sm90::dense_decode::many_rows {
+
+template <class T, int Chunks, int ClusterSize>
+FLASHMLA_DEVICE void consume_left(const Params& p,
+                                  const SharedAddresses<Chunks>& shared,
+                                  const SegmentRecord* records) {
+  Consumer<T, Chunks, ClusterSize, left> c(p, shared);
+  for (std::uint32_t n = 0;; ++n) {
+    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    const SegmentRecord& record = records[n & 1];
+    if (record.request == no_more_segments)
+      break;
+    c.begin_segment();
+    int blocks = record.blocks;  // not yet done
+    int first_token = record.first_block * block_tokens;
+    if (blocks > 0) {
+      c.template multiply_first_half<0>();
+      c.template multiply_second_half<v_half_chunks>();
+      if (blocks > 1)
+        ptx::barrier_arrive(left_scores_issued, consumer_threads);
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.scores);
+    }
+#pragma unroll 1
+    for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
+      if constexpr (Chunks > rope_chunk)
+        c.release(0, rope_part);
+      c.softmax(record, first_token);
+      c.publish_weights();
+      ptx::barrier_arrive(left_weights_ready, consumer_threads);
+      ops::rescale(c.out, c.factor);
+      c.clear_tail(0, record.length - first_token);
+      c.multiply_own_weights();
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.out);
+      c.release(0, left_part);
+      if (blocks == 1)
+        break;
+
+      ptx::barrier_sync(right_weights_ready, consumer_threads);
+      c.adopt_other_max();
+      ops::rescale(c.out, c.factor);
+      c.clear_tail(1, record.length - first_token - block_tokens);
+      c.multiply_other_weights();
+      if (blocks > 2) {
+        c.template multiply_first_half<0>();
+        ptx::wgmma_commit();
+      } else {
+        ptx::wgmma_commit();
+      }
+      ptx::wgmma_wait<1>();
+      c.release(1, left_part);
+      if (blocks > 2) {
+        c.template multiply_second_half<v_half_chunks>();
+        if (blocks > 3)
+          ptx::barrier_arrive(left_scores_issued, consumer_threads);
+      }
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.scores);
+      ptx::pin(c.out);
+    }
+    if (c.thread() == 0)
+      ptx::mbarrier_arrive(shared.query_free());
+    c.finish_segment(record, n & 1);
+  }
+}
+
+}  // namespace flashmla::sm90::dense_decode::many_rows

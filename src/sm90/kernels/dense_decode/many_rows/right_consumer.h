@@ -1,0 +1,71 @@
+// The right consumer: scores of odd blocks, columns 256 … 511 of V. Its order on the tensor cores is
+//   PV of an even block (P of the left consumer; its own softmax hides behind it) | PV of the odd
+//   block (P from registers) | QK of the next odd block, behind that of the left consumer.
+#pragma once
+
+#include "sm90/kernels/dense_decode/many_rows/consumer.h"
+
+namespace flashmla::sm90::dense_decode::many_rows {
+
+template <class T, int Chunks, int ClusterSize>
+FLASHMLA_DEVICE void consume_right(const Params& p,
+                                   const SharedAddresses<Chunks>& shared,
+                                   const SegmentRecord* records) {
+  Consumer<T, Chunks, ClusterSize, right> c(p, shared);
+  // NOTE: the right half of V first: the left consumer still reads the other one of this buffer.
+  const auto issue_scores = [&] {
+    ptx::barrier_sync(left_scores_issued, consumer_threads);
+    c.template multiply_first_half<v_half_chunks>();
+    c.template multiply_second_half<0>();
+    ptx::wgmma_wait<0>();
+    ptx::pin(c.scores);
+  };
+  for (std::uint32_t n = 0;; ++n) {
+    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    const SegmentRecord& record = records[n & 1];
+    if (record.request == no_more_segments)
+      break;
+    c.begin_segment();
+    int blocks = record.blocks;  // not yet done
+    int first_token = record.first_block * block_tokens;
+    if (blocks > 1)
+      issue_scores();
+#pragma unroll 1
+    for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
+      if constexpr (Chunks > rope_chunk) {
+        if (blocks > 1)
+          c.release(1, rope_part);
+      }
+      ptx::barrier_sync(left_weights_ready, consumer_threads);
+      c.adopt_other_max();
+      ops::rescale(c.out, c.factor);
+      c.clear_tail(0, record.length - first_token);
+      c.multiply_other_weights();
+      if (blocks == 1) {
+        ptx::wgmma_wait<0>();
+        ptx::pin(c.out);
+        c.release(0, right_part);
+        break;
+      }
+      c.softmax(record, first_token + block_tokens);
+      c.publish_weights();
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.out);
+      c.release(0, right_part);
+      ops::rescale(c.out, c.factor);
+      c.clear_tail(1, record.length - first_token - block_tokens);
+      c.multiply_own_weights();
+      ptx::barrier_arrive(right_weights_ready, consumer_threads);
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.out);
+      c.release(1, right_part);
+      if (blocks > 3)
+        issue_scores();
+    }
+    if (c.thread() == 0)
+      ptx::mbarrier_arrive(shared.query_free());
+    c.finish_segment(record, n & 1);
+  }
+}
+
+}  // namespace flashmla::sm90::dense_decode::many_rows

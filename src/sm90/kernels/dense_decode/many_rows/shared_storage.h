@@ -1,0 +1,95 @@
+// Shared memory and named barriers of the kernel for more than 32 rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/tile/swizzle.h"
+
+namespace flashmla::sm90::dense_decode::many_rows {
+
+inline constexpr int tile_rows = 64;
+inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
+inline constexpr int v_half_chunks = 4;  // chunks 0 … 3 are the left half of V, 4 … 7 the right one
+inline constexpr int rope_chunk = 8;     // d_qk = 576 alone
+
+// A block of keys is given back in three parts.
+enum KeyPart { left_part, right_part, rope_part, key_parts };
+
+template <int Chunks>
+struct SharedStorage {
+  // [chunk][row]; the last chunk is read into registers at a segment's start and its place then
+  // holds the right consumer's P.
+  std::uint8_t query[9][chunk_bytes];
+  // Two blocks of 64 cached tokens: even blocks of a segment in the first, odd ones in the second.
+  std::uint8_t keys[2][Chunks][chunk_bytes];
+  std::uint8_t left_weights[chunk_bytes];  // the left consumer's P
+
+  float left_max[tile_rows];   // reference maximum of each row after an even block
+  float right_max[tile_rows];  // the same after an odd block
+  float sums[2][2][tile_rows];  // [parity of the segment][consumer]
+  SegmentRecord record[2];      // [parity of the segment]
+
+  std::uint64_t keys_ready[2][9];  // a chunk has arrived
+  std::uint64_t keys_free[2][key_parts];
+  std::uint64_t query_ready;  // queries and record
+  std::uint64_t query_free;
+};
+
+static_assert(sizeof(SharedStorage<9>) <= 227 * 1024 - 1024);
+
+// Dynamic shared memory begins here where there is no static one; the kernel checks it. A constant
+// keeps descriptors out of registers.
+inline constexpr std::uint32_t shared_start = 1024;
+
+// Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
+// bits name the CTA.
+template <int Chunks>
+struct SharedAddresses {
+  using Storage = SharedStorage<Chunks>;
+  std::uint32_t base;
+
+  FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
+    return base + offsetof(Storage, query) + chunk * chunk_bytes;
+  }
+  FLASHMLA_DEVICE std::uint32_t keys(int buffer, int chunk) const {
+    return base + offsetof(Storage, keys) + (buffer * Chunks + chunk) * chunk_bytes;
+  }
+  FLASHMLA_DEVICE std::uint32_t weights(int side) const {
+    return side == 0 ? base + offsetof(Storage, left_weights) : query(8);
+  }
+  FLASHMLA_DEVICE std::uint32_t max(int side, int row) const {
+    return base + (side == 0 ? offsetof(Storage, left_max) : offsetof(Storage, right_max)) +
+           row * 4;
+  }
+  FLASHMLA_DEVICE std::uint32_t sum(int parity, int side, int row) const {
+    return base + offsetof(Storage, sums) + ((parity * 2 + side) * tile_rows + row) * 4;
+  }
+  FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int chunk) const {
+    return base + offsetof(Storage, keys_ready) + (buffer * 9 + chunk) * 8;
+  }
+  FLASHMLA_DEVICE std::uint32_t keys_free(int buffer, int part) const {
+    return base + offsetof(Storage, keys_free) + (buffer * key_parts + part) * 8;
+  }
+  FLASHMLA_DEVICE std::uint32_t query_ready() const {
+    return base + offsetof(Storage, query_ready);
+  }
+  FLASHMLA_DEVICE std::uint32_t query_free() const { return base + offsetof(Storage, query_free); }
+};
+
+enum NamedBarrier : int {
+  left_weights_ready = 1,
+  right_weights_ready,
+  left_scores_issued,  // the left consumer's QK is in the tensor cores' queue
+  sums_exchanged,
+  left_tail_cleared,
+  right_tail_cleared,
+};
+
+inline constexpr int warpgroup_threads = 128;
+inline constexpr int consumer_threads = 2 * warpgroup_threads;
+inline constexpr int threads = 3 * warpgroup_threads;
+inline constexpr int query_loader_warps = 2;
+
+}  // namespace flashmla::sm90::dense_decode::many_rows

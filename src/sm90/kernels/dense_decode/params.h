@@ -1,0 +1,64 @@
+// What a launch of a dense decoding kernel is given. Strides are in elements of 16 bits.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "schedule/split_kv.h"
+
+namespace flashmla::sm90::dense_decode {
+
+inline constexpr int block_tokens = 64;
+inline constexpr int v_dim = 512;
+
+struct Strides {
+  std::int64_t outer;   // request or page
+  std::int64_t middle;  // query token or token in page
+  std::int64_t head;
+};
+
+struct Params {
+  schedule::SplitParams split;
+  const schedule::WorkTile* work;    // [workers]
+  const std::int32_t* split_offset;  // [b + 1]
+  const std::int32_t* lengths;       // [b]
+  std::int32_t* status;              // 0, or 1 + the first request with a page outside the cache
+
+  const std::uint16_t* q;      // [b, s_q, h_q, d_qk]
+  const std::uint16_t* cache;  // [num_pages, page_size, h_kv, d_qk]
+  Strides q_strides;
+  Strides cache_strides;
+  const std::int32_t* block_table;  // [b, table_width]
+  std::int64_t table_stride;
+  std::int32_t table_width;
+  std::int32_t num_pages;
+  std::int32_t page_size;
+  std::int32_t most_tokens;  // table_width · page_size: no request is read further than that
+
+  std::uint16_t* out;  // [b, s_q, h_q, 512]
+  Strides out_strides;
+  float* lse;                  // [b, h_q, s_q]
+  const float* sink;           // [h_q] or null
+  std::uint16_t* partial_out;  // [partials, kv_heads · rows, 512], normalised
+  float* partial_lse;          // [partials, kv_heads · rows], base 2; −inf: no token
+
+  // Rows of a KV head: row = query token · group + head in group.
+  std::int32_t query_tokens;  // s_q
+  std::int32_t query_heads;   // h_q
+  std::int32_t kv_heads;      // h_kv
+  std::int32_t group;         // h_q / h_kv
+  std::int32_t rows;          // s_q · group
+  std::int32_t tiles;         // row tiles of a KV head
+
+  float scale;   // |softmax_scale| · log2 e, above 0: scores are in the base-2 logarithm domain
+  bool negated;  // softmax_scale < 0
+  bool causal;
+  std::int32_t q_box_rows;  // rows of a box of queries; 0: they are loaded row by row
+  bool gathered;            // cache rows are loaded one by one, not by a tensor map
+  bool q_aligned;           // rows of q begin at multiples of 16 bytes
+  bool kv_aligned;          // the same of the cache
+  bool out_aligned;
+};
+
+}  // namespace flashmla::sm90::dense_decode

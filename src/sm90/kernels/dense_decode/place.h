@@ -1,0 +1,98 @@
+// Where a CTA stands in a call: its worker and row tile; and what a row or a segment of it is.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/kernels/dense_decode/params.h"
+#include "sm90/ptx/device.h"
+
+namespace flashmla::sm90::dense_decode {
+
+FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
+  return (a + b - 1) / b;
+}
+
+// One row tile of one worker. The tiles of a worker are neighbours in the grid, so that they meet in
+// the L2 cache.
+struct TilePlace {
+  std::int32_t worker;
+  std::int32_t kv_head;
+  std::int32_t first_row;   // in the KV head
+  std::int32_t last_token;  // query token of the last row of the tile's cluster
+
+  template <int TileRows, int ClusterSize>
+  static FLASHMLA_DEVICE TilePlace of(const Params& p, std::int32_t index) {
+    const std::int32_t all_tiles = p.tiles * p.kv_heads;
+    const std::int32_t worker = index / all_tiles;
+    const std::int32_t of_worker = index - worker * all_tiles;
+    const std::int32_t kv_head = of_worker / p.tiles;
+    const std::int32_t tile = of_worker - kv_head * p.tiles;
+    const std::int32_t cluster_end = (tile / ClusterSize + 1) * ClusterSize * TileRows;
+    return {worker, kv_head, tile * TileRows, (min(cluster_end, p.rows) - 1) / p.group};
+  }
+};
+
+// A row of a tile: its query token and head.
+struct RowPlace {
+  std::int32_t token;
+  std::int32_t head;
+  bool there;  // rows past the last one are padding
+
+  static FLASHMLA_DEVICE RowPlace of(const Params& p, std::int32_t kv_head, std::int32_t row) {
+    const std::int32_t token = row / p.group;
+    return {token, kv_head * p.group + row - token * p.group, row < p.rows};
+  }
+};
+
+// Tokens that a query token sees of a request of `length` tokens; not below 0.
+FLASHMLA_DEVICE std::int32_t visible_tokens(const Params& p, std::int32_t length,
+                                            std::int32_t query_token) {
+  return p.causal ? max(0, length - p.query_tokens + query_token + 1) : length;
+}
+
+// What a CTA does of a segment of the schedule.
+struct TileSegment {
+  std::int32_t request;
+  std::int32_t length;  // tokens that may be read
+  std::int32_t first_block;
+  std::int32_t blocks;   // those that a row of the cluster sees; may be 0
+  std::int32_t partial;  // where its result goes in the run workspace; −1: to the output
+  std::int32_t kv_head;
+  std::int32_t first_row;
+};
+
+// Calls body(TileSegment) for everything that the CTA does.
+template <int TileRows, int ClusterSize, class Body>
+FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
+  schedule::SplitParams split = p.split;
+  split.block_tokens = block_tokens;  // known to the compiler: no divisions
+  const std::int32_t all = split.workers * p.tiles * p.kv_heads;
+  for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all;
+       index += static_cast<std::int32_t>(gridDim.x)) {
+    const TilePlace place = TilePlace::of<TileRows, ClusterSize>(p, index);
+    schedule::for_each_segment(
+        p.work[place.worker], split, p.lengths, [&](const schedule::Segment& segment) {
+          const std::int32_t length = min(p.lengths[segment.request], p.most_tokens);
+          const std::int32_t seen = visible_tokens(p, length, place.last_token);
+          const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
+          const std::int32_t slot = p.split_offset[segment.request];
+          const bool split = p.split_offset[segment.request + 1] != slot;
+          body(TileSegment{segment.request, length, segment.first_block,
+                           max(0, end - segment.first_block), split ? slot + segment.split : -1,
+                           place.kv_head, place.first_row});
+        });
+  }
+}
+
+// Remembers the first request with a page number outside of the cache.
+FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
+  std::int32_t seen = *static_cast<volatile std::int32_t*>(p.status);
+  while (seen == 0 || request + 1 < seen) {
+    const std::int32_t before = atomicCAS(p.status, seen, request + 1);
+    if (before == seen)
+      return;
+    seen = before;
+  }
+}
+
+}  // namespace flashmla::sm90::dense_decode

@@ -1,0 +1,105 @@
+// Loading the queries of a tile, and publishing the record of what comes next. By boxes of a tensor
+// map where rows of a tile are neighbouring heads of whole query tokens, otherwise row by row.
+#pragma once
+
+#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/ops/load_rows.h"
+#include "sm90/ptx/mbarrier.h"
+#include "sm90/ptx/tma.h"
+#include "sm90/ptx/warpgroup.h"
+
+namespace flashmla::sm90::dense_decode {
+
+// `Warps` warps of the CTA call load_all(), numbered from 0. Shared: query(chunk), query_ready(),
+// query_free().
+template <class Shared, int Chunks, int TileRows, int ClusterSize, int Warps>
+class QueryLoader {
+ public:
+  FLASHMLA_DEVICE QueryLoader(const Params& params, const CUtensorMap* tensor_map,
+                              const Shared& addresses, SegmentRecord* segment_records)
+      : p(params), map(tensor_map), shared(addresses), records(segment_records) {}
+
+  // Arrivals at query_ready() for each segment.
+  static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : Warps; }
+
+  FLASHMLA_DEVICE void load_all(int warp) {
+    if (p.q_box_rows > 0 && warp > 0)
+      return;
+    std::uint32_t uses = 0;
+    const auto begin = [&](const SegmentRecord& record) {
+      ptx::mbarrier_wait(shared.query_free(), (uses & 1) ^ 1);
+      if (warp == 0 && lane() == 0)
+        records[uses & 1] = record;
+      ++uses;
+    };
+    for_each_tile_segment<TileRows, ClusterSize>(p, [&](const TileSegment& segment) {
+      begin(segment);
+      if (p.q_box_rows > 0)
+        load_boxes(segment);
+      else
+        load_rows(segment, warp);
+    });
+    begin({no_more_segments, 0, 0, 0, 0, 0, 0});
+    if (p.q_box_rows == 0 || lane() == 0)
+      publish();
+  }
+
+ private:
+  static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
+
+  FLASHMLA_DEVICE void publish() {
+    if (lane() == 0)
+      ptx::mbarrier_arrive(shared.query_ready());
+  }
+
+  FLASHMLA_DEVICE void load_boxes(const TileSegment& segment) {
+    if (lane() != 0)
+      return;
+    if (segment.blocks == 0)
+      return publish();
+    ptx::mbarrier_arrive_expect(shared.query_ready(), Chunks * TileRows * tile::row_bytes);
+    const std::int32_t box_chunks = p.q_box_rows == TileRows ? Chunks : 1;
+    const std::int32_t first_token = segment.first_row / p.group;
+    const std::int32_t first_head =
+        segment.kv_head * p.group + segment.first_row - first_token * p.group;
+    for (int box = 0; box * p.q_box_rows < TileRows; ++box)
+      for (int chunk = 0; chunk < Chunks; chunk += box_chunks)
+        ptx::tma_load(shared.query(chunk) + box * p.q_box_rows * tile::row_bytes, map,
+                      shared.query_ready(),
+                      {0, first_head, chunk, first_token + box, segment.request},
+                      ptx::evict_last);
+  }
+
+  // A lane finds out where a row begins; then the warp copies the rows one after the other.
+  FLASHMLA_DEVICE void load_rows(const TileSegment& segment, int warp) {
+    constexpr int rows = TileRows / Warps;
+    static_assert(rows <= 32);
+    const RowPlace own =
+        RowPlace::of(p, segment.kv_head, segment.first_row + warp * rows + lane() % rows);
+    const bool wanted = own.there && segment.blocks > 0;
+    const std::int64_t offset = segment.request * p.q_strides.outer +
+                                own.token * p.q_strides.middle + own.head * p.q_strides.head;
+#pragma unroll 2
+    for (int i = 0; i < rows; ++i) {
+      const bool there = __shfl_sync(0xffffffffu, wanted, i);
+      const std::uint16_t* source =
+          p.q + (there ? __shfl_sync(0xffffffffu, offset, i) : std::int64_t{0});
+      const int row = warp * rows + i;
+      for (int unit = lane(); unit < Chunks * tile::units_per_row; unit += 32)
+        ops::load_unit(shared.query(unit / tile::units_per_row) +
+                           tile::swizzled(row, unit % tile::units_per_row),
+                       source + unit * 8, there, p.q_aligned);
+    }
+    ptx::wait_for_copies();
+    ptx::fence_async_proxy();
+    __syncwarp();
+    publish();
+  }
+
+  const Params& p;
+  const CUtensorMap* map;
+  Shared shared;
+  SegmentRecord* records;
+};
+
+}  // namespace flashmla::sm90::dense_decode

@@ -1,0 +1,42 @@
+#include "sm90/kernels/merge/launch.h"
+
+#include <algorithm>
+
+#include "cuda/launch.h"
+#include "sm90/kernels/merge/merge.h"
+
+namespace flashmla::sm90::merge {
+
+namespace {
+
+Tensor tensor_of(const TensorView& view) {
+  return {view.data, {view.strides[0], view.strides[1], view.strides[2]}, view.dtype};
+}
+
+}  // namespace
+
+std::size_t most_parts() {
+  return Params::most_parts;
+}
+
+void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
+            const TensorView& out, const TensorView& lse, void* stream) {
+  Params p{};
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    p.parts[i] = {tensor_of(parts[i].out), static_cast<const float*>(parts[i].lse.data)};
+  p.count = static_cast<std::int32_t>(parts.size());
+  p.out = tensor_of(out);
+  p.lse = static_cast<float*>(lse.data);
+  p.sink = static_cast<const float*>(attn_sink.data);
+  p.rows = out.shape[0] * out.shape[1] * out.shape[2];
+  p.query_tokens = out.shape[1];
+  p.query_heads = out.shape[2];
+  p.columns = static_cast<std::int32_t>(out.shape[3]);
+  if (p.rows == 0)
+    return;
+  constexpr std::int64_t most_blocks = 1 << 20;
+  const auto blocks = static_cast<std::uint32_t>(std::min(most_blocks, p.rows));
+  cuda::launch(merge_rows, {blocks, threads}, stream, p);
+}
+
+}  // namespace flashmla::sm90::merge

@@ -1,0 +1,16 @@
+// Launching the kernel that merges partial results.
+#pragma once
+
+#include <span>
+
+#include "flashmla/merge.h"
+
+namespace flashmla::sm90::merge {
+
+// Parts that one launch takes.
+std::size_t most_parts();
+
+void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
+            const TensorView& out, const TensorView& lse, void* stream);
+
+}  // namespace flashmla::sm90::merge

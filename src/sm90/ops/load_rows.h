@@ -1,0 +1,28 @@
+// Loading single rows of 16-bit numbers from global memory into swizzled chunks, by a warp.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/ptx/load_store.h"
+#include "sm90/tile/swizzle.h"
+
+namespace flashmla::sm90::ops {
+
+// Copies one 16-byte unit; writes zeros where `wanted` is false. Rows that begin at odd addresses
+// are read number by number.
+FLASHMLA_DEVICE void load_unit(std::uint32_t target, const std::uint16_t* source, bool wanted,
+                               bool aligned) {
+  if (aligned) {
+    ptx::copy_async(target, source, wanted);
+    return;
+  }
+  std::uint32_t words[4] = {};
+  if (wanted) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      words[i] = __ldg(source + 2 * i) | static_cast<std::uint32_t>(__ldg(source + 2 * i + 1)) << 16;
+  }
+  ptx::store_shared(target, uint4{words[0], words[1], words[2], words[3]});
+}
+
+}  // namespace flashmla::sm90::ops

@@ -1,0 +1,99 @@
+// Online softmax over tiles of 64 rows × 64 tokens, base 2. A thread holds two rows (r and r + 8),
+// each shared by the four threads of a quad.
+//
+// The reference maximum of a row rises only when a block's maximum exceeds it by more than 8: P then
+// stays below 2⁸, the accumulators need no rescale for most blocks, and the result is the same, for
+// out and the sum refer to the same maximum.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/ptx/load_store.h"
+
+namespace flashmla::sm90::ops {
+
+inline constexpr float lowest_max = -1e30f;  // before any token
+inline constexpr float lazy_rise = 8.0f;
+
+struct RowState {
+  float max[2];  // reference maximum, scaled
+  float sum[2];  // Σ 2^(score − max) of the thread's own columns
+
+  FLASHMLA_DEVICE void reset() {
+    max[0] = max[1] = lowest_max;
+    sum[0] = sum[1] = 0;
+  }
+
+  // Takes over a maximum that another warpgroup has raised; returns the factors for out.
+  FLASHMLA_DEVICE void adopt(float first, float second, float (&factor)[2]) {
+    factor[0] = ptx::exp2(max[0] - first);
+    factor[1] = ptx::exp2(max[1] - second);
+    max[0] = first;
+    max[1] = second;
+    sum[0] *= factor[0];
+    sum[1] *= factor[1];
+  }
+};
+
+FLASHMLA_DEVICE float max_in_quad(float value) {
+  value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 1));
+  return fmaxf(value, __shfl_xor_sync(0xffffffffu, value, 2));
+}
+
+FLASHMLA_DEVICE float sum_in_quad(float value) {
+  value += __shfl_xor_sync(0xffffffffu, value, 1);
+  return value + __shfl_xor_sync(0xffffffffu, value, 2);
+}
+
+// Raises the maxima by a block's scores (before scaling) and returns the factors for out.
+FLASHMLA_DEVICE void raise_max(const float (&scores)[32], float scale, RowState& state,
+                               float (&factor)[2]) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    float first = fmaxf(scores[2 * r], scores[2 * r + 1]);
+    float second = fmaxf(scores[4 + 2 * r], scores[5 + 2 * r]);
+#pragma unroll
+    for (int i = 2; i < 8; i += 2) {
+      first = fmaxf(first, fmaxf(scores[4 * i + 2 * r], scores[4 * i + 2 * r + 1]));
+      second = fmaxf(second, fmaxf(scores[4 * i + 4 + 2 * r], scores[4 * i + 5 + 2 * r]));
+    }
+    const float block_max = max_in_quad(fmaxf(first, second)) * scale;
+    const float raised = block_max > state.max[r] + lazy_rise ? block_max : state.max[r];
+    factor[r] = ptx::exp2(state.max[r] - raised);
+    state.max[r] = raised;
+    state.sum[r] *= factor[r];
+  }
+}
+
+// P = 2^(scale · score − max), summed before it is rounded; `weights` is P as wgmma takes it for A:
+// [16 tokens][4 registers].
+template <class T>
+FLASHMLA_DEVICE void exponentiate(float (&scores)[32], float scale, RowState& state,
+                                  std::uint32_t (&weights)[4][4]) {
+  float sums[4] = {};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    float* const s = scores + 4 * i;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      s[j] = ptx::exp2(fmaf(s[j], scale, -state.max[j / 2]));
+      sums[j] += s[j];
+    }
+    weights[i / 2][i % 2 * 2] = ptx::pack<T>(s[0], s[1]);
+    weights[i / 2][i % 2 * 2 + 1] = ptx::pack<T>(s[2], s[3]);
+  }
+  state.sum[0] += sums[0] + sums[1];
+  state.sum[1] += sums[2] + sums[3];
+}
+
+// Multiplies the rows of an accumulator, unless no row of the warp needs it.
+template <int N>
+FLASHMLA_DEVICE void rescale(float (&out)[N], const float (&factor)[2]) {
+  if (!__any_sync(0xffffffffu, factor[0] != 1.0f || factor[1] != 1.0f))
+    return;
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    out[i] *= factor[i / 2 % 2];
+}
+
+}  // namespace flashmla::sm90::ops

@@ -1,0 +1,92 @@
+// Loads and stores of single values, asynchronous 16-byte copies, fast math.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "sm90/ptx/device.h"
+
+namespace flashmla::sm90::ptx {
+
+FLASHMLA_DEVICE float load_shared(std::uint32_t address) {
+  float value;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+  return value;
+}
+
+FLASHMLA_DEVICE void store_shared(std::uint32_t address, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+}
+
+FLASHMLA_DEVICE void store_shared(std::uint32_t address, const uint4& value) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(value.x),
+               "r"(value.y), "r"(value.z), "r"(value.w)
+               : "memory");
+}
+
+// Copies 16 bytes from global to shared memory, or writes 16 zero bytes where `wanted` is false.
+FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool wanted) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source),
+               "r"(wanted ? 16 : 0)
+               : "memory");
+}
+
+FLASHMLA_DEVICE void wait_for_copies() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+FLASHMLA_DEVICE float exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+FLASHMLA_DEVICE float log2(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Two numbers rounded to nearest even, the first one in the low half.
+template <class T>
+FLASHMLA_DEVICE std::uint32_t pack(float low, float high);
+
+template <>
+FLASHMLA_DEVICE std::uint32_t pack<__nv_bfloat16>(float low, float high) {
+  std::uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+template <>
+FLASHMLA_DEVICE std::uint32_t pack<__half>(float low, float high) {
+  std::uint32_t packed;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+template <class T>
+FLASHMLA_DEVICE float2 unpack(std::uint32_t packed);
+
+template <>
+FLASHMLA_DEVICE float2 unpack<__nv_bfloat16>(std::uint32_t packed) {
+  return {__uint_as_float(packed << 16), __uint_as_float(packed & 0xffff0000u)};
+}
+
+template <>
+FLASHMLA_DEVICE float2 unpack<__half>(std::uint32_t packed) {
+  float2 values;
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "mov.b32 {low, high}, %2;\n"
+      "cvt.f32.f16 %0, low;\n"
+      "cvt.f32.f16 %1, high;\n"
+      "}"
+      : "=f"(values.x), "=f"(values.y)
+      : "r"(packed));
+  return values;
+}
+
+}  // namespace flashmla::sm90::ptx

@@ -1,0 +1,40 @@
+// Register shares of warpgroups, named barriers, proxy fences.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/ptx/device.h"
+
+namespace flashmla::sm90::ptx {
+
+template <int Registers>
+FLASHMLA_DEVICE void raise_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Registers));
+}
+
+template <int Registers>
+FLASHMLA_DEVICE void lower_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
+}
+
+// Named barrier `id` (1 … 15) of `threads` threads: waits for all of them.
+FLASHMLA_DEVICE void barrier_sync(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// The same without waiting.
+FLASHMLA_DEVICE void barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// Orders ordinary accesses of shared memory before those of the tensor cores and the copy engine.
+FLASHMLA_DEVICE void fence_async_proxy() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// A value that all threads of the warp hold, known to be uniform.
+FLASHMLA_DEVICE std::uint32_t uniform(std::uint32_t value) {
+  return __shfl_sync(0xffffffffu, value, 0);
+}
+
+}  // namespace flashmla::sm90::ptx
