@@ -14,7 +14,8 @@ struct LaunchShape {
   std::uint32_t blocks;
   std::uint32_t threads;
   std::uint32_t shared_bytes = 0;  // dynamic
-  std::uint32_t cluster = 1;       // blocks of a cluster
+  std::uint32_t cluster = 1;       // blocks of a cluster, along x
+  std::uint32_t blocks_y = 1;
 };
 
 template <class... Parameters>
@@ -26,7 +27,7 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, void* strea
   attributes[1].id = cudaLaunchAttributeClusterDimension;
   attributes[1].val.clusterDim = {shape.cluster, 1, 1};
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(shape.blocks);
+  config.gridDim = dim3(shape.blocks, shape.blocks_y);
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = static_cast<cudaStream_t>(stream);

@@ -15,6 +15,7 @@ struct PlanLayout {
   std::size_t split_offset;  // int32 [b + 1]
   std::size_t lengths;       // int32 [b]
   std::size_t start;         // int64 [b + 1], scratch of split_kv
+  std::size_t split_list;    // SplitRequest [workers + 1]
   std::size_t bytes;
 
   constexpr explicit PlanLayout(const SplitParams& params) : PlanLayout() {
@@ -24,10 +25,12 @@ struct PlanLayout {
     split_offset = take((requests + 1) * sizeof(std::int32_t));
     lengths = take(requests * sizeof(std::int32_t));
     start = take((requests + 1) * sizeof(std::int64_t));
+    split_list = take((static_cast<std::size_t>(params.workers) + 1) * sizeof(SplitRequest));
   }
 
  private:
-  constexpr PlanLayout() : status(0), work(0), split_offset(0), lengths(0), start(0), bytes(0) {}
+  constexpr PlanLayout()
+      : status(0), work(0), split_offset(0), lengths(0), start(0), split_list(0), bytes(0) {}
 
   constexpr std::size_t take(std::size_t size) {
     const std::size_t offset = bytes;
@@ -43,6 +46,7 @@ struct PlanMemory {
   std::int32_t* split_offset;
   std::int32_t* lengths;
   std::int64_t* start;
+  SplitRequest* split_list;
 
   PlanMemory(const PlanLayout& layout, void* workspace) {
     auto* base = static_cast<std::byte*>(workspace);
@@ -51,6 +55,7 @@ struct PlanMemory {
     split_offset = reinterpret_cast<std::int32_t*>(base + layout.split_offset);
     lengths = reinterpret_cast<std::int32_t*>(base + layout.lengths);
     start = reinterpret_cast<std::int64_t*>(base + layout.start);
+    split_list = reinterpret_cast<SplitRequest*>(base + layout.split_list);
   }
 };
 

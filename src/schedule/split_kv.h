@@ -99,7 +99,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t request_cost(std::int64_t blocks,
 // apart.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t least_stride(std::int64_t blocks,
                                                          const SplitParams& params) {
-  const std::int64_t one_block = params.cost.block_ns + params.cost.segment_ns;
+  const std::int64_t one_block = params.cost.block_ns;
   const std::int64_t cap = split_cap(blocks, params.cost);
   if (params.batch_invariant || cap == blocks)
     return one_block;
@@ -222,6 +222,28 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   team.scan(requests, split_offset, [&](std::int32_t r) {
     const auto segments = static_cast<std::int32_t>(division.segments(r));
     return segments == 1 ? 0 : segments;
+  });
+}
+
+// Fills list [workers + 1], whose last entry has the sum of all lanes, from a finished schedule. Not
+// in batch-invariant mode, where cuts do not follow the workers.
+template <class Team>
+FLASHMLA_HOST_DEVICE void list_split_requests(const SplitParams& params, const WorkTile* work,
+                                              const std::int32_t* split_offset,
+                                              std::int32_t* lanes_before, SplitRequest* list,
+                                              const Team& team) {
+  const auto entry = [&](std::int32_t w) {
+    const std::int32_t request = work[w].first_request;
+    if (work[w].first_block == 0 || work[w].first_split != 1)
+      return SplitRequest{request, 0, 0, 0};
+    const std::int32_t first = split_offset[request];
+    return SplitRequest{request, first, split_offset[request + 1] - first, 0};
+  };
+  team.scan(params.workers, lanes_before,
+            [&](std::int32_t w) { return combine_lanes(entry(w).splits); });
+  team.for_each(params.workers + 1, [&](std::int32_t w) {
+    list[w] = w < params.workers ? entry(w) : SplitRequest{0, 0, 0, 0};
+    list[w].lanes_before = lanes_before[w];
   });
 }
 

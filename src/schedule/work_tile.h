@@ -41,4 +41,22 @@ struct Segment {
   std::int32_t split;      // which of the request's segments this is
 };
 
+// A request whose partial results have to be combined, in a list with an entry for each worker: the
+// request that is first cut where the worker begins. `splits` is 0 where there is none.
+struct SplitRequest {
+  std::int32_t request;
+  std::int32_t first_partial;
+  std::int32_t splits;
+  std::int32_t lanes_before;  // Σ combine_lanes() of the entries before
+};
+
+inline constexpr std::int32_t most_combined_workers = 256;
+
+// Threads that share a position of a result when it is combined.
+FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_lanes(std::int32_t splits) {
+  if (splits < 2)
+    return 0;
+  return splits > 24 ? 8 : splits > 8 ? 4 : 1;
+}
+
 }  // namespace flashmla::schedule

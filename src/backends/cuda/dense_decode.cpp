@@ -62,11 +62,10 @@ std::uint64_t stride_bytes(const TensorView& tensor, int d) {
              : chunk_bytes;
 }
 
-// (column in chunk, token in page, chunk, KV head, page)
-CUtensorMap key_map(const TensorView& cache, const dense::Kernel& kernel) {
-  const auto page_size = static_cast<std::uint32_t>(std::min<std::int64_t>(cache.shape[1], 64));
-  const std::uint32_t share = block_tokens / static_cast<std::uint32_t>(kernel.cluster);
-  const bool whole_blocks = page_size == block_tokens;
+// (column in chunk, token in page, chunk, KV head, page). Boxes have `rows` rows and `chunks` chunks
+// where a page holds whole blocks, otherwise one chunk of a page.
+CUtensorMap key_map(const TensorView& cache, std::int32_t rows, std::int32_t chunks) {
+  const bool whole_blocks = cache.shape[1] >= block_tokens;
   return ::flashmla::cuda::make_tensor_map(
       {.data = cache.data,
        .type = cache.dtype,
@@ -74,8 +73,8 @@ CUtensorMap key_map(const TensorView& cache, const dense::Kernel& kernel) {
                 size_of(cache, 2), size_of(cache, 0)},
        .stride_bytes = {stride_bytes(cache, 1), chunk_bytes, stride_bytes(cache, 2),
                         stride_bytes(cache, 0)},
-       .box = {chunk_columns, std::min(page_size, share),
-               whole_blocks ? static_cast<std::uint32_t>(kernel.box_chunks) : 1, 1, 1}});
+       .box = {chunk_columns, static_cast<std::uint32_t>(whole_blocks ? rows : cache.shape[1]),
+               static_cast<std::uint32_t>(whole_blocks ? chunks : 1), 1, 1}});
 }
 
 // Rows of a box of queries: the whole tile where its rows are heads of one query token, or the heads
@@ -105,6 +104,18 @@ CUtensorMap query_map(const TensorView& q, const dense::Kernel& kernel, std::int
                whole_tile ? static_cast<std::uint32_t>(kernel.qk_chunks) : 1, 1, 1}});
 }
 
+dense::Maps maps_of(const Inputs& in, const dense::Kernel& kernel, const dense::Params& p) {
+  dense::Maps maps{};
+  if (!p.gathered) {
+    maps.keys = key_map(in.kv_cache, block_tokens, kernel.box_chunks);
+    if (kernel.shares_rope)
+      maps.rope_keys = key_map(in.kv_cache, block_tokens / kernel.cluster, 1);
+  }
+  if (p.q_box_rows > 0)
+    maps.queries = query_map(in.q, kernel, p.q_box_rows);
+  return maps;
+}
+
 dense::Strides strides_of(const TensorView& tensor) {
   return {tensor.strides[0], tensor.strides[1], tensor.strides[2]};
 }
@@ -114,6 +125,7 @@ void set_schedule(dense::Params& p, const PlannedProblem& planned) {
   p.split = planned.params;
   p.work = memory.work;
   p.split_offset = memory.split_offset;
+  p.split_list = memory.split_list;
   p.lengths = memory.lengths;
   p.status = memory.status;
 }
@@ -153,8 +165,8 @@ void launch_combine(const dense::Params& p, const PlannedProblem& planned, std::
                     void* stream) {
   const bool pieces = planned.params.batch_invariant;
   const sm90::combine::Kernel kernel = sm90::combine::kernel_of(planned.problem.query_type, pieces);
-  // 16 blocks for each of a GPU's multiprocessors; no more than one for each 128 columns.
-  constexpr std::int64_t most_blocks = 2112;
+  // As many as a GPU holds at once; no more than one for each 128 columns.
+  constexpr std::int64_t most_blocks = 1056;
   constexpr std::int64_t blocks_of_row = 4;
   const std::int64_t requests =
       pieces ? planned.params.requests
@@ -200,14 +212,13 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
   p.scale = std::max(std::abs(softmax_scale) * std::numbers::log2e_v<float>, FLT_MIN);
   p.negated = softmax_scale < 0;
   p.q_box_rows = query_box_rows(inputs.q, tiles);
-  const CUtensorMap keys = p.gathered ? CUtensorMap{} : key_map(inputs.kv_cache, tiles.kernel);
-  const CUtensorMap queries =
-      p.q_box_rows == 0 ? CUtensorMap{} : query_map(inputs.q, tiles.kernel, p.q_box_rows);
+  const dense::Maps maps = maps_of(inputs, tiles.kernel, p);
   ::flashmla::cuda::launch(tiles.kernel.function,
                            {static_cast<std::uint32_t>(tiles.blocks), tiles.kernel.threads,
                             tiles.kernel.shared_bytes,
-                            static_cast<std::uint32_t>(tiles.kernel.cluster)},
-                           stream, keys, queries, p);
+                            static_cast<std::uint32_t>(tiles.kernel.cluster),
+                            static_cast<std::uint32_t>(tiles.workers)},
+                           stream, maps, p);
   if (planned.may_split && partials.rows > 0)
     launch_combine(p, planned, planned.problem.query_tokens * planned.problem.query_heads, stream);
 }

@@ -32,8 +32,7 @@ RowTiles::RowTiles(const Problem& problem, std::int64_t multiprocessors)
       total(tiles * problem.kv_heads),
       workers(std::clamp<std::int64_t>(multiprocessors / total, 1,
                                        sm90::combine::worker_limit())),
-      blocks(std::min(workers * total,
-                      std::max<std::int64_t>(multiprocessors / kernel.cluster, 1) *
-                          kernel.cluster)) {}
+      blocks(std::min(total, std::max<std::int64_t>(multiprocessors / kernel.cluster, 1) *
+                                 kernel.cluster)) {}
 
 }  // namespace flashmla::backends::cuda

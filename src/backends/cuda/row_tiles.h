@@ -17,7 +17,7 @@ struct RowTiles {
   std::int64_t tiles;    // of one KV head
   std::int64_t total;    // tiles of all KV heads
   std::int64_t workers;  // of the schedule: each has a block of threads for every tile
-  std::int64_t blocks;   // of threads in the grid
+  std::int64_t blocks;   // of threads for a worker; fewer than tiles where those exceed the GPU
 
   // `multiprocessors`: those that the call may use.
   RowTiles(const Problem& problem, std::int64_t multiprocessors);

@@ -1,4 +1,8 @@
 // Marks device functions, which are always inlined: a call in a kernel would serialise its wgmma.
 #pragma once
 
+#if defined(__CUDACC__)
 #define FLASHMLA_DEVICE __device__ __forceinline__
+#else
+#define FLASHMLA_DEVICE inline
+#endif

@@ -16,6 +16,15 @@ FLASHMLA_DEVICE float load_shared(std::uint32_t address) {
   return value;
 }
 
+FLASHMLA_DEVICE uint4 load_shared_unit(std::uint32_t address) {
+  uint4 value;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
 FLASHMLA_DEVICE void store_shared(std::uint32_t address, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
 }
@@ -33,6 +42,11 @@ FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool w
                : "memory");
 }
 
+// A hint: the address need not be valid.
+FLASHMLA_DEVICE void prefetch(const void* address) {
+  asm volatile("prefetch.global.L1 [%0];" ::"l"(address));
+}
+
 FLASHMLA_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 }
@@ -40,6 +54,12 @@ FLASHMLA_DEVICE void wait_for_copies() {
 FLASHMLA_DEVICE float exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+FLASHMLA_DEVICE float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 

@@ -49,6 +49,8 @@ FLASHMLA_DEVICE void mbarrier_wait(std::uint32_t barrier, std::uint32_t parity) 
       "{\n"
       ".reg .pred done;\n"
       ".reg .u32 begin, now;\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra end;\n"
       "mov.u32 begin, %%clock;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"

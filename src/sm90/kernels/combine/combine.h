@@ -1,8 +1,7 @@
 // Combines the partial results of split requests by log-sum-exp:
 //   lse = log2 Σ_p 2^lse_p,  out = Σ_p 2^(lse_p − lse) out_p
 // and applies the sink. Work is dealt in steps of 128 threads × 8 columns; requests with many
-// partial results share a position among several lanes. Requests that are not split cost nothing:
-// the list of split ones is read off the schedule, in which each begins with the first cut inside.
+// partial results share a position among several lanes. Requests that are not split cost nothing.
 #pragma once
 
 #include <cstdint>
@@ -20,22 +19,16 @@ using dense_decode::RowPlace;
 using dense_decode::v_dim;
 
 inline constexpr int threads = 128;
-inline constexpr int most_workers = 256;
+inline constexpr int blocks_of_multiprocessor = 7;
+inline constexpr int most_workers = schedule::most_combined_workers;
+static_assert(most_workers == 2 * threads, "a thread holds two entries");
 inline constexpr int unit_columns = 8;
 inline constexpr int units_per_row = v_dim / unit_columns;
 
-// A split request.
-struct Entry {
-  std::int32_t request;
-  std::int32_t first;   // partial result
-  std::int32_t splits;  // ≥ 2
-
-  // Lanes that share a position.
-  FLASHMLA_DEVICE int lanes() const { return splits > 24 ? 8 : splits > 8 ? 4 : 1; }
-};
+using Entry = schedule::SplitRequest;
 
 struct SharedStorage {
-  std::int32_t steps_before[most_workers + 1];
+  Entry entry;
   float exchange[threads][unit_columns + 2];
 };
 
@@ -67,7 +60,7 @@ FLASHMLA_DEVICE void add_partials(const Params& p, const Entry& entry, std::int6
 #pragma unroll
     for (int i = 0; i < Loads; ++i) {
       const int split = begin + i * Lanes;
-      const std::int64_t at = (entry.first + split) * rows + row;
+      const std::int64_t at = (entry.first_partial + split) * rows + row;
       units[i] = {};
       lse[i] = ops::minus_infinity;
       if (split < entry.splits) {
@@ -131,17 +124,21 @@ FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int64_t row
   const RowPlace at = RowPlace::of(p, kv_head, static_cast<std::int32_t>(row - kv_head * p.rows));
   const bool empty = total.sum == 0;
   const float lse = total.max + ptx::log2(total.sum);
-  float factor = empty ? 0 : 1 / total.sum;
+  float factor = empty ? 0 : ptx::reciprocal(total.sum);
   if (p.sink != nullptr && !empty)
-    factor /= 1 + ptx::exp2(p.sink[at.head] * log2_e - lse);
+    factor *= ptx::reciprocal(1 + ptx::exp2(p.sink[at.head] * log2_e - lse));
   uint4 unit;
   unit.x = ptx::pack<T>(total.out[0] * factor, total.out[1] * factor);
   unit.y = ptx::pack<T>(total.out[2] * factor, total.out[3] * factor);
   unit.z = ptx::pack<T>(total.out[4] * factor, total.out[5] * factor);
   unit.w = ptx::pack<T>(total.out[6] * factor, total.out[7] * factor);
-  ops::store_unit(p.out + entry.request * p.out_strides.outer + at.token * p.out_strides.middle +
-                      at.head * p.out_strides.head + column,
-                  unit, p.out_aligned);
+  std::uint16_t* const target = p.out + entry.request * p.out_strides.outer +
+                                at.token * p.out_strides.middle +
+                                at.head * p.out_strides.head + column;
+  if (p.out_aligned)
+    ops::store_unit<true>(target, unit);
+  else
+    ops::store_unit<false>(target, unit);
   if (column == 0)
     p.lse[(static_cast<std::int64_t>(entry.request) * p.query_heads + at.head) * p.query_tokens +
           at.token] = empty ? -ops::minus_infinity : lse * ln_2;
@@ -168,92 +165,49 @@ FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int6
 template <class T>
 FLASHMLA_DEVICE void combine_step_of(const Params& p, const Entry& entry, std::int64_t step,
                                      SharedStorage& shared) {
-  if (entry.splits > 72)
-    combine_step<T, 8, 17>(p, entry, step, shared);
-  else if (entry.splits > 24)
-    combine_step<T, 8, 9>(p, entry, step, shared);
-  else if (entry.splits > 8)
-    combine_step<T, 4, 6>(p, entry, step, shared);
-  else
-    combine_step<T, 1, 8>(p, entry, step, shared);
-}
-
-FLASHMLA_DEVICE Entry entry_of(const Params& p, std::int32_t request) {
-  const std::int32_t first = p.split_offset[request];
-  return {request, first, p.split_offset[request + 1] - first};
-}
-
-// The split request that is first cut where `worker` begins; `splits` 0 where there is none.
-FLASHMLA_DEVICE Entry entry_at(const Params& p, std::int32_t worker) {
-  if (worker >= p.split.workers)
-    return {0, 0, 0};
-  const schedule::WorkTile& tile = p.work[worker];
-  if (tile.first_block == 0 || tile.first_split != 1)
-    return {0, 0, 0};
-  return entry_of(p, tile.first_request);
-}
-
-FLASHMLA_DEVICE std::int32_t steps_of(const Params& p, const Entry& entry) {
-  const std::int64_t units = static_cast<std::int64_t>(p.kv_heads) * p.rows * units_per_row;
-  const int positions = threads / entry.lanes();
-  return entry.splits < 2 ? 0 : static_cast<std::int32_t>((units + positions - 1) / positions);
-}
-
-// steps_before[w] = steps of the requests that are first cut before worker w.
-FLASHMLA_DEVICE void count_steps(const Params& p, SharedStorage& shared) {
-  for (int worker = threadIdx.x; worker < most_workers; worker += threads)
-    shared.steps_before[worker + 1] = steps_of(p, entry_at(p, worker));
-  __syncthreads();
-  if (threadIdx.x < 32) {
-    constexpr int each = most_workers / 32;
-    std::int32_t* const mine = shared.steps_before + 1 + threadIdx.x * each;
-    std::int32_t sum = 0;
-    for (int i = 0; i < each; ++i)
-      sum += mine[i];
-    std::int32_t before = sum;
-    for (int distance = 1; distance < 32; distance *= 2) {
-      const std::int32_t other = __shfl_up_sync(0xffffffffu, before, distance);
-      if (threadIdx.x >= distance)
-        before += other;
-    }
-    before -= sum;
-    for (int i = 0; i < each; ++i)
-      mine[i] = before += mine[i];
-    if (threadIdx.x == 0)
-      shared.steps_before[0] = 0;
+  switch (schedule::combine_lanes(entry.splits)) {
+    case 8:
+      return combine_step<T, 8, 8>(p, entry, step, shared);
+    case 4:
+      return combine_step<T, 4, 6>(p, entry, step, shared);
+    default:
+      return combine_step<T, 1, 8>(p, entry, step, shared);
   }
-  __syncthreads();
 }
 
-// The last worker whose steps begin at or before `step`.
-FLASHMLA_DEVICE int worker_of(const SharedStorage& shared, std::int32_t step) {
-  int low = 0;
-  int high = most_workers;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (shared.steps_before[middle] <= step ? low : high) = middle;
-  }
-  return low;
-}
-
+// A request takes `each` steps for every lane, so that step s is one of the request whose entry has
+// lanes_before ≤ s / each. A thread holds two entries; the one with the step's entry shows it to all.
 template <class T>
-__global__ void __launch_bounds__(threads) combine_splits(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
+    combine_splits(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
-  count_steps(p, shared);
+  const std::int32_t each = (p.kv_heads * p.rows + 1) / 2;
+  const std::int32_t workers = p.split.workers;
+  const Entry low = p.split_list[schedule::smaller<std::int32_t>(threadIdx.x, workers)];
+  const Entry high = p.split_list[schedule::smaller<std::int32_t>(threadIdx.x + threads, workers)];
+  const std::int32_t lanes = p.split_list[workers].lanes_before;
   ptx::wait_for_prerequisites();
-  const std::int32_t steps = shared.steps_before[most_workers];
-  for (auto step = static_cast<std::int32_t>(blockIdx.x); step < steps;
-       step += static_cast<std::int32_t>(gridDim.x)) {
-    const int worker = worker_of(shared, step);
-    combine_step_of<T>(p, entry_at(p, worker), step - shared.steps_before[worker], shared);
+  for (std::int64_t step = blockIdx.x; step < static_cast<std::int64_t>(lanes) * each;
+       step += gridDim.x) {
+    const auto lane = static_cast<std::int32_t>(step / each);
+    for (const Entry& entry : {low, high})
+      if (entry.lanes_before <= lane &&
+          lane < entry.lanes_before + schedule::combine_lanes(entry.splits))
+        shared.entry = entry;
+    __syncthreads();
+    const Entry entry = shared.entry;
+    __syncthreads();
+    combine_step_of<T>(p, entry, step - static_cast<std::int64_t>(entry.lanes_before) * each,
+                       shared);
   }
 }
 
 // Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The
 // order of additions depends on the request's own number of partial results alone.
 template <class T>
-__global__ void __launch_bounds__(threads) combine_pieces(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
+    combine_pieces(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
@@ -261,7 +215,9 @@ __global__ void __launch_bounds__(threads) combine_pieces(const __grid_constant_
   const std::int64_t units = static_cast<std::int64_t>(p.kv_heads) * p.rows * units_per_row;
   const std::int64_t each = (units + positions - 1) / positions;
   for (std::int64_t i = blockIdx.x; i < each * p.split.requests; i += gridDim.x) {
-    const Entry entry = entry_of(p, static_cast<std::int32_t>(i / each));
+    const auto request = static_cast<std::int32_t>(i / each);
+    const std::int32_t first = p.split_offset[request];
+    const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
     if (entry.splits >= 2)
       combine_step<T, 4, 8>(p, entry, i % each, shared);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "schedule/split_kv.h"
+#include "sm90/ptx/device.h"
 
 namespace flashmla::sm90::dense_decode {
 
@@ -18,10 +19,18 @@ struct Strides {
   std::int64_t head;
 };
 
+// Tensor maps; those that a launch does not need are empty.
+struct Maps {
+  CUtensorMap keys;
+  CUtensorMap rope_keys;  // of the last chunk alone, for kernels whose clusters share its rows
+  CUtensorMap queries;
+};
+
 struct Params {
   schedule::SplitParams split;
   const schedule::WorkTile* work;    // [workers]
   const std::int32_t* split_offset;  // [b + 1]
+  const schedule::SplitRequest* split_list;  // [workers + 1]
   const std::int32_t* lengths;       // [b]
   std::int32_t* status;              // 0, or 1 + the first request with a page outside the cache
 
@@ -60,5 +69,14 @@ struct Params {
   bool kv_aligned;          // the same of the cache
   bool out_aligned;
 };
+
+// Reads a word of each line of the constant cache that the parameters fill, all at once: every launch
+// finds them cold, and a role that met the lines one by one would wait for each.
+FLASHMLA_DEVICE void touch(const Params& p) {
+  const auto* const words = reinterpret_cast<const std::uint32_t*>(&p);
+  static_assert(sizeof(Params) <= 6 * 64);
+  asm volatile("" ::"r"(words[0]), "r"(words[16]), "r"(words[32]), "r"(words[48]),
+               "r"(words[64]), "r"(words[sizeof(Params) / 4 - 1]));
+}
 
 }  // namespace flashmla::sm90::dense_decode

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "sm90/kernels/dense_decode/params.h"
-#include "sm90/ptx/device.h"
+#include "sm90/ptx/load_store.h"
 
 namespace flashmla::sm90::dense_decode {
 
@@ -12,23 +12,18 @@ FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return (a + b - 1) / b;
 }
 
-// One row tile of one worker. The tiles of a worker are neighbours in the grid, so that they meet in
-// the L2 cache.
+// One row tile.
 struct TilePlace {
-  std::int32_t worker;
   std::int32_t kv_head;
   std::int32_t first_row;   // in the KV head
-  std::int32_t last_token;  // query token of the last row of the tile's cluster
+  std::int32_t last_token;  // query token of the last row of the tile's cluster; causal alone
 
   template <int TileRows, int ClusterSize>
   static FLASHMLA_DEVICE TilePlace of(const Params& p, std::int32_t index) {
-    const std::int32_t all_tiles = p.tiles * p.kv_heads;
-    const std::int32_t worker = index / all_tiles;
-    const std::int32_t of_worker = index - worker * all_tiles;
-    const std::int32_t kv_head = of_worker / p.tiles;
-    const std::int32_t tile = of_worker - kv_head * p.tiles;
+    const std::int32_t kv_head = p.kv_heads == 1 ? 0 : index / p.tiles;
+    const std::int32_t tile = index - kv_head * p.tiles;
     const std::int32_t cluster_end = (tile / ClusterSize + 1) * ClusterSize * TileRows;
-    return {worker, kv_head, tile * TileRows, (min(cluster_end, p.rows) - 1) / p.group};
+    return {kv_head, tile * TileRows, p.causal ? (min(cluster_end, p.rows) - 1) / p.group : 0};
   }
 };
 
@@ -39,7 +34,7 @@ struct RowPlace {
   bool there;  // rows past the last one are padding
 
   static FLASHMLA_DEVICE RowPlace of(const Params& p, std::int32_t kv_head, std::int32_t row) {
-    const std::int32_t token = row / p.group;
+    const std::int32_t token = p.query_tokens == 1 ? 0 : row / p.group;
     return {token, kv_head * p.group + row - token * p.group, row < p.rows};
   }
 };
@@ -61,26 +56,33 @@ struct TileSegment {
   std::int32_t first_row;
 };
 
-// Calls body(TileSegment) for everything that the CTA does.
+// Calls body(TileSegment) for everything that the CTA does. The grid is (tiles of all KV heads,
+// workers), or as wide as the GPU where there are more tiles than that: the tiles of a worker are
+// neighbours, so that they meet in the L2 cache.
 template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   schedule::SplitParams split = p.split;
   split.block_tokens = block_tokens;  // known to the compiler: no divisions
-  const std::int32_t all = split.workers * p.tiles * p.kv_heads;
-  for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all;
+  const schedule::WorkTile work = p.work[blockIdx.y];
+  // What comes next after the lengths, on its way already.
+  ptx::prefetch(p.split_offset + work.first_request);
+  ptx::prefetch(p.block_table + work.first_request * p.table_stride +
+                work.first_block * block_tokens / p.page_size);
+  const std::int32_t all_tiles = p.tiles * p.kv_heads;
+  for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {
     const TilePlace place = TilePlace::of<TileRows, ClusterSize>(p, index);
-    schedule::for_each_segment(
-        p.work[place.worker], split, p.lengths, [&](const schedule::Segment& segment) {
-          const std::int32_t length = min(p.lengths[segment.request], p.most_tokens);
-          const std::int32_t seen = visible_tokens(p, length, place.last_token);
-          const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
-          const std::int32_t slot = p.split_offset[segment.request];
-          const bool split = p.split_offset[segment.request + 1] != slot;
-          body(TileSegment{segment.request, length, segment.first_block,
-                           max(0, end - segment.first_block), split ? slot + segment.split : -1,
-                           place.kv_head, place.first_row});
-        });
+    schedule::for_each_segment(work, split, p.lengths, [&](const schedule::Segment& segment) {
+      const std::int32_t length = min(p.lengths[segment.request], p.most_tokens);
+      const std::int32_t seen = visible_tokens(p, length, place.last_token);
+      const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
+      const std::int32_t slot = p.split_offset[segment.request];
+      const bool split_request = p.split_offset[segment.request + 1] != slot;
+      body(TileSegment{segment.request, length, segment.first_block,
+                       max(0, end - segment.first_block),
+                       split_request ? slot + segment.split : -1, place.kv_head,
+                       place.first_row});
+    });
   }
 }
 

@@ -59,7 +59,7 @@ class QueryLoader {
       return publish();
     ptx::mbarrier_arrive_expect(shared.query_ready(), Chunks * TileRows * tile::row_bytes);
     const std::int32_t box_chunks = p.q_box_rows == TileRows ? Chunks : 1;
-    const std::int32_t first_token = segment.first_row / p.group;
+    const std::int32_t first_token = p.query_tokens == 1 ? 0 : segment.first_row / p.group;
     const std::int32_t first_head =
         segment.kv_head * p.group + segment.first_row - first_token * p.group;
     for (int box = 0; box * p.q_box_rows < TileRows; ++box)

@@ -28,6 +28,10 @@ __global__ void __launch_bounds__(most_threads)
   if (threadIdx.x == 0)
     *memory.status = first_bad == none ? 0 : static_cast<std::int32_t>(first_bad);
   schedule::split_kv(params, memory.lengths, memory.start, memory.work, memory.split_offset, team);
+  __shared__ std::int32_t lanes_before[schedule::most_combined_workers + 1];
+  if (!params.batch_invariant)
+    schedule::list_split_requests(params, memory.work, memory.split_offset, lanes_before,
+                                  memory.split_list, team);
 }
 
 // Lengths that the host knows reach the device by value, so that nothing has to outlive the call.

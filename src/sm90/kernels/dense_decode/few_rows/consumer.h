@@ -4,9 +4,9 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
+#include "sm90/kernels/dense_decode/result_rows.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
-#include "sm90/ops/store_rows.h"
 #include "sm90/ptx/matrix.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/warpgroup.h"
@@ -87,21 +87,32 @@ struct Consumer {
     ptx::pin(scores);
   }
 
-  // The largest of each row's values over all warps' tokens; every thread gets those of its rows.
+  // Combines each row's values over the warp's tokens.
   template <class Combine>
-  FLASHMLA_DEVICE void over_tokens(float (&values)[own_rows], Combine combine) {
+  static FLASHMLA_DEVICE void reduce_tokens(float (&values)[own_rows], Combine combine) {
 #pragma unroll
     for (int distance = 4; distance < 32; distance *= 2)
 #pragma unroll
       for (float& value : values)
         value = combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
-    float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
-    turn ^= 1;
+  }
+
+  // Shows the warp's values to the others.
+  static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][Rows],
+                                      const float (&values)[own_rows]) {
     if (lane() < 4) {
 #pragma unroll
       for (int i = 0; i < own_rows; i += 2)
         *reinterpret_cast<float2*>(&exchange[warp()][row(i)]) = float2{values[i], values[i + 1]};
     }
+  }
+
+  // The largest of each row's values over all warps' tokens; every thread gets those of its rows.
+  FLASHMLA_DEVICE void max_over_tokens(float (&values)[own_rows]) {
+    reduce_tokens(values, [](float a, float b) { return fmaxf(a, b); });
+    float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
+    turn ^= 1;
+    publish(exchange, values);
     ptx::barrier_sync(consumers_met, consumer_threads);
 #pragma unroll
     for (int i = 0; i < own_rows; i += 2) {
@@ -109,8 +120,8 @@ struct Consumer {
 #pragma unroll
       for (int w = 1; w < consumer_warps; ++w) {
         const float2 other = *reinterpret_cast<const float2*>(&exchange[w][row(i)]);
-        all.x = combine(all.x, other.x);
-        all.y = combine(all.y, other.y);
+        all.x = fmaxf(all.x, other.x);
+        all.y = fmaxf(all.y, other.y);
       }
       values[i] = all.x;
       values[i + 1] = all.y;
@@ -124,7 +135,7 @@ struct Consumer {
       for (float& score : scores)
         score = -score;
     }
-    if (first_token + block_tokens <= visible_tokens(p, segment.length, segment.first_row / p.group))
+    if (first_token + block_tokens <= visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0))
       return;
     const int token = first_token + warp() * 16 + lane() / 4;
 #pragma unroll
@@ -143,7 +154,7 @@ struct Consumer {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
       block_max[i] = fmaxf(scores[i / 2 * 4 + i % 2], scores[i / 2 * 4 + 2 + i % 2]);
-    over_tokens(block_max, [](float a, float b) { return fmaxf(a, b); });
+    max_over_tokens(block_max);
     bool raised = false;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
@@ -253,39 +264,50 @@ struct Consumer {
     at = done;
   }
 
-  // Writes the rows, to the output or as a partial result.
+  // Writes the rows, to the output or as a partial result; then the place of the queries is free.
   FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment) {
-    over_tokens(sum, [](float a, float b) { return a + b; });
+    reduce_tokens(sum, [](float a, float b) { return a + b; });
+    float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
+    turn ^= 1;
+    publish(exchange, sum);
+    // Every row's maximum, too: the threads that hold it have the same.
+    if (warp() == 0 && lane() < 4)
 #pragma unroll
-    for (int i = 0; i < own_rows; ++i) {
-      const bool empty = sum[i] == 0;
-      const float lse = empty ? ops::minus_infinity : max[i] + ptx::log2(sum[i]);
-      factor[i] = empty ? 0 : 1 / sum[i];
-      const RowPlace at_row = RowPlace::of(p, segment.kv_head, segment.first_row + row(i));
-      if (!at_row.there)
-        continue;
-      const bool writes = warp() == 0 && lane() < 4;
-      if (segment.partial >= 0) {
-        if (writes)
-          p.partial_lse[partial_row(segment, row(i))] = lse;
-        continue;
-      }
-      if (p.sink != nullptr && !empty)
-        factor[i] /= 1 + ptx::exp2(p.sink[at_row.head] * log2_e - lse);
-      if (writes)
-        p.lse[(static_cast<std::int64_t>(segment.request) * p.query_heads + at_row.head) *
-                  p.query_tokens +
-              at_row.token] = empty ? -ops::minus_infinity : lse * ln_2;
+      for (int i = 0; i < own_rows; ++i)
+        storage.row_max[row(i)] = max[i];
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    if (threadIdx.x < Rows) {
+      float total = 0;
+#pragma unroll
+      for (int w = 0; w < consumer_warps; ++w)
+        total += exchange[w][threadIdx.x];
+      storage.row_factor[threadIdx.x] =
+          ResultRow(p, segment, threadIdx.x).finish(storage.row_max[threadIdx.x], total, true);
     }
+    ptx::barrier_sync(consumers_met, consumer_threads);
 #pragma unroll
-    for (int g = 0; g < groups; ++g)
-      store_group(segment, g);
+    for (int i = 0; i < own_rows; ++i)
+      factor[i] = storage.row_factor[row(i)];
+    stage_rows();
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    // A warp writes every fourth row, in two pieces.
+    const ResultRow written(p, segment, lane() % (Rows / consumer_warps) * consumer_warps + warp());
+    write_rows<Rows / 2>(
+        written.target(), segment.partial >= 0 || p.out_aligned,
+        [](int i) {
+          return Shared::query(i % 2 * 4 + lane() / tile::units_per_row) +
+                 tile::swizzled(i / 2 * consumer_warps + warp(), lane() % tile::units_per_row);
+        },
+        [](int i) { return i / 2; }, [](int i) { return i % 2 * 256 + lane() * 8; },
+        [] {
+          ptx::fence_async_proxy();
+          __syncwarp();
+          if (lane() == 0)
+            ptx::mbarrier_arrive(Shared::query_free());
+        });
   }
 
  private:
-  static constexpr float log2_e = 1.4426950408889634f;
-  static constexpr float ln_2 = 0.6931471805599453f;
-
   static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
 
   // NOTE: descriptors that the compiler does not know to be uniform cost registers and moves.
@@ -294,37 +316,25 @@ struct Consumer {
     return (descriptor & 0xFFFFFFFF00000000ull) | low;
   }
 
-  FLASHMLA_DEVICE std::int64_t partial_row(const SegmentRecord& segment,
-                                           int tile_row) const {
-    return (static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head) * p.rows +
-           segment.first_row + tile_row;
-  }
-
-  // Rows 8g … 8g + 7: a transposed 8×8 matrix leaves a row to each quad.
-  FLASHMLA_DEVICE void store_group(const SegmentRecord& segment, int g) {
-    const int tile_row = 8 * g + lane() / 4;
-    const RowPlace at_row = RowPlace::of(p, segment.kv_head, segment.first_row + tile_row);
-    const bool partial = segment.partial >= 0;
-    std::uint16_t* const target =
-        partial ? p.partial_out + partial_row(segment, tile_row) * v_dim
-                : p.out + segment.request * p.out_strides.outer +
-                      at_row.token * p.out_strides.middle + at_row.head * p.out_strides.head;
+  // The rows, rounded, as chunks in the place of the queries: transposed matrices have rows as rows.
+  FLASHMLA_DEVICE void stage_rows() {
+    const int matrix = lane() / 8;
 #pragma unroll
-    for (int chunk = 0; chunk < v_chunks; chunk += 2) {
-      std::uint32_t words[4];
+    for (int n = 0; n < Rows / 16; ++n)
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const float* o = out[chunk + j / 2] + 4 * g + j % 2 * 2;
-        words[j] = ptx::transpose_matrix(
-            ptx::pack<T>(o[0] * factor[2 * g], o[1] * factor[2 * g + 1]));
+      for (int chunk = 0; chunk < v_chunks; ++chunk) {
+        std::uint32_t words[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const int g = 2 * n + j / 2;
+          const float* o = out[chunk] + 4 * g + j % 2 * 2;
+          words[j] = ptx::pack<T>(o[0] * factor[2 * g], o[1] * factor[2 * g + 1]);
+        }
+        ptx::store_matrices_transposed(
+            Shared::query(chunk) + tile::swizzled(n * 16 + matrix / 2 * 8 + lane() % 8,
+                                                  warp() * 2 + matrix % 2),
+            words[0], words[1], words[2], words[3]);
       }
-      const uint4 unit = ops::transpose_in_quad(words[0], words[1], words[2], words[3]);
-      const int quad = lane() % 4;
-      if (at_row.there)
-        ops::store_unit(target + (chunk + quad / 2) * tile::chunk_columns + warp() * 16 +
-                            quad % 2 * 8,
-                        unit, partial || p.out_aligned);
-    }
   }
 };
 
@@ -343,16 +353,12 @@ FLASHMLA_DEVICE void consume(const Params& p,
 #pragma unroll 1
     for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {
       c.multiply_queries();
-      if (i + 1 == record.blocks && c.lane() == 0)
-        ptx::mbarrier_arrive(Shared::query_free());
       c.mask(record, first_token);
       c.raise_max();
       c.publish_weights();
       c.clear_tail(record.length - first_token);
       c.multiply_weights();
     }
-    if (record.blocks == 0 && c.lane() == 0)
-      ptx::mbarrier_arrive(Shared::query_free());
     c.finish_segment(record);
   }
 }

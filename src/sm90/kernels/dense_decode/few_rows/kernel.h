@@ -26,17 +26,17 @@ FLASHMLA_DEVICE void initialise_barriers() {
 
 template <class T, int Chunks, int Rows>
 __global__ void __launch_bounds__(threads, 1)
-    decode(const __grid_constant__ CUtensorMap key_map, const __grid_constant__ CUtensorMap query_map,
-           const __grid_constant__ Params p) {
+    decode(const __grid_constant__ Maps maps, const __grid_constant__ Params p) {
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
   if (static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes)) != shared_start)
     __trap();
+  touch(p);
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
   if (threadIdx.x == 0) {
     initialise_barriers<Chunks, Rows>();
-    ptx::prefetch_tensor_map(&key_map);
-    ptx::prefetch_tensor_map(&query_map);
+    ptx::prefetch_tensor_map(&maps.keys);
+    ptx::prefetch_tensor_map(&maps.queries);
   }
   __syncthreads();
   ptx::wait_for_prerequisites();
@@ -45,11 +45,11 @@ __global__ void __launch_bounds__(threads, 1)
   if (warp < consumer_warps)
     consume<T, Chunks, Rows>(p, storage);
   else if (warp > consumer_warps)
-    Queries<Chunks, Rows>(p, &query_map, {}, storage.record).load_all(0);
+    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.record).load_all(0);
   else if (p.gathered)
     gather_keys<Chunks, Rows>(p);
   else if (threadIdx.x % 32 == 0)
-    load_keys<Chunks, Rows>(p, &key_map);
+    load_keys<Chunks, Rows>(p, &maps.keys);
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

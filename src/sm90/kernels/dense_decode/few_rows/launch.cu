@@ -14,6 +14,7 @@ Kernel instance(const char* name) {
           1,
           Chunks,
           Ring<Chunks>::slot_chunks,
+          false,
           threads,
           sizeof(SharedStorage<Chunks, Rows>)};
 }

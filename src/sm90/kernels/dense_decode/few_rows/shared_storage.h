@@ -27,7 +27,9 @@ struct SharedStorage {
   std::uint8_t query[Chunks][Rows * tile::row_bytes];
   std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
   float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
-  SegmentRecord record[2];                       // [parity of the segment]
+  float row_max[Rows];                           // at a segment's end
+  float row_factor[Rows];
+  SegmentRecord record[2];  // [parity of the segment]
 
   std::uint64_t keys_ready[slots];
   std::uint64_t keys_free[slots];

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
+#include "sm90/kernels/dense_decode/result_rows.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
-#include "sm90/ops/store_rows.h"
 #include "sm90/ptx/matrix.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/warpgroup.h"
@@ -20,6 +20,7 @@ enum Side { left, right };
 template <class T, int Chunks, int ClusterSize, Side side>
 struct Consumer {
   static constexpr int buffer = side;
+  static constexpr int warp_rows = 16;
   // Addresses as constants, for descriptors.
   static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {shared_start}; }
 
@@ -38,12 +39,14 @@ struct Consumer {
 
   static FLASHMLA_DEVICE int thread() { return threadIdx.x % warpgroup_threads; }
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
+  // The first row of the tile that the warp holds, of warp_rows.
+  static FLASHMLA_DEVICE int warp_row() { return thread() / 32 * warp_rows; }
   // The first of the two rows of the tile that the thread holds; the other one is 8 further.
-  static FLASHMLA_DEVICE int row() { return thread() / 32 * 16 + lane() / 4; }
+  static FLASHMLA_DEVICE int row() { return warp_row() + lane() / 4; }
   // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for columns
   // 16k … 16k + 15.
   static FLASHMLA_DEVICE std::uint32_t matrix_row(int k) {
-    return tile::swizzled(thread() / 32 * 16 + lane() % 16, 2 * k + lane() / 16);
+    return tile::swizzled(warp_row() + lane() % 16, 2 * k + lane() / 16);
   }
 
   FLASHMLA_DEVICE void begin_segment() {
@@ -61,9 +64,11 @@ struct Consumer {
   // scores += Q Kᵀ over one chunk of columns, once it has arrived.
   template <int Chunk, bool First = false>
   FLASHMLA_DEVICE void multiply_chunk() {
-    ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk), phase);
-    ptx::pin(scores);
-    ptx::wgmma_fence();
+    if constexpr (Chunk % arrival_chunks == 0) {
+      ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk / arrival_chunks), phase);
+      ptx::pin(scores);
+      ptx::wgmma_fence();
+    }
     const std::uint64_t keys = tile::k_major(fixed().keys(buffer, Chunk));
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
@@ -134,7 +139,7 @@ struct Consumer {
         score = -score;
     }
     if (first_token + block_tokens >
-        visible_tokens(p, segment.length, segment.first_row / p.group)) {
+        visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0)) {
       const int first = (segment.first_row + row()) / p.group;
       const int second = (segment.first_row + row() + 8) / p.group;
       ops::mask_scores(scores, lane() % 4 * 2, visible_tokens(p, segment.length, first) - first_token,
@@ -191,49 +196,36 @@ struct Consumer {
     }
   }
 
-  // Writes this consumer's half of the columns, to the output or as a partial result.
+  // Writes this consumer's half of the columns, to the output or as a partial result. They pass
+  // through the place of the queries, which is free for the next ones before they are written: an SM
+  // writes no more than about 16 bytes a clock.
   FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment, int parity) {
-    float factors[2];
-    float lse[2];
     exchange_sums(parity);
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const bool empty = rows.sum[r] == 0;
-      lse[r] = empty ? ops::minus_infinity : rows.max[r] + ptx::log2(rows.sum[r]);
-      factors[r] = empty ? 0 : 1 / rows.sum[r];
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const int tile_row = segment.first_row + row() + 8 * r;
-      const RowPlace at = RowPlace::of(p, segment.kv_head, tile_row);
-      std::uint16_t* target;
-      bool aligned = true;
-      if (segment.partial >= 0) {
-        const std::int64_t slot =
-            (static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head) * p.rows +
-            tile_row;
-        target = p.partial_out + slot * v_dim;
-        if (side == left && lane() % 4 == 0 && at.there)
-          p.partial_lse[slot] = lse[r];
-      } else {
-        target = p.out + segment.request * p.out_strides.outer +
-                 at.token * p.out_strides.middle + at.head * p.out_strides.head;
-        aligned = p.out_aligned;
-        if (p.sink != nullptr && at.there && rows.sum[r] != 0)
-          factors[r] /= 1 + ptx::exp2(p.sink[at.head] * log2_e - lse[r]);
-        if (side == left && lane() % 4 == 0 && at.there)
-          p.lse[(static_cast<std::int64_t>(segment.request) * p.query_heads + at.head) *
-                    p.query_tokens +
-                at.token] = rows.sum[r] == 0 ? -ops::minus_infinity : lse[r] * ln_2;
-      }
-      store_row(target + side * 256, r, factors[r], at.there, aligned);
-    }
+    // Lanes 0 and 1 of a quad finish its two rows.
+    const int second = lane() % 2;
+    const ResultRow own(p, segment, row() + 8 * second);
+    const float scale = own.finish(second ? rows.max[1] : rows.max[0],
+                                   second ? rows.sum[1] : rows.sum[0],
+                                   side == left && lane() % 4 < 2);
+    const float scales[2] = {__shfl_sync(0xffffffffu, scale, lane() & ~3),
+                             __shfl_sync(0xffffffffu, scale, (lane() & ~3) | 1)};
+    stage_rows(scales);
+    __syncwarp();
+    const std::uint32_t staged = shared.query(side * v_half_chunks + lane() / tile::units_per_row);
+    const ResultRow written(p, segment, warp_row() + lane() % warp_rows);
+    write_rows<warp_rows>(
+        written.target(), segment.partial >= 0 || p.out_aligned,
+        [&](int i) { return staged + tile::swizzled(warp_row() + i, lane() % 8); },
+        [](int i) { return i; }, [](int) { return side * 256 + lane() * 8; },
+        [&] {
+          ptx::fence_async_proxy();
+          __syncwarp();
+          if (lane() == 0)
+            ptx::mbarrier_arrive(shared.query_free());
+        });
   }
 
  private:
-  static constexpr float log2_e = 1.4426950408889634f;
-  static constexpr float ln_2 = 0.6931471805599453f;
-
   // Each consumer has the sums of its own blocks; both have the same maxima by now.
   FLASHMLA_DEVICE void exchange_sums(int parity) {
 #pragma unroll
@@ -248,18 +240,16 @@ struct Consumer {
       rows.sum[r] += ptx::load_shared(shared.sum(parity, 1 - side, row() + 8 * r));
   }
 
-  FLASHMLA_DEVICE void store_row(std::uint16_t* target, int r, float scale, bool there,
-                                 bool aligned) {
+  // The warp's rows, rounded, as chunks in the place of the queries.
+  FLASHMLA_DEVICE void stage_rows(const float (&scale)[2]) {
 #pragma unroll
-    for (int i = 0; i < 32; i += 4) {
-      std::uint32_t words[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        words[j] = ptx::pack<T>(out[4 * (i + j) + 2 * r] * scale,
-                                out[4 * (i + j) + 2 * r + 1] * scale);
-      const uint4 unit = ops::transpose_in_quad(words[0], words[1], words[2], words[3]);
-      if (there)
-        ops::store_unit(target + (i + lane() % 4) * 8, unit, aligned);
+    for (int i = 0; i < 16; ++i) {
+      const float* o = out + 8 * i;
+      ptx::store_matrices(shared.query(side * v_half_chunks + i / 4) + matrix_row(i % 4),
+                          ptx::pack<T>(o[0] * scale[0], o[1] * scale[0]),
+                          ptx::pack<T>(o[2] * scale[1], o[3] * scale[1]),
+                          ptx::pack<T>(o[4] * scale[0], o[5] * scale[0]),
+                          ptx::pack<T>(o[6] * scale[1], o[7] * scale[1]));
     }
   }
 };

@@ -17,21 +17,21 @@ using Queries =
 template <int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, const Params& p) {
   for (int buffer = 0; buffer < 2; ++buffer) {
-    for (int chunk = 0; chunk < Chunks; ++chunk)
-      ptx::mbarrier_init(shared.keys_ready(buffer, chunk), 1);
+    for (int arrival = 0; arrival < key_arrivals; ++arrival)
+      ptx::mbarrier_init(shared.keys_ready(buffer, arrival), 1);
     for (int part = 0; part < key_parts; ++part)
       ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
   }
   ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
-  ptx::mbarrier_init(shared.query_free(), 2);
+  ptx::mbarrier_init(shared.query_free(), consumer_threads / 32);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
 
 template <class T, int Chunks, int ClusterSize>
 __global__ void __launch_bounds__(threads, 1)
-    decode(const __grid_constant__ CUtensorMap key_map, const __grid_constant__ CUtensorMap query_map,
-           const __grid_constant__ Params p) {
+    decode(const __grid_constant__ Maps maps, const __grid_constant__ Params p) {
+  touch(p);
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
@@ -41,8 +41,9 @@ __global__ void __launch_bounds__(threads, 1)
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
   if (threadIdx.x == 0) {
     initialise_barriers<Chunks, ClusterSize>(shared, p);
-    ptx::prefetch_tensor_map(&key_map);
-    ptx::prefetch_tensor_map(&query_map);
+    ptx::prefetch_tensor_map(&maps.keys);
+    ptx::prefetch_tensor_map(&maps.rope_keys);
+    ptx::prefetch_tensor_map(&maps.queries);
   }
   __syncthreads();
   if constexpr (ClusterSize > 1)
@@ -54,13 +55,14 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::lower_registers<40>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
     if (warp >= 2)
-      Queries<Chunks, ClusterSize>(p, &query_map, shared, storage.record).load_all(warp - 2);
+      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.record).load_all(warp - 2);
     else if (p.gathered)
       warp == 0 ? gather_keys<Chunks, ClusterSize, 0>(p, shared)
                 : gather_keys<Chunks, ClusterSize, 1>(p, shared);
     else if (threadIdx.x % 32 == 0)
-      warp == 0 ? KeyLoader<Chunks, ClusterSize, 0>(p, &key_map, shared).load_all()
-                : KeyLoader<Chunks, ClusterSize, 1>(p, &key_map, shared).load_all();
+      warp == 0
+          ? KeyLoader<Chunks, ClusterSize, 0>(p, {&maps.keys, &maps.rope_keys}, shared).load_all()
+          : KeyLoader<Chunks, ClusterSize, 1>(p, {&maps.keys, &maps.rope_keys}, shared).load_all();
   } else {
     ptx::raise_registers<232>();
     if (role == 0)

@@ -8,7 +8,14 @@ namespace {
 
 template <class T, int Chunks, int ClusterSize>
 Kernel instance(const char* name) {
-  return {name,    decode<T, Chunks, ClusterSize>, tile_rows, ClusterSize, Chunks, 1, threads,
+  return {name,
+          decode<T, Chunks, ClusterSize>,
+          tile_rows,
+          ClusterSize,
+          Chunks,
+          arrival_chunks,
+          Chunks > rope_chunk,
+          threads,
           sizeof(SharedStorage<Chunks>)};
 }
 

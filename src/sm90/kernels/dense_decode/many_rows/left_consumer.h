@@ -49,25 +49,23 @@ FLASHMLA_DEVICE void consume_left(const Params& p,
       ops::rescale(c.out, c.factor);
       c.clear_tail(1, record.length - first_token - block_tokens);
       c.multiply_other_weights();
-      if (blocks > 2) {
-        c.template multiply_first_half<0>();
-        ptx::wgmma_commit();
-      } else {
-        ptx::wgmma_commit();
+      if (blocks == 2) {
+        ptx::wgmma_wait<0>();
+        ptx::pin(c.out);
+        c.release(1, left_part);
+        break;
       }
+      c.template multiply_first_half<0>();
+      ptx::wgmma_commit();
       ptx::wgmma_wait<1>();
       c.release(1, left_part);
-      if (blocks > 2) {
-        c.template multiply_second_half<v_half_chunks>();
-        if (blocks > 3)
-          ptx::barrier_arrive(left_scores_issued, consumer_threads);
-      }
+      c.template multiply_second_half<v_half_chunks>();
+      if (blocks > 3)
+        ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
       ptx::pin(c.scores);
       ptx::pin(c.out);
     }
-    if (c.thread() == 0)
-      ptx::mbarrier_arrive(shared.query_free());
     c.finish_segment(record, n & 1);
   }
 }

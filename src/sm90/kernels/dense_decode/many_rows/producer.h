@@ -18,24 +18,35 @@ FLASHMLA_DEVICE constexpr KeyPart part_in_order(int buffer, int i) {
   return i == 0 ? rope_part : (i == 1) == (buffer == 0) ? left_part : right_part;
 }
 
-// Chunks of a part: [first, end).
-FLASHMLA_DEVICE constexpr int first_chunk(KeyPart part) {
-  return part == rope_part ? rope_chunk : part == left_part ? 0 : v_half_chunks;
+// What a part arrives in: [first, end).
+FLASHMLA_DEVICE constexpr int first_arrival(KeyPart part) {
+  return part == rope_part ? rope_arrival : part == left_part ? 0 : arrivals_of_half;
 }
 template <int Chunks>
-FLASHMLA_DEVICE constexpr int end_chunk(KeyPart part) {
-  return part == rope_part ? Chunks : part == left_part ? v_half_chunks : 2 * v_half_chunks;
+FLASHMLA_DEVICE constexpr int end_arrival(KeyPart part) {
+  return part == rope_part ? (Chunks > rope_chunk ? key_arrivals : rope_arrival)
+                           : first_arrival(part) + arrivals_of_half;
+}
+FLASHMLA_DEVICE constexpr int chunks_of(int arrival) {
+  return arrival == rope_arrival ? 1 : arrival_chunks;
 }
 
-// One thread loads every second block by boxes of the tensor map. In a cluster each CTA loads its
-// share of a block's rows and sends it to both.
+// The tensor maps of the cache: their boxes hold an arrival's rows where a page holds whole blocks,
+// otherwise one chunk of a page.
+struct KeyMaps {
+  const CUtensorMap* values;
+  const CUtensorMap* rope;
+};
+
+// One thread loads every second block by boxes of the tensor maps. In a cluster each CTA loads every
+// second arrival of V and half of the rotary rows, and sends them to both.
 template <int Chunks, int ClusterSize, int Buffer>
 class KeyLoader {
  public:
-  FLASHMLA_DEVICE KeyLoader(const Params& params, const CUtensorMap* tensor_map,
+  FLASHMLA_DEVICE KeyLoader(const Params& params, const KeyMaps& tensor_maps,
                             const SharedAddresses<Chunks>& addresses)
       : p(params),
-        map(tensor_map),
+        maps(tensor_maps),
         shared(addresses),
         rank(ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) : 0) {}
 
@@ -53,8 +64,6 @@ class KeyLoader {
   }
 
  private:
-  static constexpr int share_rows = block_tokens / ClusterSize;
-
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   std::uint32_t parity) {
 #pragma unroll
@@ -62,34 +71,47 @@ class KeyLoader {
       const KeyPart part = part_in_order(Buffer, n);
       ptx::mbarrier_wait(shared.keys_free(Buffer, part), parity);
 #pragma unroll
-      for (int chunk = first_chunk(part); chunk < end_chunk<Chunks>(part); ++chunk)
-        ptx::mbarrier_arrive_expect(shared.keys_ready(Buffer, chunk), chunk_bytes);
-      if (p.page_size >= share_rows)
-        load_boxes(part, segment, rank * share_rows, walk.token_in_page + rank * share_rows,
-                   walk.page);
-      else
-        for (int row = rank * share_rows; row < (rank + 1) * share_rows; row += p.page_size)
-          load_boxes(part, segment, row, 0, walk.page_at(p, segment, row));
+      for (int arrival = first_arrival(part); arrival < end_arrival<Chunks>(part); ++arrival) {
+        ptx::mbarrier_arrive_expect(shared.keys_ready(Buffer, arrival),
+                                    chunks_of(arrival) * chunk_bytes);
+        if (arrival == rope_arrival)
+          load_rows(segment, walk, arrival, rank * (block_tokens / ClusterSize),
+                    block_tokens / ClusterSize);
+        else if (arrival % ClusterSize == rank)
+          load_rows(segment, walk, arrival, 0, block_tokens);
+      }
     }
   }
 
-  FLASHMLA_DEVICE void load_boxes(KeyPart part, const TileSegment& segment, int row,
-                                  std::int32_t token_in_page, std::int32_t page) {
-#pragma unroll
-    for (int chunk = first_chunk(part); chunk < end_chunk<Chunks>(part); ++chunk) {
-      const std::uint32_t target = shared.keys(Buffer, chunk) + row * tile::row_bytes;
-      const std::uint32_t ready = shared.keys_ready(Buffer, chunk);
-      const ptx::BoxPlace box{0, token_in_page, chunk, segment.kv_head, page};
-      if constexpr (ClusterSize == 1)
-        ptx::tma_load(target, map, ready, box, ptx::evict_first);
-      else
-        ptx::tma_load_multicast(target, map, ready, box, (1 << ClusterSize) - 1,
-                                ptx::evict_first);
+  FLASHMLA_DEVICE void load_rows(const TileSegment& segment, const PageWalk& walk, int arrival,
+                                 int first_row, int rows) {
+    const int first_chunk = arrival * arrival_chunks;
+    if (p.page_size >= block_tokens) {
+      load_box(segment, arrival, first_chunk, first_row, walk.token_in_page + first_row,
+               walk.page);
+      return;
     }
+    for (int row = first_row; row < first_row + rows; row += p.page_size) {
+      const std::int32_t page = walk.page_at(p, segment, row);
+      for (int chunk = 0; chunk < chunks_of(arrival); ++chunk)
+        load_box(segment, arrival, first_chunk + chunk, row, 0, page);
+    }
+  }
+
+  FLASHMLA_DEVICE void load_box(const TileSegment& segment, int arrival, int chunk, int row,
+                                std::int32_t token_in_page, std::int32_t page) {
+    const CUtensorMap* map = arrival == rope_arrival ? maps.rope : maps.values;
+    const std::uint32_t target = shared.keys(Buffer, chunk) + row * tile::row_bytes;
+    const std::uint32_t ready = shared.keys_ready(Buffer, arrival);
+    const ptx::BoxPlace box{0, token_in_page, chunk, segment.kv_head, page};
+    if constexpr (ClusterSize == 1)
+      ptx::tma_load(target, map, ready, box, ptx::evict_first);
+    else
+      ptx::tma_load_multicast(target, map, ready, box, (1 << ClusterSize) - 1, ptx::evict_first);
   }
 
   const Params& p;
-  const CUtensorMap* map;
+  KeyMaps maps;
   SharedAddresses<Chunks> shared;
   int rank;
 };
@@ -109,8 +131,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p,
       for (int n = Chunks > rope_chunk ? 0 : 1; n < key_parts; ++n) {
         const KeyPart part = part_in_order(Buffer, n);
         ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
-        const int first = first_chunk(part);
-        const int units = (end_chunk<Chunks>(part) - first) * tile::units_per_row;
+        const int first = first_arrival(part) * arrival_chunks;
+        const int units = (part == rope_part ? 1 : v_half_chunks) * tile::units_per_row;
 #pragma unroll 1
         for (int row = 0; row < block_tokens; ++row) {
           const std::int32_t token = first_token + row;
@@ -135,8 +157,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p,
         ptx::wait_for_copies();
         ptx::fence_async_proxy();
         __syncwarp();
-        if (lane < end_chunk<Chunks>(part) - first)
-          ptx::mbarrier_arrive(shared.keys_ready(Buffer, first + lane));
+        if (lane < end_arrival<Chunks>(part) - first_arrival(part))
+          ptx::mbarrier_arrive(shared.keys_ready(Buffer, first_arrival(part) + lane));
       }
     }
   });

@@ -62,8 +62,6 @@ FLASHMLA_DEVICE void consume_right(const Params& p,
       if (blocks > 3)
         issue_scores();
     }
-    if (c.thread() == 0)
-      ptx::mbarrier_arrive(shared.query_free());
     c.finish_segment(record, n & 1);
   }
 }

@@ -14,13 +14,18 @@ inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
 inline constexpr int v_half_chunks = 4;  // chunks 0 … 3 are the left half of V, 4 … 7 the right one
 inline constexpr int rope_chunk = 8;     // d_qk = 576 alone
 
-// A block of keys is given back in three parts.
+// A block of keys is given back in three parts, and arrives in five: the halves of V two chunks at a
+// time. `rope_arrival` is the last.
 enum KeyPart { left_part, right_part, rope_part, key_parts };
+inline constexpr int arrival_chunks = 2;
+inline constexpr int arrivals_of_half = v_half_chunks / arrival_chunks;
+inline constexpr int rope_arrival = rope_chunk / arrival_chunks;
+inline constexpr int key_arrivals = rope_arrival + 1;
 
 template <int Chunks>
 struct SharedStorage {
   // [chunk][row]; the last chunk is read into registers at a segment's start and its place then
-  // holds the right consumer's P.
+  // holds the right consumer's P. At a segment's end the results pass through the first eight.
   std::uint8_t query[9][chunk_bytes];
   // Two blocks of 64 cached tokens: even blocks of a segment in the first, odd ones in the second.
   std::uint8_t keys[2][Chunks][chunk_bytes];
@@ -31,7 +36,7 @@ struct SharedStorage {
   float sums[2][2][tile_rows];  // [parity of the segment][consumer]
   SegmentRecord record[2];      // [parity of the segment]
 
-  std::uint64_t keys_ready[2][9];  // a chunk has arrived
+  std::uint64_t keys_ready[2][key_arrivals];
   std::uint64_t keys_free[2][key_parts];
   std::uint64_t query_ready;  // queries and record
   std::uint64_t query_free;
@@ -66,8 +71,8 @@ struct SharedAddresses {
   FLASHMLA_DEVICE std::uint32_t sum(int parity, int side, int row) const {
     return base + offsetof(Storage, sums) + ((parity * 2 + side) * tile_rows + row) * 4;
   }
-  FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int chunk) const {
-    return base + offsetof(Storage, keys_ready) + (buffer * 9 + chunk) * 8;
+  FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int arrival) const {
+    return base + offsetof(Storage, keys_ready) + (buffer * key_arrivals + arrival) * 8;
   }
   FLASHMLA_DEVICE std::uint32_t keys_free(int buffer, int part) const {
     return base + offsetof(Storage, keys_free) + (buffer * key_parts + part) * 8;
