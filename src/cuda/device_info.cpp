@@ -30,7 +30,8 @@ Devices find_devices() {
   int count = 0;
   if (const cudaError_t result = cudaGetDeviceCount(&count); result != cudaSuccess) {
     cudaGetLastError();
-    found.reason = text("the CUDA runtime finds no usable driver or GPU: ", cudaGetErrorString(result));
+    found.reason =
+        text("the CUDA runtime finds no usable driver or GPU: ", cudaGetErrorString(result));
     return found;
   }
   for (int device = 0; device < count; ++device)

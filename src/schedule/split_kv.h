@@ -42,19 +42,36 @@ FLASHMLA_HOST_DEVICE constexpr T larger(T a, T b) {
   return a < b ? b : a;
 }
 
-FLASHMLA_HOST_DEVICE constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return (a + b - 1) / b;
+// NOTE: out of line on a device. A kernel that runs once finds the instruction cache cold, which
+// costs more than the instructions; a 64-bit division is a hundred of them.
+FLASHMLA_HOST_DEVICE FLASHMLA_OUT_OF_LINE constexpr std::int64_t divide_wide(std::int64_t a,
+                                                                             std::int64_t b) {
+  return a / b;
 }
 
-// Largest integer whose square is at most `value`, by bisection.
+// a / b for a ≥ 0 and b > 0. A GPU divides 32-bit numbers several times faster.
+FLASHMLA_HOST_DEVICE constexpr std::int64_t divide(std::int64_t a, std::int64_t b) {
+  if (((a | b) >> 32) == 0)
+    return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
+  return divide_wide(a, b);
+}
+
+FLASHMLA_HOST_DEVICE constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
+  return divide(a + b - 1, b);
+}
+
+// Largest integer whose square is at most `value`, digit by digit in base 2.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
-  std::int64_t low = 0;
-  std::int64_t high = std::int64_t{1} << 31;  // low² ≤ value < high²
-  while (high - low > 1) {
-    const std::int64_t middle = low + (high - low) / 2;
-    (middle * middle <= value ? low : high) = middle;
+  std::int64_t digit = 1;  // a power of four
+  while (digit <= value / 4)
+    digit *= 4;
+  std::int64_t root = 0;
+  for (; digit > 0; digit /= 4) {
+    const bool fits = value >= root + digit;
+    value -= fits ? root + digit : 0;
+    root = root / 2 + (fits ? digit : 0);
   }
-  return low;
+  return root;
 }
 
 // Blocks of a request; a request without tokens still takes one, in which its result is written.
@@ -69,7 +86,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t blocks_of(std::int64_t tokens,
 // valid() makes that at least 4 · sqrt(blocks), so that cap and cap − 1 segments differ by less
 // than a tenth of a block: stride_of() can round to the latter.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t split_cap(std::int64_t blocks, const CostModel& cost) {
-  return smaller(blocks, integer_sqrt(blocks * cost.block_ns / cost.split_ns));
+  return smaller(blocks, integer_sqrt(divide(blocks * cost.block_ns, cost.split_ns)));
 }
 
 // Batch-invariant mode: blocks in each piece of a request, the last one may be shorter.
@@ -147,13 +164,13 @@ struct Division {
     }
     if (offset < cost.segment_ns)
       return 0;
-    return (offset - cost.segment_ns) / cost.block_ns;
+    return divide(offset - cost.segment_ns, cost.block_ns);
   }
 
-  // Where worker `index` begins; one past the last worker: the end of the batch.
+  // Where worker `index` begins.
   FLASHMLA_HOST_DEVICE constexpr Cut cut(std::int32_t index) const {
     const std::int64_t position = index * stride;
-    if (index == params.workers || position >= start[params.requests])
+    if (position >= start[params.requests])
       return {params.requests, 0};
     const std::int32_t request = request_at(position);
     const std::int64_t block = block_at(request, position);
@@ -169,7 +186,8 @@ struct Division {
     const std::int64_t first_inside =
         start[request] + params.cost.segment_ns + params.cost.block_ns;
     const std::int64_t last_inside = smaller(until, start[request + 1] - 1);
-    return larger<std::int64_t>(0, last_inside / stride - divide_up(first_inside, stride) + 1);
+    return larger<std::int64_t>(0,
+                                divide(last_inside, stride) - divide_up(first_inside, stride) + 1);
   }
 
   // Segments that a request is cut into.
@@ -179,24 +197,29 @@ struct Division {
     return 1 + cuts_inside(request, start[request + 1] - 1);
   }
 
-  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(std::int32_t worker) const {
+  // The beginning of a worker's share.
+  FLASHMLA_HOST_DEVICE constexpr WorkTile begin_tile(std::int32_t worker) const {
     const Cut begin = cut(worker);
-    const Cut end = cut(worker + 1);
     WorkTile tile{};
     tile.flags = params.batch_invariant ? fixed_pieces : 0;
     tile.first_request = begin.request;
     tile.first_block = begin.block;
+    if (begin.block > 0)
+      tile.first_split = static_cast<std::int32_t>(
+          params.batch_invariant
+              ? divide(begin.block, piece_blocks(blocks(begin.request), params.cost))
+              : cuts_inside(begin.request, worker * stride));
+    return tile;
+  }
+
+  // The end of a worker's share, where the next one begins.
+  FLASHMLA_HOST_DEVICE constexpr void end_tile(WorkTile& tile, const Cut& end) const {
     tile.last_request = end.block == 0 ? end.request - 1 : end.request;
-    if (begin.request == end.request && begin.block == end.block)
-      tile.last_request = begin.request - 1;  // no block between the two cuts
+    if (tile.first_request == end.request && tile.first_block == end.block)
+      tile.last_request = tile.first_request - 1;  // no block between the two cuts
     else
       tile.end_block =
           end.block == 0 ? static_cast<std::int32_t>(blocks(tile.last_request)) : end.block;
-    if (begin.block > 0)
-      tile.first_split = static_cast<std::int32_t>(
-          params.batch_invariant ? begin.block / piece_blocks(blocks(begin.request), params.cost)
-                                 : cuts_inside(begin.request, worker * stride));
-    return tile;
   }
 };
 
@@ -218,15 +241,20 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   const std::int64_t share = divide_up(start[requests], params.workers);
   const Division division{params, lengths, start, larger<std::int64_t>(1, larger(share, floor))};
 
-  team.for_each(params.workers, [&](std::int32_t w) { work[w] = division.tile(w); });
+  team.for_each(params.workers, [&](std::int32_t w) { work[w] = division.begin_tile(w); });
+  team.for_each(params.workers, [&](std::int32_t w) {
+    division.end_tile(work[w], w + 1 < params.workers
+                                   ? Cut{work[w + 1].first_request, work[w + 1].first_block}
+                                   : Cut{requests, 0});
+  });
   team.scan(requests, split_offset, [&](std::int32_t r) {
     const auto segments = static_cast<std::int32_t>(division.segments(r));
     return segments == 1 ? 0 : segments;
   });
 }
 
-// Fills list [workers + 1], whose last entry has the sum of all lanes, from a finished schedule. Not
-// in batch-invariant mode, where cuts do not follow the workers.
+// Fills list [workers + 1], whose last entry has the sum of all lanes, from a finished schedule.
+// Not in batch-invariant mode, where cuts do not follow the workers.
 template <class Team>
 FLASHMLA_HOST_DEVICE void list_split_requests(const SplitParams& params, const WorkTile* work,
                                               const std::int32_t* split_offset,

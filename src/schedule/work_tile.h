@@ -10,8 +10,10 @@
 
 #if defined(__CUDACC__)
 #define FLASHMLA_HOST_DEVICE __host__ __device__
+#define FLASHMLA_OUT_OF_LINE __noinline__
 #else
 #define FLASHMLA_HOST_DEVICE
+#define FLASHMLA_OUT_OF_LINE
 #endif
 
 namespace flashmla::schedule {

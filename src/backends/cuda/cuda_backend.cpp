@@ -3,7 +3,6 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include "backends/cuda/dense_decode.h"
@@ -50,12 +49,6 @@ bool splits_a_request(const PlannedProblem& planned, const std::int32_t* lengths
   schedule::split_kv(params, lengths, start.data(), work.data(), split_offset.data(),
                      schedule::SerialTeam{});
   return split_offset.back() > 0;
-}
-
-schedule::CostModel tuned(schedule::CostModel c) {  // TEMPORARY
-  if (const char* e = getenv("FM_SEG")) c.segment_ns = static_cast<int>(atof(e) * c.block_ns);
-  if (const char* e = getenv("FM_SPLIT")) c.split_ns = atoi(e);
-  return c;
 }
 
 class CudaBackend final : public Backend {
@@ -115,7 +108,7 @@ class CudaBackend final : public Backend {
     return {.requests = static_cast<std::int32_t>(problem.batch),
             .workers = static_cast<std::int32_t>(tiles.workers),
             .block_tokens = sm90::dense_decode::block_tokens,
-            .cost = tuned(schedule::hopper_cost_model(tiles.rows)),
+            .cost = schedule::hopper_cost_model(tiles.rows),
             .batch_invariant = problem.batch_invariant && tiles.workers > 1};
   }
 

@@ -43,8 +43,8 @@ struct PartialLayout {
 bool boxes_fit(const TensorView& cache) {
   constexpr std::int64_t least_page = 8;
   const std::int64_t page_size = cache.shape[1];
-  const bool pages_fit = page_size % block_tokens == 0 ||
-                         (block_tokens % page_size == 0 && page_size >= least_page);
+  const bool pages_fit =
+      page_size % block_tokens == 0 || (block_tokens % page_size == 0 && page_size >= least_page);
   return pages_fit && ::flashmla::cuda::rows_aligned(cache) && cache.shape[0] > 0;
 }
 
@@ -57,13 +57,12 @@ std::uint64_t size_of(const TensorView& tensor, int d) {
 
 // NOTE: the stride of a dimension of size 1 may be anything, but not in a tensor map.
 std::uint64_t stride_bytes(const TensorView& tensor, int d) {
-  return tensor.shape[d] > 1
-             ? static_cast<std::uint64_t>(tensor.strides[d]) * sizeof(std::uint16_t)
-             : chunk_bytes;
+  return tensor.shape[d] > 1 ? static_cast<std::uint64_t>(tensor.strides[d]) * sizeof(std::uint16_t)
+                             : chunk_bytes;
 }
 
-// (column in chunk, token in page, chunk, KV head, page). Boxes have `rows` rows and `chunks` chunks
-// where a page holds whole blocks, otherwise one chunk of a page.
+// (column in chunk, token in page, chunk, KV head, page). Boxes have `rows` rows and `chunks`
+// chunks where a page holds whole blocks, otherwise one chunk of a page.
 CUtensorMap key_map(const TensorView& cache, std::int32_t rows, std::int32_t chunks) {
   const bool whole_blocks = cache.shape[1] >= block_tokens;
   return ::flashmla::cuda::make_tensor_map(
@@ -77,8 +76,8 @@ CUtensorMap key_map(const TensorView& cache, std::int32_t rows, std::int32_t chu
                static_cast<std::uint32_t>(whole_blocks ? chunks : 1), 1, 1}});
 }
 
-// Rows of a box of queries: the whole tile where its rows are heads of one query token, or the heads
-// of a query token where a tile is made of several; 0 where neither fits.
+// Rows of a box of queries: the whole tile where its rows are heads of one query token, or the
+// heads of a query token where a tile is made of several; 0 where neither fits.
 std::int32_t query_box_rows(const TensorView& q, const RowTiles& tiles) {
   constexpr std::int64_t least_rows = 8;  // the unit of the swizzle
   if (!::flashmla::cuda::rows_aligned(q))
@@ -168,12 +167,12 @@ void launch_combine(const dense::Params& p, const PlannedProblem& planned, std::
   // As many as a GPU holds at once; no more than one for each 128 columns.
   constexpr std::int64_t most_blocks = 1056;
   constexpr std::int64_t blocks_of_row = 4;
-  const std::int64_t requests =
-      pieces ? planned.params.requests
-             : std::min(planned.params.requests, planned.params.workers - 1);
+  const std::int64_t requests = pieces
+                                    ? planned.params.requests
+                                    : std::min(planned.params.requests, planned.params.workers - 1);
   const std::int64_t blocks = std::min(most_blocks, requests * rows * blocks_of_row);
-  ::flashmla::cuda::launch(kernel.function,
-                           {static_cast<std::uint32_t>(blocks), kernel.threads}, stream, p);
+  ::flashmla::cuda::launch(kernel.function, {static_cast<std::uint32_t>(blocks), kernel.threads},
+                           stream, p);
 }
 
 }  // namespace
@@ -211,14 +210,16 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
   // NOTE: not 0, for a masked score of −inf times 0 is NaN.
   p.scale = std::max(std::abs(softmax_scale) * std::numbers::log2e_v<float>, FLT_MIN);
   p.negated = softmax_scale < 0;
+  // Clusters that share a request's keys meet in the L2 cache.
+  p.key_policy = tiles.total > tiles.kernel.cluster ? dense::L2Policy::evict_normal
+                                                    : dense::L2Policy::evict_first;
   p.q_box_rows = query_box_rows(inputs.q, tiles);
   const dense::Maps maps = maps_of(inputs, tiles.kernel, p);
-  ::flashmla::cuda::launch(tiles.kernel.function,
-                           {static_cast<std::uint32_t>(tiles.blocks), tiles.kernel.threads,
-                            tiles.kernel.shared_bytes,
-                            static_cast<std::uint32_t>(tiles.kernel.cluster),
-                            static_cast<std::uint32_t>(tiles.workers)},
-                           stream, maps, p);
+  ::flashmla::cuda::launch(
+      tiles.kernel.function,
+      {static_cast<std::uint32_t>(tiles.blocks), tiles.kernel.threads, tiles.kernel.shared_bytes,
+       static_cast<std::uint32_t>(tiles.kernel.cluster), static_cast<std::uint32_t>(tiles.workers)},
+      stream, maps, p);
   if (planned.may_split && partials.rows > 0)
     launch_combine(p, planned, planned.problem.query_tokens * planned.problem.query_heads, stream);
 }

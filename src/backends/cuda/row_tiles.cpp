@@ -30,9 +30,8 @@ RowTiles::RowTiles(const Problem& problem, std::int64_t multiprocessors)
       kernel(choose_kernel(problem, rows)),
       tiles(schedule::divide_up(rows, kernel.tile_rows)),
       total(tiles * problem.kv_heads),
-      workers(std::clamp<std::int64_t>(multiprocessors / total, 1,
-                                       sm90::combine::worker_limit())),
-      blocks(std::min(total, std::max<std::int64_t>(multiprocessors / kernel.cluster, 1) *
-                                 kernel.cluster)) {}
+      workers(std::clamp<std::int64_t>(multiprocessors / total, 1, sm90::combine::worker_limit())),
+      blocks(std::min(
+          total, std::max<std::int64_t>(multiprocessors / kernel.cluster, 1) * kernel.cluster)) {}
 
 }  // namespace flashmla::backends::cuda

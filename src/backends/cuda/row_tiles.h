@@ -11,8 +11,8 @@
 namespace flashmla::backends::cuda {
 
 struct RowTiles {
-  std::int64_t group;    // query heads of one KV head
-  std::int64_t rows;     // of one KV head
+  std::int64_t group;  // query heads of one KV head
+  std::int64_t rows;   // of one KV head
   sm90::dense_decode::Kernel kernel;
   std::int64_t tiles;    // of one KV head
   std::int64_t total;    // tiles of all KV heads

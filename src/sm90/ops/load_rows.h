@@ -20,7 +20,8 @@ FLASHMLA_DEVICE void load_unit(std::uint32_t target, const std::uint16_t* source
   if (wanted) {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      words[i] = __ldg(source + 2 * i) | static_cast<std::uint32_t>(__ldg(source + 2 * i + 1)) << 16;
+      words[i] = __ldg(source + 2 * i) | static_cast<std::uint32_t>(__ldg(source + 2 * i + 1))
+                                             << 16;
   }
   ptx::store_shared(target, uint4{words[0], words[1], words[2], words[3]});
 }

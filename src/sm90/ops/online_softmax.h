@@ -1,9 +1,9 @@
 // Online softmax over tiles of 64 rows × 64 tokens, base 2. A thread holds two rows (r and r + 8),
 // each shared by the four threads of a quad.
 //
-// The reference maximum of a row rises only when a block's maximum exceeds it by more than 8: P then
-// stays below 2⁸, the accumulators need no rescale for most blocks, and the result is the same, for
-// out and the sum refer to the same maximum.
+// The reference maximum of a row rises only when a block's maximum exceeds it by more than 8: P
+// then stays below 2⁸, the accumulators need no rescale for most blocks, and the result is the
+// same, for out and the sum refer to the same maximum.
 #pragma once
 
 #include <cstdint>

@@ -10,10 +10,6 @@
 
 namespace flashmla::sm90::ptx {
 
-// L2 policies: of data that is read once, and of data that others will read again.
-inline constexpr std::uint64_t evict_first = 0x12F0000000000000ull;
-inline constexpr std::uint64_t evict_last = 0x14F0000000000000ull;
-
 FLASHMLA_DEVICE void prefetch_tensor_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

@@ -50,31 +50,37 @@ FLASHMLA_DEVICE void pin_matrix(Register (&registers)[M][N]) {
 }
 
 // Accumulators as text and as operands.
-#define FLASHMLA_D8 \
-  "%0, %1, %2, %3, %4, %5, %6, %7"
-#define FLASHMLA_D16 FLASHMLA_D8 \
+#define FLASHMLA_D8 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define FLASHMLA_D16 \
+  FLASHMLA_D8        \
   ", %8, %9, %10, %11, %12, %13, %14, %15"
-#define FLASHMLA_D32 FLASHMLA_D16 \
+#define FLASHMLA_D32 \
+  FLASHMLA_D16       \
   ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define FLASHMLA_D64 FLASHMLA_D32 \
+#define FLASHMLA_D64                                                                      \
+  FLASHMLA_D32                                                                            \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48" \
   ", %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define FLASHMLA_D96 FLASHMLA_D64 \
+#define FLASHMLA_D96                                                                      \
+  FLASHMLA_D64                                                                            \
   ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80" \
   ", %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define FLASHMLA_D128 FLASHMLA_D96 \
+#define FLASHMLA_D128                                                                      \
+  FLASHMLA_D96                                                                             \
   ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110" \
-  ", %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124" \
+  ", %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124"   \
   ", %125, %126, %127"
 #define FLASHMLA_R4(d, i) "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
 #define FLASHMLA_R8(d, i) FLASHMLA_R4(d, i), FLASHMLA_R4(d, (i) + 4)
 #define FLASHMLA_R16(d, i) FLASHMLA_R8(d, i), FLASHMLA_R8(d, (i) + 8)
 #define FLASHMLA_R32(d, i) FLASHMLA_R16(d, i), FLASHMLA_R16(d, (i) + 16)
-#define FLASHMLA_R128(d, i) \
-  FLASHMLA_R32(d, i), FLASHMLA_R32(d, (i) + 32), FLASHMLA_R32(d, (i) + 64), FLASHMLA_R32(d, (i) + 96)
+#define FLASHMLA_R128(d, i)                                                 \
+  FLASHMLA_R32(d, i), FLASHMLA_R32(d, (i) + 32), FLASHMLA_R32(d, (i) + 64), \
+      FLASHMLA_R32(d, (i) + 96)
 
-#define FLASHMLA_WGMMA_TEXT(n, type, d, flag, operands)                          \
-  "{\n.reg .pred p;\nsetp.ne.b32 p, %" flag ", 0;\n"                             \
+#define FLASHMLA_WGMMA_TEXT(n, type, d, flag, operands) \
+  "{\n.reg .pred p;\nsetp.ne.b32 p, %" flag             \
+  ", 0;\n"                                              \
   "wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" d "}, " operands ";\n}"
 
 // A and B K-major.
@@ -92,7 +98,8 @@ FLASHMLA_DEVICE void wgmma_n16_ss(float (&d)[8], std::uint64_t a, std::uint64_t 
 
 // A and B K-major.
 template <class T>
-FLASHMLA_DEVICE void wgmma_n32_ss(float (&d)[16], std::uint64_t a, std::uint64_t b, int accumulate) {
+FLASHMLA_DEVICE void wgmma_n32_ss(float (&d)[16], std::uint64_t a, std::uint64_t b,
+                                  int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
     asm volatile(FLASHMLA_WGMMA_TEXT("32", "bf16", FLASHMLA_D16, "18", "%16, %17, p, 1, 1, 0, 0")
                  : FLASHMLA_R16(d, 0)
@@ -105,7 +112,8 @@ FLASHMLA_DEVICE void wgmma_n32_ss(float (&d)[16], std::uint64_t a, std::uint64_t
 
 // A and B K-major.
 template <class T>
-FLASHMLA_DEVICE void wgmma_n64_ss(float (&d)[32], std::uint64_t a, std::uint64_t b, int accumulate) {
+FLASHMLA_DEVICE void wgmma_n64_ss(float (&d)[32], std::uint64_t a, std::uint64_t b,
+                                  int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
     asm volatile(FLASHMLA_WGMMA_TEXT("64", "bf16", FLASHMLA_D32, "34", "%32, %33, p, 1, 1, 0, 0")
                  : FLASHMLA_R32(d, 0)
@@ -118,13 +126,16 @@ FLASHMLA_DEVICE void wgmma_n64_ss(float (&d)[32], std::uint64_t a, std::uint64_t
 
 // B K-major.
 template <class T>
-FLASHMLA_DEVICE void wgmma_n64_rs(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b, int accumulate) {
+FLASHMLA_DEVICE void wgmma_n64_rs(float (&d)[32], const std::uint32_t (&a)[4], std::uint64_t b,
+                                  int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    asm volatile(FLASHMLA_WGMMA_TEXT("64", "bf16", FLASHMLA_D32, "37", "{%32, %33, %34, %35}, %36, p, 1, 1, 0")
+    asm volatile(FLASHMLA_WGMMA_TEXT("64", "bf16", FLASHMLA_D32, "37",
+                                     "{%32, %33, %34, %35}, %36, p, 1, 1, 0")
                  : FLASHMLA_R32(d, 0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   else
-    asm volatile(FLASHMLA_WGMMA_TEXT("64", "f16", FLASHMLA_D32, "37", "{%32, %33, %34, %35}, %36, p, 1, 1, 0")
+    asm volatile(FLASHMLA_WGMMA_TEXT("64", "f16", FLASHMLA_D32, "37",
+                                     "{%32, %33, %34, %35}, %36, p, 1, 1, 0")
                  : FLASHMLA_R32(d, 0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
 }
@@ -144,7 +155,8 @@ FLASHMLA_DEVICE void wgmma_n16_ts(float (&d)[8], std::uint64_t a, std::uint64_t 
 
 // A M-major (transposed in shared memory), B K-major.
 template <class T>
-FLASHMLA_DEVICE void wgmma_n32_ts(float (&d)[16], std::uint64_t a, std::uint64_t b, int accumulate) {
+FLASHMLA_DEVICE void wgmma_n32_ts(float (&d)[16], std::uint64_t a, std::uint64_t b,
+                                  int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
     asm volatile(FLASHMLA_WGMMA_TEXT("32", "bf16", FLASHMLA_D16, "18", "%16, %17, p, 1, 1, 1, 0")
                  : FLASHMLA_R16(d, 0)
@@ -157,26 +169,32 @@ FLASHMLA_DEVICE void wgmma_n32_ts(float (&d)[16], std::uint64_t a, std::uint64_t
 
 // A K-major, B N-major (transposed in shared memory).
 template <class T>
-FLASHMLA_DEVICE void wgmma_n256_st(float (&d)[128], std::uint64_t a, std::uint64_t b, int accumulate) {
+FLASHMLA_DEVICE void wgmma_n256_st(float (&d)[128], std::uint64_t a, std::uint64_t b,
+                                   int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    asm volatile(FLASHMLA_WGMMA_TEXT("256", "bf16", FLASHMLA_D128, "130", "%128, %129, p, 1, 1, 0, 1")
-                 : FLASHMLA_R128(d, 0)
-                 : "l"(a), "l"(b), "r"(accumulate));
+    asm volatile(
+        FLASHMLA_WGMMA_TEXT("256", "bf16", FLASHMLA_D128, "130", "%128, %129, p, 1, 1, 0, 1")
+        : FLASHMLA_R128(d, 0)
+        : "l"(a), "l"(b), "r"(accumulate));
   else
-    asm volatile(FLASHMLA_WGMMA_TEXT("256", "f16", FLASHMLA_D128, "130", "%128, %129, p, 1, 1, 0, 1")
-                 : FLASHMLA_R128(d, 0)
-                 : "l"(a), "l"(b), "r"(accumulate));
+    asm volatile(
+        FLASHMLA_WGMMA_TEXT("256", "f16", FLASHMLA_D128, "130", "%128, %129, p, 1, 1, 0, 1")
+        : FLASHMLA_R128(d, 0)
+        : "l"(a), "l"(b), "r"(accumulate));
 }
 
 // B N-major (transposed in shared memory).
 template <class T>
-FLASHMLA_DEVICE void wgmma_n256_rt(float (&d)[128], const std::uint32_t (&a)[4], std::uint64_t b, int accumulate) {
+FLASHMLA_DEVICE void wgmma_n256_rt(float (&d)[128], const std::uint32_t (&a)[4], std::uint64_t b,
+                                   int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    asm volatile(FLASHMLA_WGMMA_TEXT("256", "bf16", FLASHMLA_D128, "133", "{%128, %129, %130, %131}, %132, p, 1, 1, 1")
+    asm volatile(FLASHMLA_WGMMA_TEXT("256", "bf16", FLASHMLA_D128, "133",
+                                     "{%128, %129, %130, %131}, %132, p, 1, 1, 1")
                  : FLASHMLA_R128(d, 0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   else
-    asm volatile(FLASHMLA_WGMMA_TEXT("256", "f16", FLASHMLA_D128, "133", "{%128, %129, %130, %131}, %132, p, 1, 1, 1")
+    asm volatile(FLASHMLA_WGMMA_TEXT("256", "f16", FLASHMLA_D128, "133",
+                                     "{%128, %129, %130, %131}, %132, p, 1, 1, 1")
                  : FLASHMLA_R128(d, 0)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
 }

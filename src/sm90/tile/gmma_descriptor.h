@@ -1,5 +1,5 @@
-// Descriptors by which wgmma finds its operands in shared memory: start address, two strides (all in
-// units of 16 bytes) and the kind of swizzle.
+// Descriptors by which wgmma finds its operands in shared memory: start address, two strides (all
+// in units of 16 bytes) and the kind of swizzle.
 #pragma once
 
 #include <cstdint>

@@ -50,8 +50,8 @@ struct Accumulator {
 // All of a thread's loads are in flight at once, and none is made for a partial result that is not
 // there.
 template <class T, int Lanes, int Loads>
-FLASHMLA_DEVICE void add_partials(const Params& p, const Entry& entry, std::int64_t row,
-                                  int column, int lane, Accumulator& total) {
+FLASHMLA_DEVICE void add_partials(const Params& p, const Entry& entry, std::int64_t row, int column,
+                                  int lane, Accumulator& total) {
   const std::int64_t rows = static_cast<std::int64_t>(p.kv_heads) * p.rows;
 #pragma unroll 1
   for (int begin = lane; begin < entry.splits; begin += Lanes * Loads) {
@@ -133,8 +133,8 @@ FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int64_t row
   unit.z = ptx::pack<T>(total.out[4] * factor, total.out[5] * factor);
   unit.w = ptx::pack<T>(total.out[6] * factor, total.out[7] * factor);
   std::uint16_t* const target = p.out + entry.request * p.out_strides.outer +
-                                at.token * p.out_strides.middle +
-                                at.head * p.out_strides.head + column;
+                                at.token * p.out_strides.middle + at.head * p.out_strides.head +
+                                column;
   if (p.out_aligned)
     ops::store_unit<true>(target, unit);
   else
@@ -176,7 +176,8 @@ FLASHMLA_DEVICE void combine_step_of(const Params& p, const Entry& entry, std::i
 }
 
 // A request takes `each` steps for every lane, so that step s is one of the request whose entry has
-// lanes_before ≤ s / each. A thread holds two entries; the one with the step's entry shows it to all.
+// lanes_before ≤ s / each. A thread holds two entries; the one with the step's entry shows it to
+// all.
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     combine_splits(const __grid_constant__ Params p) {

@@ -13,6 +13,14 @@ namespace flashmla::sm90::dense_decode {
 inline constexpr int block_tokens = 64;
 inline constexpr int v_dim = 512;
 
+// L2 policies of the copy engine: of data that is read once, that others read at about the same
+// time, and that others will read again.
+enum class L2Policy : std::uint64_t {
+  evict_first = 0x12F0000000000000,
+  evict_normal = 0x1000000000000000,
+  evict_last = 0x14F0000000000000,
+};
+
 struct Strides {
   std::int64_t outer;   // request or page
   std::int64_t middle;  // query token or token in page
@@ -28,11 +36,11 @@ struct Maps {
 
 struct Params {
   schedule::SplitParams split;
-  const schedule::WorkTile* work;    // [workers]
-  const std::int32_t* split_offset;  // [b + 1]
+  const schedule::WorkTile* work;            // [workers]
+  const std::int32_t* split_offset;          // [b + 1]
   const schedule::SplitRequest* split_list;  // [workers + 1]
-  const std::int32_t* lengths;       // [b]
-  std::int32_t* status;              // 0, or 1 + the first request with a page outside the cache
+  const std::int32_t* lengths;               // [b]
+  std::int32_t* status;  // 0, or 1 + the first request with a page outside the cache
 
   const std::uint16_t* q;      // [b, s_q, h_q, d_qk]
   const std::uint16_t* cache;  // [num_pages, page_size, h_kv, d_qk]
@@ -60,6 +68,7 @@ struct Params {
   std::int32_t rows;          // s_q · group
   std::int32_t tiles;         // row tiles of a KV head
 
+  L2Policy key_policy;
   float scale;   // |softmax_scale| · log2 e, above 0: scores are in the base-2 logarithm domain
   bool negated;  // softmax_scale < 0
   bool causal;
@@ -70,13 +79,13 @@ struct Params {
   bool out_aligned;
 };
 
-// Reads a word of each line of the constant cache that the parameters fill, all at once: every launch
-// finds them cold, and a role that met the lines one by one would wait for each.
+// Reads a word of each line of the constant cache that the parameters fill, all at once: every
+// launch finds them cold, and a role that met the lines one by one would wait for each.
 FLASHMLA_DEVICE void touch(const Params& p) {
   const auto* const words = reinterpret_cast<const std::uint32_t*>(&p);
   static_assert(sizeof(Params) <= 6 * 64);
-  asm volatile("" ::"r"(words[0]), "r"(words[16]), "r"(words[32]), "r"(words[48]),
-               "r"(words[64]), "r"(words[sizeof(Params) / 4 - 1]));
+  asm volatile("" ::"r"(words[0]), "r"(words[16]), "r"(words[32]), "r"(words[48]), "r"(words[64]),
+               "r"(words[sizeof(Params) / 4 - 1]));
 }
 
 }  // namespace flashmla::sm90::dense_decode

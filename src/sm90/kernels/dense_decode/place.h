@@ -79,9 +79,8 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
       const std::int32_t slot = p.split_offset[segment.request];
       const bool split_request = p.split_offset[segment.request + 1] != slot;
       body(TileSegment{segment.request, length, segment.first_block,
-                       max(0, end - segment.first_block),
-                       split_request ? slot + segment.split : -1, place.kv_head,
-                       place.first_row});
+                       max(0, end - segment.first_block), split_request ? slot + segment.split : -1,
+                       place.kv_head, place.first_row});
     });
   }
 }

@@ -67,7 +67,7 @@ class QueryLoader {
         ptx::tma_load(shared.query(chunk) + box * p.q_box_rows * tile::row_bytes, map,
                       shared.query_ready(),
                       {0, first_head, chunk, first_token + box, segment.request},
-                      ptx::evict_last);
+                      static_cast<std::uint64_t>(L2Policy::evict_last));
   }
 
   // A lane finds out where a row begins; then the warp copies the rows one after the other.

@@ -18,8 +18,9 @@ class ResultRow {
       : p(params),
         segment(record),
         at(RowPlace::of(params, record.kv_head, record.first_row + tile_row)),
-        partial_row((static_cast<std::int64_t>(record.partial) * params.kv_heads +
-                     record.kv_head) * params.rows + record.first_row + tile_row) {}
+        partial_row((static_cast<std::int64_t>(record.partial) * params.kv_heads + record.kv_head) *
+                        params.rows +
+                    record.first_row + tile_row) {}
 
   // What the accumulators are multiplied by, from the row's reference maximum and its sum; writes
   // the lse where `writes_lse`. A row without tokens is 0.

@@ -1,5 +1,5 @@
-// How the warps that load the queries tell the consumers what comes next: a record in shared memory,
-// published together with the queries.
+// How the warps that load the queries tell the consumers what comes next: a record in shared
+// memory, published together with the queries.
 #pragma once
 
 #include <cstdint>

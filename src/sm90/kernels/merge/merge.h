@@ -91,7 +91,8 @@ __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Pa
       float value = 0;
       for (int part = 0; part < p.count; ++part)
         if (const float own = p.parts[part].lse[at]; !isinf(own))
-          value += expf(own - max) / sum * load(p.parts[part].out, offset(p.parts[part].out) + column);
+          value +=
+              expf(own - max) / sum * load(p.parts[part].out, offset(p.parts[part].out) + column);
       store(p.out, offset(p.out) + column, empty ? 0 : value * kept);
     }
     __syncthreads();

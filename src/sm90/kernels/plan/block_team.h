@@ -26,17 +26,17 @@ class BlockTeam {
     const std::int32_t begin = min(n, static_cast<std::int32_t>(threadIdx.x) * each);
     const std::int32_t end = min(n, begin + each);
     std::int64_t own = 0;
-    std::int64_t first = 0;
+#pragma unroll 1
     for (std::int32_t i = begin; i < end; ++i) {
-      const std::int64_t one = value(i);
-      first = i == begin ? one : first;
-      own += one;
+      prefix[i] = static_cast<Sum>(value(i));
+      own += prefix[i];
     }
     std::int64_t before = sum_of_earlier_threads(own);
+#pragma unroll 1
     for (std::int32_t i = begin; i < end; ++i) {
+      const Sum here = prefix[i];
       prefix[i] = static_cast<Sum>(before);
-      if (i + 1 < end)
-        before += i == begin ? first : static_cast<std::int64_t>(value(i));
+      before += here;
     }
     if (threadIdx.x == 0)
       prefix[n] = static_cast<Sum>(shared_->total);
@@ -46,14 +46,17 @@ class BlockTeam {
   template <class Value>
   FLASHMLA_DEVICE std::int64_t max(std::int32_t n, Value value) const {
     std::int64_t largest = 0;
+#pragma unroll 1
     for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n; i += blockDim.x)
       largest = schedule::larger<std::int64_t>(largest, value(i));
+#pragma unroll 1
     for (int distance = 16; distance > 0; distance /= 2)
-      largest = schedule::larger<std::int64_t>(
-          largest, __shfl_xor_sync(0xffffffffu, largest, distance));
+      largest =
+          schedule::larger<std::int64_t>(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
     if (threadIdx.x % 32 == 0)
       shared_->of_warp[threadIdx.x / 32] = largest;
     __syncthreads();
+#pragma unroll 1
     for (int warp = 0; warp < static_cast<int>(blockDim.x / 32); ++warp)
       largest = schedule::larger(largest, shared_->of_warp[warp]);
     __syncthreads();
@@ -62,6 +65,7 @@ class BlockTeam {
 
   template <class Body>
   FLASHMLA_DEVICE void for_each(std::int32_t n, Body body) const {
+#pragma unroll 1
     for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n; i += blockDim.x)
       body(i);
     __syncthreads();
@@ -72,6 +76,7 @@ class BlockTeam {
     const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
     std::int64_t sum = own;
+#pragma unroll 1
     for (int distance = 1; distance < 32; distance *= 2) {
       const std::int64_t other = __shfl_up_sync(0xffffffffu, sum, distance);
       if (lane >= distance)
@@ -82,6 +87,7 @@ class BlockTeam {
     __syncthreads();
     std::int64_t before = 0;
     std::int64_t total = 0;
+#pragma unroll 1
     for (int w = 0; w < static_cast<int>(blockDim.x / 32); ++w) {
       before += w < warp ? shared_->of_warp[w] : 0;
       total += shared_->of_warp[w];

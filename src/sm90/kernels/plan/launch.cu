@@ -12,7 +12,8 @@ void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMe
   // One thread for each request and each worker, as far as they go.
   const std::int32_t wanted = std::max(params.requests, params.workers);
   const std::uint32_t threads = wanted <= 256 ? 256 : most_threads;
-  cuda::launch(make_schedule, {1, threads}, stream, params, memory, lengths, most_tokens);
+  cuda::launch(params.batch_invariant ? make_schedule<true> : make_schedule<false>, {1, threads},
+               stream, params, memory, lengths, most_tokens);
 }
 
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,
@@ -27,7 +28,8 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
 
 void load() {
   cudaFuncAttributes attributes{};
-  cuda::check(cudaFuncGetAttributes(&attributes, make_schedule), "cudaFuncGetAttributes");
+  cuda::check(cudaFuncGetAttributes(&attributes, make_schedule<true>), "cudaFuncGetAttributes");
+  cuda::check(cudaFuncGetAttributes(&attributes, make_schedule<false>), "cudaFuncGetAttributes");
   cuda::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
 }
 

@@ -72,8 +72,8 @@ struct Consumer {
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
           const std::uint64_t a = keys + chunk * (chunk_bytes >> 4) + k * tile::k_major_step;
-          const std::uint64_t b = tile::k_major(Shared::query(part * slot_chunks + chunk)) +
-                                  k * tile::k_major_step;
+          const std::uint64_t b =
+              tile::k_major(Shared::query(part * slot_chunks + chunk)) + k * tile::k_major_step;
           const int accumulate = part + chunk + k > 0;
           if constexpr (Rows == 16)
             ptx::wgmma_n16_ss<T>(scores, a, b, accumulate);
@@ -135,7 +135,8 @@ struct Consumer {
       for (float& score : scores)
         score = -score;
     }
-    if (first_token + block_tokens <= visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0))
+    if (first_token + block_tokens <=
+        visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0))
       return;
     const int token = first_token + warp() * 16 + lane() / 4;
 #pragma unroll
@@ -316,7 +317,8 @@ struct Consumer {
     return (descriptor & 0xFFFFFFFF00000000ull) | low;
   }
 
-  // The rows, rounded, as chunks in the place of the queries: transposed matrices have rows as rows.
+  // The rows, rounded, as chunks in the place of the queries: transposed matrices have rows as
+  // rows.
   FLASHMLA_DEVICE void stage_rows() {
     const int matrix = lane() / 8;
 #pragma unroll
@@ -331,16 +333,15 @@ struct Consumer {
           words[j] = ptx::pack<T>(o[0] * factor[2 * g], o[1] * factor[2 * g + 1]);
         }
         ptx::store_matrices_transposed(
-            Shared::query(chunk) + tile::swizzled(n * 16 + matrix / 2 * 8 + lane() % 8,
-                                                  warp() * 2 + matrix % 2),
+            Shared::query(chunk) +
+                tile::swizzled(n * 16 + matrix / 2 * 8 + lane() % 8, warp() * 2 + matrix % 2),
             words[0], words[1], words[2], words[3]);
       }
   }
 };
 
 template <class T, int Chunks, int Rows>
-FLASHMLA_DEVICE void consume(const Params& p,
-                             SharedStorage<Chunks, Rows>& storage) {
+FLASHMLA_DEVICE void consume(const Params& p, SharedStorage<Chunks, Rows>& storage) {
   using Shared = SharedAddresses<Chunks, Rows>;
   Consumer<T, Chunks, Rows> c(p, storage);
   for (std::uint32_t n = 0;; ++n) {

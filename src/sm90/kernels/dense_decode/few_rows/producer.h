@@ -18,21 +18,22 @@ FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
   RingPosition<Shared::Storage::slots> at;
-  const auto load_part = [&](const TileSegment& segment, const PageWalk& walk, int first_chunk) {
+  const auto load_part = [&](const TileSegment& segment, const PageWalk& walk, std::int32_t page,
+                             int first_chunk) {
     const std::uint32_t ready = Shared::keys_ready(at.slot);
     const std::uint32_t target = Shared::keys(at.slot);
     ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
     ptx::mbarrier_arrive_expect(ready, Ring<Chunks>::slot_bytes);
     if (p.page_size >= block_tokens) {
-      ptx::tma_load(target, map, ready,
-                    {0, walk.token_in_page, first_chunk, segment.kv_head, walk.page},
-                    ptx::evict_first);
+      ptx::tma_load(target, map, ready, {0, walk.token_in_page, first_chunk, segment.kv_head, page},
+                    static_cast<std::uint64_t>(p.key_policy));
     } else {
       for (int row = 0; row < block_tokens; row += p.page_size) {
-        const std::int32_t page = walk.page_at(p, segment, row);
+        const std::int32_t part = row == 0 ? page : walk.checked_page_at(p, segment, row);
         for (int chunk = 0; chunk < slot_chunks; ++chunk)
           ptx::tma_load(target + chunk * chunk_bytes + row * tile::row_bytes, map, ready,
-                        {0, 0, first_chunk + chunk, segment.kv_head, page}, ptx::evict_first);
+                        {0, 0, first_chunk + chunk, segment.kv_head, part},
+                        static_cast<std::uint64_t>(p.key_policy));
       }
     }
     at.advance();
@@ -43,8 +44,9 @@ FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
       const PageWalk now = walk;
       if (i + 1 < segment.blocks)
         walk.skip_blocks(p, segment, 1);
+      const std::int32_t page = now.checked_page(p, segment);
       for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part)
-        load_part(segment, now, part * slot_chunks);
+        load_part(segment, now, page, part * slot_chunks);
     }
   });
 }

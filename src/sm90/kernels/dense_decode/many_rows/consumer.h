@@ -26,13 +26,14 @@ struct Consumer {
 
   const Params& p;
   SharedAddresses<Chunks> shared;
-  float out[128];                // 64 rows × 256 columns of V
-  float scores[32];              // 64 rows × 64 tokens
-  std::uint32_t rope[4][4];      // the last chunk of the queries
-  std::uint32_t weights[4][4];   // P
+  float out[128];               // 64 rows × 256 columns of V
+  float scores[32];             // 64 rows × 64 tokens
+  std::uint32_t rope[4][4];     // the last chunk of the queries
+  std::uint32_t weights[4][4];  // P
   ops::RowState rows;
   float factor[2];
   std::uint32_t phase = 0;  // of the own buffer
+  int seen_by_all;          // tokens of the segment's request that every row sees
 
   FLASHMLA_DEVICE Consumer(const Params& params, const SharedAddresses<Chunks>& addresses)
       : p(params), shared(addresses) {}
@@ -49,7 +50,8 @@ struct Consumer {
     return tile::swizzled(warp_row() + lane() % 16, 2 * k + lane() / 16);
   }
 
-  FLASHMLA_DEVICE void begin_segment() {
+  FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
+    seen_by_all = visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0);
 #pragma unroll
     for (float& value : out)
       value = 0;
@@ -125,8 +127,8 @@ struct Consumer {
         tile::transposed(fixed().keys(1 - buffer, side * v_half_chunks), chunk_bytes);
 #pragma unroll
     for (int k = 0; k < 4; ++k)
-      ptx::wgmma_n256_st<T>(out, other + k * tile::k_major_step,
-                            values + k * tile::transposed_step, 1);
+      ptx::wgmma_n256_st<T>(out, other + k * tile::k_major_step, values + k * tile::transposed_step,
+                            1);
     ptx::wgmma_commit();
     ptx::pin(out);
   }
@@ -138,11 +140,11 @@ struct Consumer {
       for (float& score : scores)
         score = -score;
     }
-    if (first_token + block_tokens >
-        visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0)) {
+    if (first_token + block_tokens > seen_by_all) {
       const int first = (segment.first_row + row()) / p.group;
       const int second = (segment.first_row + row() + 8) / p.group;
-      ops::mask_scores(scores, lane() % 4 * 2, visible_tokens(p, segment.length, first) - first_token,
+      ops::mask_scores(scores, lane() % 4 * 2,
+                       visible_tokens(p, segment.length, first) - first_token,
                        visible_tokens(p, segment.length, second) - first_token);
     }
     ops::raise_max(scores, p.scale, rows, factor);
@@ -197,16 +199,16 @@ struct Consumer {
   }
 
   // Writes this consumer's half of the columns, to the output or as a partial result. They pass
-  // through the place of the queries, which is free for the next ones before they are written: an SM
-  // writes no more than about 16 bytes a clock.
+  // through the place of the queries, which is free for the next ones before they are written: an
+  // SM writes no more than about 16 bytes a clock.
   FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment, int parity) {
     exchange_sums(parity);
     // Lanes 0 and 1 of a quad finish its two rows.
     const int second = lane() % 2;
     const ResultRow own(p, segment, row() + 8 * second);
-    const float scale = own.finish(second ? rows.max[1] : rows.max[0],
-                                   second ? rows.sum[1] : rows.sum[0],
-                                   side == left && lane() % 4 < 2);
+    const float scale =
+        own.finish(second ? rows.max[1] : rows.max[0], second ? rows.sum[1] : rows.sum[0],
+                   side == left && lane() % 4 < 2);
     const float scales[2] = {__shfl_sync(0xffffffffu, scale, lane() & ~3),
                              __shfl_sync(0xffffffffu, scale, (lane() & ~3) | 1)};
     stage_rows(scales);

@@ -1,6 +1,6 @@
-// The kernel for more than 32 rows of a KV head: sets barriers and roles. A CTA computes tiles of 64
-// rows with two consumer warpgroups; in a cluster of two, neighbouring tiles share every block of
-// keys. docs/kernels.md has the picture.
+// The kernel for more than 32 rows of a KV head: sets barriers and roles. A CTA computes tiles of
+// 64 rows with two consumer warpgroups; in a cluster of two, neighbouring tiles share every block
+// of keys. docs/kernels.md has the picture.
 #pragma once
 
 #include "sm90/kernels/dense_decode/many_rows/left_consumer.h"

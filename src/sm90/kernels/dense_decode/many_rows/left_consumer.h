@@ -8,8 +8,7 @@
 namespace flashmla::sm90::dense_decode::many_rows {
 
 template <class T, int Chunks, int ClusterSize>
-FLASHMLA_DEVICE void consume_left(const Params& p,
-                                  const SharedAddresses<Chunks>& shared,
+FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>& shared,
                                   const SegmentRecord* records) {
   Consumer<T, Chunks, ClusterSize, left> c(p, shared);
   for (std::uint32_t n = 0;; ++n) {
@@ -17,7 +16,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p,
     const SegmentRecord& record = records[n & 1];
     if (record.request == no_more_segments)
       break;
-    c.begin_segment();
+    c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;
     if (blocks > 0) {

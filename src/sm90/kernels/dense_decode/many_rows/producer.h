@@ -38,8 +38,8 @@ struct KeyMaps {
   const CUtensorMap* rope;
 };
 
-// One thread loads every second block by boxes of the tensor maps. In a cluster each CTA loads every
-// second arrival of V and half of the rotary rows, and sends them to both.
+// One thread loads every second block by boxes of the tensor maps. In a cluster each CTA loads
+// every second arrival of V and half of the rotary rows, and sends them to both.
 template <int Chunks, int ClusterSize, int Buffer>
 class KeyLoader {
  public:
@@ -66,6 +66,7 @@ class KeyLoader {
  private:
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   std::uint32_t parity) {
+    const std::int32_t page = walk.checked_page(p, segment);
 #pragma unroll
     for (int n = Chunks > rope_chunk ? 0 : 1; n < key_parts; ++n) {
       const KeyPart part = part_in_order(Buffer, n);
@@ -75,26 +76,25 @@ class KeyLoader {
         ptx::mbarrier_arrive_expect(shared.keys_ready(Buffer, arrival),
                                     chunks_of(arrival) * chunk_bytes);
         if (arrival == rope_arrival)
-          load_rows(segment, walk, arrival, rank * (block_tokens / ClusterSize),
+          load_rows(segment, walk, page, arrival, rank * (block_tokens / ClusterSize),
                     block_tokens / ClusterSize);
         else if (arrival % ClusterSize == rank)
-          load_rows(segment, walk, arrival, 0, block_tokens);
+          load_rows(segment, walk, page, arrival, 0, block_tokens);
       }
     }
   }
 
-  FLASHMLA_DEVICE void load_rows(const TileSegment& segment, const PageWalk& walk, int arrival,
-                                 int first_row, int rows) {
+  FLASHMLA_DEVICE void load_rows(const TileSegment& segment, const PageWalk& walk,
+                                 std::int32_t page, int arrival, int first_row, int rows) {
     const int first_chunk = arrival * arrival_chunks;
     if (p.page_size >= block_tokens) {
-      load_box(segment, arrival, first_chunk, first_row, walk.token_in_page + first_row,
-               walk.page);
+      load_box(segment, arrival, first_chunk, first_row, walk.token_in_page + first_row, page);
       return;
     }
     for (int row = first_row; row < first_row + rows; row += p.page_size) {
-      const std::int32_t page = walk.page_at(p, segment, row);
+      const std::int32_t part = row == 0 ? page : walk.checked_page_at(p, segment, row);
       for (int chunk = 0; chunk < chunks_of(arrival); ++chunk)
-        load_box(segment, arrival, first_chunk + chunk, row, 0, page);
+        load_box(segment, arrival, first_chunk + chunk, row, 0, part);
     }
   }
 
@@ -105,9 +105,10 @@ class KeyLoader {
     const std::uint32_t ready = shared.keys_ready(Buffer, arrival);
     const ptx::BoxPlace box{0, token_in_page, chunk, segment.kv_head, page};
     if constexpr (ClusterSize == 1)
-      ptx::tma_load(target, map, ready, box, ptx::evict_first);
+      ptx::tma_load(target, map, ready, box, static_cast<std::uint64_t>(p.key_policy));
     else
-      ptx::tma_load_multicast(target, map, ready, box, (1 << ClusterSize) - 1, ptx::evict_first);
+      ptx::tma_load_multicast(target, map, ready, box, (1 << ClusterSize) - 1,
+                              static_cast<std::uint64_t>(p.key_policy));
   }
 
   const Params& p;
@@ -119,8 +120,7 @@ class KeyLoader {
 // A warp loads every second block row by row: any page size, any strides. Rows past the length or
 // outside of the cache become zeros.
 template <int Chunks, int ClusterSize, int Buffer>
-FLASHMLA_DEVICE void gather_keys(const Params& p,
-                                 const SharedAddresses<Chunks>& shared) {
+FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>& shared) {
   const int lane = threadIdx.x % 32;
   std::uint32_t uses = 0;
   for_each_tile_segment<tile_rows, ClusterSize>(p, [&](const TileSegment& segment) {

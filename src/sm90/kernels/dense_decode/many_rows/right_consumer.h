@@ -1,4 +1,5 @@
-// The right consumer: scores of odd blocks, columns 256 … 511 of V. Its order on the tensor cores is
+// The right consumer: scores of odd blocks, columns 256 … 511 of V. Its order on the tensor cores
+// is
 //   PV of an even block (P of the left consumer; its own softmax hides behind it) | PV of the odd
 //   block (P from registers) | QK of the next odd block, behind that of the left consumer.
 #pragma once
@@ -8,8 +9,7 @@
 namespace flashmla::sm90::dense_decode::many_rows {
 
 template <class T, int Chunks, int ClusterSize>
-FLASHMLA_DEVICE void consume_right(const Params& p,
-                                   const SharedAddresses<Chunks>& shared,
+FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks>& shared,
                                    const SegmentRecord* records) {
   Consumer<T, Chunks, ClusterSize, right> c(p, shared);
   // NOTE: the right half of V first: the left consumer still reads the other one of this buffer.
@@ -25,7 +25,7 @@ FLASHMLA_DEVICE void consume_right(const Params& p,
     const SegmentRecord& record = records[n & 1];
     if (record.request == no_more_segments)
       break;
-    c.begin_segment();
+    c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;
     if (blocks > 1)

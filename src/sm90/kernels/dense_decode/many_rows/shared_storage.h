@@ -14,8 +14,8 @@ inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
 inline constexpr int v_half_chunks = 4;  // chunks 0 … 3 are the left half of V, 4 … 7 the right one
 inline constexpr int rope_chunk = 8;     // d_qk = 576 alone
 
-// A block of keys is given back in three parts, and arrives in five: the halves of V two chunks at a
-// time. `rope_arrival` is the last.
+// A block of keys is given back in three parts, and arrives in five: the halves of V two chunks at
+// a time. `rope_arrival` is the last.
 enum KeyPart { left_part, right_part, rope_part, key_parts };
 inline constexpr int arrival_chunks = 2;
 inline constexpr int arrivals_of_half = v_half_chunks / arrival_chunks;
@@ -31,8 +31,8 @@ struct SharedStorage {
   std::uint8_t keys[2][Chunks][chunk_bytes];
   std::uint8_t left_weights[chunk_bytes];  // the left consumer's P
 
-  float left_max[tile_rows];   // reference maximum of each row after an even block
-  float right_max[tile_rows];  // the same after an odd block
+  float left_max[tile_rows];    // reference maximum of each row after an even block
+  float right_max[tile_rows];   // the same after an odd block
   float sums[2][2][tile_rows];  // [parity of the segment][consumer]
   SegmentRecord record[2];      // [parity of the segment]
 
