@@ -7,7 +7,6 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/thread_pool.h"
-#include "flashmla/error.h"
 
 namespace flashmla::backends::cpu {
 namespace {
@@ -93,19 +92,6 @@ TEST(Append, ASlotThatIsNamedTwiceGetsItsLastRow) {
     }
   }
   set_threads(0);
-}
-
-TEST(Append, RefusesByteFormatsByName) {
-  std::vector<std::uint8_t> bytes(656);
-  try {
-    cpu_backend().append({bytes.data(), DType::u8, {1, 1, 1, 656}}, KvFormat::v32,
-                         {bytes.data(), DType::bf16, {0, 1, 576}}, {bytes.data(), DType::i64, {0}},
-                         nullptr);
-    ADD_FAILURE() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::unsupported);
-    EXPECT_EQ(error.argument(), "format");
-  }
 }
 
 }  // namespace
