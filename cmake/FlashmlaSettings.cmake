@@ -41,6 +41,9 @@ endif()
 add_library(flashmla_warnings INTERFACE)
 target_compile_options(flashmla_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+if(FLASHMLA_FUZZ)  # coverage of our own code guides the fuzzer
+  target_compile_options(flashmla_warnings INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(FLASHMLA_SANITIZE)
   target_compile_options(flashmla_warnings INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FLASHMLA_SANITIZE} -fno-sanitize-recover=all

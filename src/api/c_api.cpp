@@ -156,8 +156,10 @@ flashmla_status flashmla_run(const flashmla_plan* plan, const flashmla_inputs* i
                              const flashmla_outputs* outputs, void* workspace,
                              size_t workspace_bytes, void* stream) {
   return guarded([&] {
-    flashmla::run(plan_of(plan), flashmla::api::inputs_of(inputs),
-                  flashmla::api::outputs_of(outputs), {workspace, workspace_bytes}, stream);
+    const flashmla::Plan& planned = plan_of(plan);
+    const flashmla::Inputs in = flashmla::api::inputs_of(inputs);
+    const flashmla::Outputs out = flashmla::api::outputs_of(outputs);
+    flashmla::run(planned, in, out, {workspace, workspace_bytes}, stream);
   });
 }
 

@@ -1,9 +1,11 @@
-// Every tensor of append(), gather(), quantise() and dequantise() over an FP8 cache wrong once.
+// Every tensor of append(), gather(), quantise() and dequantise() over an FP8 cache wrong once,
+// through C++ and through C.
 #include <gtest/gtest.h>
 
 #include <array>
 #include <vector>
 
+#include "as_c.h"
 #include "expect_rejected.h"
 #include "flashmla/flashmla.h"
 
@@ -27,7 +29,34 @@ struct CacheCall {
   void gather() const { flashmla::gather(cache_view, format, slots_view, rows_view); }
   void quantise() const { flashmla::quantise(plain_view, cache_view, format); }
   void dequantise() const { flashmla::dequantise(cache_view, format, plain_view); }
+
+  std::int32_t c_format() const { return static_cast<std::int32_t>(format); }
+  flashmla_status c_append() const {
+    CTensors c;
+    return flashmla_append(c(cache_view), c_format(), c(rows_view), c(slots_view), nullptr);
+  }
+  flashmla_status c_gather() const {
+    CTensors c;
+    return flashmla_gather(c(cache_view), c_format(), c(slots_view), c(rows_view), nullptr);
+  }
+  flashmla_status c_quantise() const {
+    CTensors c;
+    return flashmla_quantise(c(plain_view), c(cache_view), c_format(), nullptr);
+  }
+  flashmla_status c_dequantise() const {
+    CTensors c;
+    return flashmla_dequantise(c(cache_view), c_format(), c(plain_view), nullptr);
+  }
 };
+
+struct BothCalls {
+  void (CacheCall::*cpp)() const;
+  flashmla_status (CacheCall::*c)() const;
+};
+constexpr BothCalls append_calls{&CacheCall::append, &CacheCall::c_append};
+constexpr BothCalls gather_calls{&CacheCall::gather, &CacheCall::c_gather};
+constexpr BothCalls quantise_calls{&CacheCall::quantise, &CacheCall::c_quantise};
+constexpr BothCalls dequantise_calls{&CacheCall::dequantise, &CacheCall::c_dequantise};
 
 struct WrongCall {
   const char* argument;
@@ -35,29 +64,27 @@ struct WrongCall {
   void (*spoil)(CacheCall&);
 };
 
-void expect_all_rejected(std::initializer_list<void (CacheCall::*)() const> calls,
-                         const WrongCall& wrong) {
-  for (const auto call : calls) {
+void expect_all_rejected(std::initializer_list<BothCalls> calls, const WrongCall& wrong) {
+  for (const BothCalls& call : calls) {
     CacheCall sound;
     const auto cache = sound.cache;
     const auto rows = sound.rows;
     wrong.spoil(sound);
-    expect_rejected([&] { (sound.*call)(); }, wrong.argument, wrong.given);
+    expect_rejected([&] { (sound.*call.cpp)(); }, wrong.argument, wrong.given);
+    expect_c_rejected((sound.*call.c)(), wrong.argument, wrong.given);
     EXPECT_EQ(sound.cache, cache);
     EXPECT_EQ(sound.rows, rows);
   }
   CacheCall sound;
-  sound.append();
-  sound.gather();
-  sound.quantise();
-  sound.dequantise();
+  for (const BothCalls& call : {append_calls, gather_calls, quantise_calls, dequantise_calls}) {
+    (sound.*call.cpp)();
+    EXPECT_EQ((sound.*call.c)(), FLASHMLA_OK);
+  }
 }
 
 class WrongCacheTensor : public testing::TestWithParam<WrongCall> {};
 TEST_P(WrongCacheTensor, IsRejectedByEveryCall) {
-  expect_all_rejected(
-      {&CacheCall::append, &CacheCall::gather, &CacheCall::quantise, &CacheCall::dequantise},
-      GetParam());
+  expect_all_rejected({append_calls, gather_calls, quantise_calls, dequantise_calls}, GetParam());
 }
 INSTANTIATE_TEST_SUITE_P(
     EachTensor, WrongCacheTensor,
@@ -78,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 class WrongRows : public testing::TestWithParam<WrongCall> {};
 TEST_P(WrongRows, AreRejectedByName) {
-  expect_all_rejected({&CacheCall::append, &CacheCall::gather}, GetParam());
+  expect_all_rejected({append_calls, gather_calls}, GetParam());
 }
 INSTANTIATE_TEST_SUITE_P(
     EachTensor, WrongRows,
@@ -100,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 class WrongPlain : public testing::TestWithParam<WrongCall> {};
 TEST_P(WrongPlain, IsRejectedByName) {
-  expect_all_rejected({&CacheCall::quantise, &CacheCall::dequantise}, GetParam());
+  expect_all_rejected({quantise_calls, dequantise_calls}, GetParam());
 }
 INSTANTIATE_TEST_SUITE_P(
     EachTensor, WrongPlain,

@@ -1,6 +1,7 @@
-// Every field of Problem wrong once.
+// Every field of Problem wrong once, through C++ and through C.
 #include <gtest/gtest.h>
 
+#include "as_c.h"
 #include "expect_rejected.h"
 #include "flashmla/flashmla.h"
 
@@ -36,13 +37,21 @@ struct WrongField {
   void (*spoil)(Problem&);
 };
 
+void expect_refused(const Problem& problem, const WrongField& wrong) {
+  expect_rejected([&] { make_plan(problem); }, wrong.argument, wrong.given);
+  const flashmla_problem c = c_problem(problem);
+  flashmla_plan* plan = nullptr;
+  expect_c_rejected(flashmla_plan_create(&c, &plan), wrong.argument, wrong.given);
+  EXPECT_EQ(plan, nullptr);
+}
+
 class WrongProblem : public testing::TestWithParam<WrongField> {};
 
 TEST_P(WrongProblem, IsRejectedByName) {
   Problem problem = sound_problem();
   ASSERT_NO_THROW(make_plan(problem));
   GetParam().spoil(problem);
-  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+  expect_refused(problem, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -77,7 +86,7 @@ TEST_P(WrongSparseProblem, IsRejectedByName) {
   Problem problem = sound_sparse_problem();
   ASSERT_NO_THROW(make_plan(problem));
   GetParam().spoil(problem);
-  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+  expect_refused(problem, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -110,7 +119,7 @@ TEST_P(WrongPrefillProblem, IsRejectedByName) {
   Problem problem = sound_prefill_problem();
   ASSERT_NO_THROW(make_plan(problem));
   GetParam().spoil(problem);
-  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+  expect_refused(problem, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -21,7 +21,7 @@ class RowCopy {
       : slots_(cache, format),
         format_(format),
         heads_(heads),
-        head_bytes_(cache.strides[2] * static_cast<std::int64_t>(size_of(cache.dtype))),
+        head_stride_(cache.strides[2]),
         numbers_(numbers) {}
 
   const CacheSlots& slots() const { return slots_; }
@@ -32,7 +32,7 @@ class RowCopy {
     if (!is_plain(format_))
       return quantise_token(format_, row, token);
     for (std::int64_t head = 0; head < heads_; ++head)
-      std::memcpy(token.row + head * head_bytes_, row + head * head_stride, row_bytes());
+      std::memcpy(token.row + head * head_stride_ * 2, row + head * head_stride, row_bytes());
   }
 
   void read(std::int64_t slot, std::uint16_t* row, std::int64_t head_stride) const {
@@ -40,7 +40,7 @@ class RowCopy {
     if (!is_plain(format_))
       return dequantise_token(format_, token, row);
     for (std::int64_t head = 0; head < heads_; ++head)
-      std::memcpy(row + head * head_stride, token.row + head * head_bytes_, row_bytes());
+      std::memcpy(row + head * head_stride, token.row + head * head_stride_ * 2, row_bytes());
   }
 
   void clear(std::uint16_t* row, std::int64_t head_stride) const {
@@ -56,7 +56,7 @@ class RowCopy {
   CacheSlots slots_;
   KvFormat format_;
   std::int64_t heads_;
-  std::int64_t head_bytes_;
+  std::int64_t head_stride_;  // of the cache, in elements of 16 bits
   std::int64_t numbers_;
 };
 

@@ -22,8 +22,9 @@ class CacheSlots {
         data_(static_cast<std::byte*>(cache.data)),
         page_size_(cache.shape[1]),
         capacity_(cache.shape[0] * cache.shape[1]),
-        page_bytes_(cache.strides[0] * static_cast<std::int64_t>(size_of(cache.dtype))),
-        row_bytes_(cache.strides[1] * static_cast<std::int64_t>(size_of(cache.dtype))) {}
+        page_stride_(cache.strides[0]),
+        row_stride_(cache.strides[1]),
+        element_(static_cast<std::int64_t>(size_of(cache.dtype))) {}
 
   bool holds(std::int64_t slot) const { return slot >= 0 && slot < capacity_; }
   std::int64_t capacity() const { return capacity_; }
@@ -31,7 +32,7 @@ class CacheSlots {
   // `slot` is one that holds().
   CachedToken locate(std::int64_t slot) const {
     const std::int64_t token = slot % page_size_;
-    std::byte* const page = data_ + slot / page_size_ * page_bytes_;
+    std::byte* const page = data_ + slot / page_size_ * page_stride_ * element_;
     switch (format_) {
       case KvFormat::v32:
         return {page + V32Layout::token_offset(token), page + V32Layout::scales_of(token, 0)};
@@ -39,7 +40,7 @@ class CacheSlots {
         return {page + V4Layout::token_offset(token),
                 page + V4Layout::scales_of(token, page_size_)};
       default:
-        return {page + token * row_bytes_, nullptr};
+        return {page + token * row_stride_ * element_, nullptr};
     }
   }
 
@@ -48,8 +49,11 @@ class CacheSlots {
   std::byte* data_;
   std::int64_t page_size_;
   std::int64_t capacity_;
-  std::int64_t page_bytes_;
-  std::int64_t row_bytes_;  // plain formats: those of FP8 formats are fixed
+  // In elements: strides of dimensions of size 1 may be anything, so only a product with an index
+  // is sure to fit.
+  std::int64_t page_stride_;
+  std::int64_t row_stride_;  // plain formats: that of FP8 formats is fixed
+  std::int64_t element_;     // bytes
 };
 
 }  // namespace flashmla::backends::cpu

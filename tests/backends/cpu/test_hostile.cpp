@@ -174,5 +174,19 @@ TEST_F(Hostile, SlotsOfAppendAndGather) {
   }
 }
 
+// Strides of dimensions of one element are not looked at, and must not overflow anything.
+TEST_F(Hostile, StridesOfSingleElements) {
+  constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
+  auto cache = halves(1 * 4 * 576);
+  auto rows = halves(2 * 576);
+  std::vector<std::int64_t> slots{3, 0};
+  const TensorView view{cache.data(), DType::bf16, {1, 4, 1, 576}, {huge, 576, huge, 1}};
+  const TensorView row_view{rows.data(), DType::bf16, {2, 1, 576}, {576, huge, 1}};
+  append(view, KvFormat::bf16, row_view, {slots.data(), DType::i64, {2}});
+  const std::vector<std::uint16_t> before = rows;
+  gather(view, KvFormat::bf16, {slots.data(), DType::i64, {2}}, row_view);
+  EXPECT_EQ(rows, before);
+}
+
 }  // namespace
 }  // namespace flashmla::backends::cpu
