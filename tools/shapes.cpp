@@ -76,4 +76,20 @@ std::span<const Shape> dense_shapes() {
   return shapes;
 }
 
+std::span<const Shape> shapes_of_suite(std::string_view suite) {
+  static constexpr std::array<Shape, 6> sparse{{{1, 1, 128, 2048},
+                                                {4, 1, 64, 2048},
+                                                {16, 1, 16, 2048},
+                                                {8, 2, 128, 1024},
+                                                {32, 1, 128, 512},
+                                                {64, 1, 16, 512}}};
+  static constexpr std::array<Shape, 4> prefill{
+      {{1, 16, 128, 2048}, {1, 64, 64, 2048}, {1, 256, 16, 1024}, {1, 512, 128, 128}}};
+  if (suite == "sparse")
+    return sparse;
+  if (suite == "prefill")
+    return prefill;
+  return dense_shapes();
+}
+
 }  // namespace flashmla::tools
