@@ -30,7 +30,8 @@ constexpr CostModel cpu_cost_model(std::int64_t rows) {
   return {.block_ns = block, .segment_ns = block / 4, .split_ns = 150 + block / 40};
 }
 
-// Hopper, blocks of 64 tokens, one thread block of an H200: docs/performance-log.md.
+// Hopper, blocks of 64 tokens, one thread block of an H200: estimates from prototypes of its
+// kernels, until these are here and measured.
 constexpr CostModel hopper_cost_model(std::int64_t rows) {
   if (rows <= 16)
     return {.block_ns = 1370, .segment_ns = 1370, .split_ns = 12};
