@@ -29,9 +29,8 @@ std::vector<std::string_view> parts_of(std::string_view text) {
 // 0 for what is no number from 1 to the largest int32.
 std::int64_t size_of(std::string_view text) {
   std::int64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, value);
-  const bool sound = error == std::errc() && stopped == end && value >= 1 &&
+  const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool sound = error == std::errc() && stopped == text.data() + text.size() && value >= 1 &&
                      value <= std::numeric_limits<std::int32_t>::max();
   return sound ? value : 0;
 }

@@ -5,13 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <utility>
 
-#include "flashmla/backends.h"
 #include "flashmla/error.h"
 #include "support/dense_runner.h"
 #include "support/dense_suite.h"
@@ -19,6 +16,8 @@
 #include "support/sparse_runner.h"
 #include "support/sparse_suite.h"
 #include "tools/command.h"
+#include "tools/dense_options.h"
+#include "tools/files.h"
 #include "tools/progress.h"
 
 namespace flashmla::tools {
@@ -27,16 +26,8 @@ namespace {
 
 // Memory of the device that a backend computes on.
 std::unique_ptr<support::Memory> memory_for(const std::string& backend) {
-  const std::vector<BackendDescription> known = list_backends();
-  const auto found = std::ranges::find(known, backend, &BackendDescription::name);
-  if (found == known.end())
-    throw BadInput(fmt::format("--backend: this build has no backend '{}'", backend));
-  if (!found->unavailable.empty())
-    throw Error(ErrorCode::unsupported, "backend",
-                fmt::format("{} ({})", backend, found->unavailable),
-                "one that this machine can use");
-  if (backend != "cpu")
-    throw Error(ErrorCode::unsupported, "backend", backend, "cpu, which this suite can run on");
+  if (device_of_backend(backend).type != DeviceType::cpu)
+    throw Error(ErrorCode::unsupported, "--backend", backend, "cpu, which this suite can run on");
   return std::make_unique<support::HostMemory>();
 }
 
@@ -86,33 +77,21 @@ CaseRange cases_of(const CheckOptions& options, std::int64_t suite_cases) {
   return {0, std::min(suite_cases, options.cases.value_or(suite_cases))};
 }
 
-// Before the work, so that a folder that is not there costs no time.
-void check_writable(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::absolute(path).parent_path();
-  if (!std::filesystem::is_directory(folder) || std::filesystem::is_directory(path))
-    throw BadInput(fmt::format("--json: cannot write {}", path));
-}
-
-void write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text << std::flush;
-  if (!file)
-    throw BadInput(fmt::format("--json: cannot write {}", path));
-}
-
 int check(const CheckOptions& options) {
   CheckOptions seeded = options;
   if (!seeded.seed)
     seeded.seed = support::fresh_seed();
-  if (!seeded.json.empty())
-    check_writable(seeded.json);
-  fmt::print("suite {} ({}) on {}, seed {}\n", seeded.suite, seeded.size, seeded.backend,
-             *seeded.seed);
+  const bool for_people = seeded.json != "-";
+  if (!seeded.json.empty() && for_people)
+    check_writable("--json", seeded.json);
+  // The seed comes first, so that it is known however the work ends.
+  fmt::print(for_people ? stdout : stderr, "suite {} ({}) on {}, seed {}\n", seeded.suite,
+             seeded.size, seeded.backend, *seeded.seed);
   std::fflush(stdout);
   const CheckReport report = run_check(seeded);
-  fmt::print("{}", to_text(report));
-  if (!seeded.json.empty())
-    write_file(seeded.json, to_json(report));
+  if (for_people)
+    fmt::print("{}", to_text(report));
+  write_json(seeded.json, to_json(report));
   return report.failed.empty() ? all_right : check_failed;
 }
 
@@ -166,7 +145,7 @@ Subcommand add_check(CLI::App& parent) {
   app->add_option("--cases", options->cases, "Run the first cases of each suite alone")
       ->check(CLI::PositiveNumber)
       ->excludes(only_case);
-  app->add_option("--json", options->json, "Write the report to this file");
+  app->add_option("--json", options->json, "Write the report to this file; - prints it instead");
   app->footer(
       "Example:\n"
       "  flashmla check --suite dense --backend cpu --seed 7 --json report.json\n"

@@ -9,6 +9,7 @@
 
 #include "support/case.h"
 #include "support/case_result.h"
+#include "tools/files.h"
 
 namespace flashmla::tools {
 
@@ -19,7 +20,7 @@ struct CheckOptions {
   std::optional<std::uint64_t> seed;      // fresh where absent
   std::optional<std::int64_t> only_case;  // index in the suite
   std::optional<std::int64_t> cases;      // the suite's first ones
-  std::string json;                       // file, none where empty
+  std::string json;                       // as in write_json
 };
 
 struct FailedCase {
@@ -52,7 +53,7 @@ struct CheckReport {
 };
 
 // The report for machines. A ratio that is infinite (NaN, or a wrong exact row) is null.
-std::string to_json(const CheckReport& report);
+Json to_json(const CheckReport& report);
 
 // The report for people, several lines.
 std::string to_text(const CheckReport& report);

@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tools/check/check.h"
@@ -37,8 +35,8 @@ void CheckReport::add(const std::string& suite, std::int64_t index, const Checke
     failed.push_back({suite, index, checked.description, result.faults});
 }
 
-std::string to_json(const CheckReport& report) {
-  nlohmann::ordered_json json;
+Json to_json(const CheckReport& report) {
+  Json json;
   json["suite"] = report.options.suite;
   json["size"] = report.options.size;
   json["backend"] = report.options.backend;
@@ -46,9 +44,8 @@ std::string to_json(const CheckReport& report) {
   json["cases"] = report.cases;
   json["failures"] = report.failed.size();
   for (const auto& [name, error] : groups(report.errors)) {
-    nlohmann::ordered_json& entry = json["worst_error_over_bound"][name];
-    entry["worst"] = std::isfinite(error->worst) ? nlohmann::ordered_json(error->worst)
-                                                 : nlohmann::ordered_json(nullptr);
+    Json& entry = json["worst_error_over_bound"][name];
+    entry["worst"] = error->worst;
     entry["checks"] = error->count;
     entry["failures"] = error->failures;
   }
@@ -56,13 +53,13 @@ std::string to_json(const CheckReport& report) {
   json["rows_checked"] = report.rows_checked;
   json["seconds"] = report.seconds;
   json["cases_with_option"] = report.option_counts;
-  json["failed_cases"] = nlohmann::ordered_json::array();
+  json["failed_cases"] = Json::array();
   for (const FailedCase& failed : report.failed)
     json["failed_cases"].push_back({{"suite", failed.suite},
                                     {"case", failed.index},
                                     {"description", failed.description},
                                     {"faults", failed.faults}});
-  return json.dump(2) + "\n";
+  return json;
 }
 
 std::string to_text(const CheckReport& report) {

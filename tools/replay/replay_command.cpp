@@ -143,7 +143,7 @@ int run_replay(const Arguments& arguments) {
   require_host(arguments.backend);
   if (!arguments.no_svg)
     check_writable("--svg", arguments.svg);
-  if (!arguments.json.empty())
+  if (!arguments.json.empty() && arguments.json != "-")
     check_writable("--json", arguments.json);
   const Trace trace = load(arguments);
   const Forecast forecast = forecast_of(trace.requests, options.server, options.format);
@@ -162,11 +162,11 @@ int run_replay(const Arguments& arguments) {
                 .verdict = std::nullopt};
   if (!arguments.no_check)
     report.verdict = verify_with_progress(served.samples, trace.requests, options);
-  fmt::print("{}", report_table(report));
+  if (arguments.json != "-")
+    fmt::print("{}", report_table(report));
   if (!arguments.no_svg)
     write_picture(arguments, report, served.steps);
-  if (!arguments.json.empty())
-    write_file("--json", arguments.json, report_json(report));
+  write_json(arguments.json, report_json(report));
   if (!report.verdict || report.verdict->passed())
     return all_right;
   show_mismatches(*report.verdict);
@@ -220,7 +220,7 @@ void add_output_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--no-check", arguments.no_check, "Compare nothing with the oracle");
   app.add_option("--svg", arguments.svg, "Picture of the replay")->capture_default_str();
   app.add_flag("--no-svg", arguments.no_svg, "Draw no picture");
-  app.add_option("--json", arguments.json, "Write the report as JSON to this file");
+  app.add_option("--json", arguments.json, "Write the report to this file; - prints it instead");
 }
 
 constexpr const char* description =
