@@ -140,7 +140,7 @@ KvFormat format_of(std::int32_t format) {
 void write_text(std::string_view value, char* text, std::size_t capacity, std::size_t* length) {
   if (capacity > 0) {
     const std::size_t written = std::min(value.size(), capacity - 1);
-    std::copy_n(value.data(), written, &given("text", text));
+    value.copy(&given("text", text), written);
     text[written] = '\0';
   }
   if (length != nullptr)

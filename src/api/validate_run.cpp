@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <string_view>
 
 #include "api/cache_check.h"
 #include "api/tensor_check.h"
@@ -19,7 +20,7 @@ struct NamedTensor {
   const TensorView& view;
 };
 
-void validate_absent(std::initializer_list<NamedTensor> tensors, const char* kind) {
+void validate_absent(std::initializer_list<NamedTensor> tensors, std::string_view kind) {
   for (const NamedTensor& tensor : tensors)
     if (tensor.view.given())
       reject(tensor.name, describe(tensor.view), text("no tensor in ", kind));
@@ -161,7 +162,7 @@ void validate_run(const Problem& p, const Inputs& in, const Outputs& outputs) {
   check_rows("out", outputs.out, p, {"d_v", p.v_dim}).writable();
   validate_statistics("lse", outputs.lse, p);
   if (p.kind != AttentionKind::sparse_prefill)
-    validate_absent({{"max_logits", outputs.max_logits}}, name_of(p.kind).data());
+    validate_absent({{"max_logits", outputs.max_logits}}, name_of(p.kind));
   else if (outputs.max_logits.given())
     validate_statistics("max_logits", outputs.max_logits, p);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The library prints nothing and ends no process: neither its sources nor its undefined symbols
-name what would. And it exports the C API and flashmla:: alone. usage: quiet_library.py ROOT [LIBRARY]"""
+name what would. And it exports the C API and flashmla:: alone.
+usage: quiet_library.py ROOT [LIBRARY]"""
 
 import re
 import subprocess
@@ -19,7 +20,8 @@ FORBIDDEN_SYMBOL = re.compile(
     r"^(?:_?_?v?f?w?printf(?:_chk)?|__v?fprintf_chk|__printf_chk|f?puts|f?putc|putchar|perror"
     r"|abort|_?exit|_Exit|quick_exit|raise|__assert_fail|std::w?(?:cout|cerr|clog))\b"
 )
-OURS = re.compile(r"^(?:(?:typeinfo|typeinfo name|vtable|VTT|guard variable) for )?flashmla::|^flashmla_\w+$")
+OURS = re.compile(r"^(?:(?:typeinfo|typeinfo name|vtable|VTT|guard variable) for )?flashmla::"
+                  r"|^flashmla_\w+$")
 INSIDE = re.compile(r"flashmla::(?:backends|cpu|schedule|switches|cuda|sm90|support|tools)::")
 
 
