@@ -1,6 +1,11 @@
 # Settings that every target shares, and the CUDA language where it is wanted and found.
 include(GNUInstallDirs)
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12)
+  message(FATAL_ERROR "FlashMLA needs g++ 12 or later, or Clang; this is g++ "
+                      "${CMAKE_CXX_COMPILER_VERSION}")
+endif()
+
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -19,6 +24,11 @@ endif()
 
 set(FLASHMLA_HAS_CUDA OFF)
 if(NOT FLASHMLA_CUDA STREQUAL "OFF")
+  # CMake looks on the PATH alone, where NVIDIA's installer does not put nvcc.
+  find_program(FLASHMLA_NVCC nvcc PATHS /usr/local/cuda/bin)
+  if(FLASHMLA_NVCC AND NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    set(ENV{CUDACXX} ${FLASHMLA_NVCC})
+  endif()
   include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
@@ -42,6 +52,9 @@ endif()
 add_library(flashmla_warnings INTERFACE)
 target_compile_options(flashmla_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+if(FLASHMLA_FUZZ)  # coverage of our own code guides the fuzzer
+  target_compile_options(flashmla_warnings INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(FLASHMLA_SANITIZE)
   target_compile_options(flashmla_warnings INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FLASHMLA_SANITIZE} -fno-sanitize-recover=all

@@ -35,14 +35,15 @@ void GroupError::add(const GroupError& other) {
 void Errors::add(const Errors& other) {
   out_row.add(other.out_row);
   lse.add(other.lse);
+  max_logit.add(other.max_logit);
   out_tensor.add(other.out_tensor);
   lse_tensor.add(other.lse_tensor);
   element.add(other.element);
 }
 
 bool Errors::passed() const {
-  return out_row.failures + lse.failures + out_tensor.failures + lse_tensor.failures +
-             element.failures ==
+  return out_row.failures + lse.failures + max_logit.failures + out_tensor.failures +
+             lse_tensor.failures + element.failures ==
          0;
 }
 
@@ -90,8 +91,26 @@ void Comparison::add_row(std::span<const float> out, float lse, const Reference&
 
 void Comparison::add_elements(std::span<const float> out, float lse, const Reference& reference) {
   for (std::size_t d = 0; d < reference.out.size(); ++d)
-    errors_.element.add(element_error(out[d], reference.out[d], 8e-4, 2.01 / 128), 1);
-  errors_.element.add(element_error(lse, reference.lse, 1e-6, 8.0 / 65536), 1);
+    errors_.element.add(
+        element_error(out[d], reference.out[d], kind_ == AttentionKind::sparse_decode ? 1e-3 : 8e-4,
+                      2.01 / 128),
+        1);
+  errors_.element.add(element_error(lse, reference.lse, 1e-6, statistic_limit()), 1);
+}
+
+void Comparison::add_max_logit(float max_logit, const Reference& reference, std::int64_t tokens) {
+  if (std::isinf(reference.lse)) {
+    errors_.max_logit.add(max_logit == -infinity ? 0 : infinity, 0);
+    return;
+  }
+  const double error = std::abs(max_logit - reference.max_logit);
+  errors_.max_logit.add(error, 1e-4 * std::max(1.0, std::abs(reference.max_logit)));
+  if (unit_scale_ && tokens >= element_rule_tokens)
+    errors_.element.add(element_error(max_logit, reference.max_logit, 1e-6, statistic_limit()), 1);
+}
+
+double Comparison::statistic_limit() const {
+  return (kind_ == AttentionKind::sparse_prefill ? 2.0 : 8.0) / 65536;
 }
 
 void Comparison::add(const Comparison& other) {
@@ -103,7 +122,7 @@ void Comparison::add(const Comparison& other) {
 Errors Comparison::finish() const {
   Errors errors = errors_;
   if (out_.count > 0)
-    errors.out_tensor.add(out_.difference(), 5e-6);
+    errors.out_tensor.add(out_.difference(), kind_ == AttentionKind::sparse_prefill ? 7e-6 : 5e-6);
   if (lse_.count >= lse_tensor_values)
     errors.lse_tensor.add(lse_.difference(), 1e-7);
   return errors;

@@ -7,9 +7,12 @@
 //   lse         |lse − ref| ≤ 1e-4 · max(1, |ref|); a row without tokens has exactly +inf
 //   out_tensor  1 − 2 Σ ab / Σ (a² + b²) ≤ 5e-6 over all rows of a call
 //   lse_tensor  the same for lse, ≤ 1e-7
+//   max_logit   as lse; a row without tokens has exactly −inf (sparse prefill)
 //   element     on unit-scale random data: |Δ| < 8e-4 or relative < 2.01/128 for each number of
 //   out,
 //               |Δ| < 1e-6 or relative < 8/65536 for each lse
+// Sparse decoding has |Δ| < 1e-3 for the elements of out; sparse prefill 7e-6 for out_tensor and
+// relative < 2/65536 for lse and max_logit.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +20,7 @@
 #include <span>
 
 #include "flashmla/dtype.h"
+#include "flashmla/problem.h"
 #include "support/oracle.h"
 
 namespace flashmla::support {
@@ -34,6 +38,7 @@ struct GroupError {
 struct Errors {
   GroupError out_row;
   GroupError lse;
+  GroupError max_logit;
   GroupError out_tensor;
   GroupError lse_tensor;
   GroupError element;
@@ -46,12 +51,14 @@ struct Errors {
 class Comparison {
  public:
   // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
-  Comparison(DType type, bool unit_scale) : type_(type), unit_scale_(unit_scale) {}
+  Comparison(DType type, bool unit_scale, AttentionKind kind = AttentionKind::dense_decode)
+      : type_(type), kind_(kind), unit_scale_(unit_scale) {}
 
   // `tokens`: what the row sees. The element rule is for rows that average over at least
   // element_rule_tokens: with fewer, the rounding of P alone may exceed its absolute limit.
   void add_row(std::span<const float> out, float lse, const Reference& reference,
                std::int64_t tokens);
+  void add_max_logit(float max_logit, const Reference& reference, std::int64_t tokens);
   void add(const Comparison& other);
 
   // Adds the checks over the whole tensor to those of the rows.
@@ -75,7 +82,10 @@ class Comparison {
 
   void add_elements(std::span<const float> out, float lse, const Reference& reference);
 
+  double statistic_limit() const;  // relative, for each lse and max_logit
+
   DType type_;
+  AttentionKind kind_;
   bool unit_scale_;
   Errors errors_;
   Sums out_;

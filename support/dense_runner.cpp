@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <set>
-#include <sstream>
 #include <tuple>
 
 #include "flashmla/error.h"
@@ -51,12 +50,6 @@ struct Results {
 
 std::int64_t kv_head_of(const DenseCase& c, std::int64_t head) {
   return head * c.kv_heads / c.query_heads;
-}
-
-std::string text_of(const RowIndex& row) {
-  std::ostringstream text;
-  text << "request " << row.request << ", query token " << row.query_token << ", head " << row.head;
-  return std::move(text).str();
 }
 
 // Runs of rows of one request and KV head, each at most rows_at_once.
@@ -122,19 +115,7 @@ void check_against_oracle(DenseTensors& tensors, const Results& results, CaseRes
     whole.add(comparison);
   result.errors = whole.finish();
   result.rows_checked = static_cast<std::int64_t>(rows.size());
-  const auto report = [&](const char* group, const GroupError& error) {
-    if (error.failures == 0)
-      return;
-    std::ostringstream text;
-    text << group << ": " << error.failures << " of " << error.count
-         << " beyond the bound, the worst " << error.worst << " times";
-    result.faults.push_back(std::move(text).str());
-  };
-  report("out_row", result.errors.out_row);
-  report("lse", result.errors.lse);
-  report("out_tensor", result.errors.out_tensor);
-  report("lse_tensor", result.errors.lse_tensor);
-  report("element", result.errors.element);
+  add_faults(result.errors, result.faults);
 }
 
 // What can be said about a row without the oracle; empty when it is sound.

@@ -4,37 +4,18 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
 #include "support/case.h"
-#include "support/compare.h"
+#include "support/case_result.h"
 #include "support/generate.h"
 #include "support/memory.h"
 
 namespace flashmla::support {
 
-struct CaseResult {
-  Errors errors;
-  std::vector<std::string> faults;  // everything that is wrong, one line each
-  std::int64_t rows_checked = 0;    // against the oracle
-  bool split = false;               // the schedule cut a request
-
-  bool passed() const { return faults.empty(); }
-};
-
 // Above this many rows × tokens the oracle checks a choice of rows.
 inline constexpr std::int64_t oracle_row_tokens = 200'000;
 inline constexpr std::int64_t oracle_rows = 64;
-
-// One row of out.
-struct RowIndex {
-  std::int64_t request;
-  std::int64_t query_token;
-  std::int64_t head;
-
-  friend auto operator<=>(const RowIndex&, const RowIndex&) = default;
-};
 
 // The rows that the oracle checks, in order, each once: all of a small case; of others at least
 // oracle_rows, with rows of the longest request, of an empty one, the first and the last.

@@ -108,13 +108,6 @@ bool fits(const DenseCase& c, const Scale& scale) {
 
 }  // namespace
 
-std::optional<SuiteSize> suite_size_of(std::string_view name) {
-  for (const SuiteSize size : {SuiteSize::full, SuiteSize::shorter, SuiteSize::tiny})
-    if (name == name_of(size))
-      return size;
-  return std::nullopt;
-}
-
 std::int64_t DenseSuite::cases() const {
   switch (size_) {
     case SuiteSize::full:

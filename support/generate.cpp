@@ -1,12 +1,10 @@
 #include "support/generate.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <numeric>
 #include <utility>
 
-#include "support/numeric.h"
 #include "support/parallel.h"
 #include "support/random.h"
 
@@ -21,36 +19,6 @@ std::int64_t pages_of(std::int64_t tokens, std::int64_t page_size) {
   return (tokens + page_size - 1) / page_size;
 }
 
-// Strides of a rank-4 tensor whose last dimension is contiguous. `permuted` swaps the places of the
-// two middle dimensions in memory.
-TensorView strided_view(DType type, std::array<std::int64_t, 4> shape, std::int64_t padding,
-                        bool permuted, const Device& device) {
-  std::array<std::int64_t, 4> strides{};
-  std::int64_t stride = shape[3] + padding;
-  strides[3] = 1;
-  for (const std::size_t d :
-       permuted ? std::array<std::size_t, 3>{1, 2, 0} : std::array<std::size_t, 3>{2, 1, 0}) {
-    strides[d] = stride;
-    stride = stride * shape[d] + padding;
-  }
-  return {nullptr,
-          type,
-          {shape[0], shape[1], shape[2], shape[3]},
-          {strides[0], strides[1], strides[2], strides[3]},
-          device};
-}
-
-GuardedTensor make_tensor(TensorView view, Memory& memory) {
-  std::int64_t elements = 1;
-  for (int d = 0; d < view.rank; ++d)
-    elements += (view.shape[d] - 1) * view.strides[d];
-  if (view.element_count() == 0)
-    elements = 0;
-  GuardedBuffer buffer(memory, static_cast<std::size_t>(elements) * size_of(view.dtype));
-  view.data = buffer.data();
-  return {view, std::move(buffer)};
-}
-
 TensorView padded_view(const DenseCase& c, const Device& device, std::int64_t middle_1,
                        std::int64_t middle_2, std::int64_t outer, std::int64_t inner,
                        std::int64_t padding) {
@@ -62,26 +30,7 @@ std::uint16_t* at(GuardedTensor& tensor, std::initializer_list<std::int64_t> ind
   return tensor.buffer.image_as<std::uint16_t>().data() + offset_of(tensor.view, index);
 }
 
-// Fills with NaN and both infinities in turn.
-void poison(DType type, std::span<std::uint16_t> bits) {
-  const std::array<std::uint16_t, 4> bf16{0xffff, 0x7f80, 0x7fc0, 0xff80};
-  const std::array<std::uint16_t, 4> fp16{0xffff, 0x7c00, 0x7e00, 0xfc00};
-  const std::array<std::uint16_t, 4>& pattern = type == DType::fp16 ? fp16 : bf16;
-  for (std::size_t i = 0; i < bits.size(); ++i)
-    bits[i] = pattern[i % 4];
-}
-
-void write_row(DType type, std::uint64_t key, std::span<std::uint16_t> bits) {
-  std::vector<float> values(bits.size());
-  fill_normal(values, key);
-  encode(type, values, bits);
-}
-
 }  // namespace
-
-std::int64_t offset_of(const TensorView& view, std::initializer_list<std::int64_t> index) {
-  return std::inner_product(index.begin(), index.end(), view.strides.begin(), std::int64_t{0});
-}
 
 PageAssignment assign_pages(const DenseCase& c) {
   Random random(key_of(c.seed, Stream::pages));
@@ -223,15 +172,7 @@ void DenseTensors::fill_cache() {
 void DenseTensors::fill_sinks() {
   if (!dense_case.sink)
     return;
-  fill_normal(sink_values, key_of(dense_case.seed, Stream::sinks));
-  Random random(key_of(dense_case.seed, Stream::sinks, 1));
-  constexpr float infinity = std::numeric_limits<float>::infinity();
-  for (float& sink : sink_values) {
-    // From sinks that hardly matter to sinks that outweigh thousands of tokens.
-    sink = 4 * sink + 2;
-    if (random.chance(0.1))
-      sink = random.chance(0.5) ? infinity : -infinity;
-  }
+  sink_values = draw_sinks(dense_case.query_heads, key_of(dense_case.seed, Stream::sinks));
   std::ranges::copy(sink_values, attn_sink.buffer.image_as<float>().begin());
 }
 

@@ -10,17 +10,9 @@
 
 #include "flashmla/decode.h"
 #include "support/case.h"
-#include "support/memory.h"
+#include "support/guarded_tensor.h"
 
 namespace flashmla::support {
-
-struct GuardedTensor {
-  TensorView view;
-  GuardedBuffer buffer;
-};
-
-// Element offset of an index into a tensor.
-std::int64_t offset_of(const TensorView& view, std::initializer_list<std::int64_t> index);
 
 class DenseTensors {
  public:

@@ -107,6 +107,7 @@ class Row {
     add_weighted_rows(weights.data(), block.values.data(), block_tokens, block.v_dim, out_.data());
   }
 
+  T largest() const { return largest_; }
   T lse() const {
     return sum_ > 0 ? largest_ + std::log(sum_) : std::numeric_limits<T>::infinity();
   }
@@ -173,6 +174,7 @@ std::vector<Reference> attend(const OracleShape& shape, std::span<const OracleQu
   std::vector<Reference> references(queries.size());
   for (std::size_t i = 0; i < queries.size(); ++i) {
     references[i].lse = exact[i].lse();
+    references[i].max_logit = exact[i].largest();
     references[i].out = exact[i].finish(queries[i].sink);
     references[i].plain = plain[i].finish(static_cast<float>(queries[i].sink));
   }

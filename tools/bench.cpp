@@ -6,9 +6,10 @@
 #include <cstring>
 #include <memory>
 
-#include "flashmla/backends.h"
 #include "flashmla/decode.h"
 #include "support/generate.h"
+#include "support/sparse_generate.h"
+#include "tools/bench_report.h"
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/figures.h"
@@ -18,39 +19,13 @@
 #include "tools/roofline.h"
 #include "tools/scheduled_plan.h"
 #include "tools/shapes.h"
+#include "tools/sparse_options.h"
 
 namespace flashmla::tools {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-struct BenchOptions {
-  std::string suite = "dense";
-  std::vector<std::string> shapes;
-  std::string format = "bf16";
-  std::string backend = "cpu";
-  int threads = 0;
-  double min_time = 0.5;  // seconds
-  std::int64_t rounds = 5;
-  std::uint64_t seed = 1;
-  bool warm = false;
-  std::string json;
-};
-
-// A shape's measurement beside what the machine could do.
-struct Timing {
-  Shape shape{};
-  std::int64_t tokens = 0;  // cached, of all requests
-  Spread seconds;
-  double bytes = 0;        // cached rows once, q and out
-  double flop = 0;         // 2 · s_q · h_q · (d_qk + d_v) for each cached token
-  double least_bytes = 0;  // seconds that the bytes take at the roofline's rate
-  double least_flop = 0;   // the same for flop
-
-  bool memory_bound() const { return least_bytes > least_flop; }
-  double roofline_part() const { return std::max(least_bytes, least_flop) / seconds.median; }
-};
 
 DenseOptions options_of(const Shape& shape, const BenchOptions& options) {
   DenseOptions dense;
@@ -94,14 +69,13 @@ class CacheCopies {
   std::size_t place_ = 0;
 };
 
-Spread time_calls(const ScheduledPlan& scheduled, const support::DenseTensors& tensors,
-                  const BenchOptions& options) {
-  CacheCopies caches(tensors.kv_cache, options.warm);
-  Inputs inputs = tensors.inputs();
+Spread time_calls(const ScheduledPlan& scheduled, Inputs inputs, const Outputs& outputs,
+                  const support::GuardedTensor& cache, const BenchOptions& options) {
+  CacheCopies caches(cache, options.warm);
   const auto timed_call = [&] {
     inputs.kv_cache.data = caches.next();
     const auto start = Clock::now();
-    run(scheduled.plan(), inputs, tensors.outputs(), scheduled.run_workspace());
+    run(scheduled.plan(), inputs, outputs, scheduled.run_workspace());
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
   timed_call();  // threads start, memory is touched
@@ -114,94 +88,73 @@ Spread time_calls(const ScheduledPlan& scheduled, const support::DenseTensors& t
   return spread_of(seconds);
 }
 
-Timing time_shape(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
+// Everything but the seconds. `rows`: of the cache, each read once; `row_tokens`: Σ over query rows
+// of the tokens that they attend to.
+Timing timing_of(const Shape& shape, const Problem& problem, double rows, double row_tokens,
+                 const Roofline& roofline) {
+  Timing timing;
+  timing.shape = shape;
+  timing.tokens = static_cast<std::int64_t>(rows);
+  const auto query_rows =
+      static_cast<double>(problem.batch * problem.query_tokens * problem.query_heads);
+  const auto width = static_cast<double>(problem.qk_dim + problem.v_dim);
+  timing.bytes = rows * static_cast<double>(token_bytes(problem.kv_format, problem.qk_dim)) +
+                 query_rows * width * static_cast<double>(size_of(problem.query_type));
+  timing.flop = 2 * row_tokens * width;
+  timing.least_bytes = timing.bytes / roofline.bytes_per_second;
+  timing.least_flop = timing.flop / roofline.flop_per_second;
+  demand_memory(2 * timing.bytes);
+  return timing;
+}
+
+Timing time_dense(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
   DenseOptions dense = options_of(shape, options);
   const support::DenseCase dense_case = dense.to_case();
   const Problem problem = dense.problem(dense_case);
   const ScheduledPlan scheduled(problem, dense_case.lengths);
-  Timing timing;
-  timing.shape = shape;
+  double tokens = 0;
   for (const std::int32_t length : dense_case.lengths)
-    timing.tokens += length;
-  const auto tokens = static_cast<double>(timing.tokens);
-  const auto rows = static_cast<double>(dense_case.rows());
-  const auto width = static_cast<double>(problem.qk_dim + problem.v_dim);
-  timing.bytes = tokens * static_cast<double>(token_bytes(problem.kv_format, problem.qk_dim)) +
-                 rows * width * static_cast<double>(size_of(problem.query_type));
-  timing.flop = 2 * static_cast<double>(shape.query_tokens * shape.query_heads) * tokens * width;
-  timing.least_bytes = timing.bytes / roofline.bytes_per_second;
-  timing.least_flop = timing.flop / roofline.flop_per_second;
-
-  demand_memory(2 * timing.bytes);
+    tokens += length;
+  Timing timing =
+      timing_of(shape, problem, tokens,
+                static_cast<double>(shape.query_tokens * shape.query_heads) * tokens, roofline);
   support::HostMemory memory;
   const support::DenseTensors tensors(dense_case, memory);
-  timing.seconds = time_calls(scheduled, tensors, options);
+  timing.seconds =
+      time_calls(scheduled, tensors.inputs(), tensors.outputs(), tensors.kv_cache, options);
   return timing;
 }
 
-void print_table(const std::vector<Timing>& timings, const Roofline& roofline) {
-  const Machine machine = this_machine();
-  fmt::print("{}, {} threads; roofline: {:.1f} GB/s read, {:.3f} TFLOP/s\n\n", machine.processor,
-             machine.threads, roofline.bytes_per_second * 1e-9, roofline.flop_per_second * 1e-12);
-  fmt::print("{:<26} {:>8} {:>10} {:>21} {:>8} {:>8} {:>10}  {}\n", "b,s_q,h_q,tokens", "tokens",
-             "median", "quartiles", "GB/s", "TFLOP/s", "% of roof", "bound");
-  for (const Timing& t : timings)
-    fmt::print("{:<26} {:>8} {:>10} {:>21} {:>8.2f} {:>8.4f} {:>10.1f}  {}\n", text_of(t.shape),
-               t.tokens, seconds_text(t.seconds.median),
-               fmt::format("{} - {}", seconds_text(t.seconds.lower_quartile),
-                           seconds_text(t.seconds.upper_quartile)),
-               t.bytes / t.seconds.median * 1e-9, t.flop / t.seconds.median * 1e-12,
-               t.roofline_part() * 100, t.memory_bound() ? "memory" : "compute");
+// The shape's tokens are the entries of each list; the cache has four times as many slots for each
+// request, and no fewer than sparse_slots.
+support::SparseCase sparse_case_of(const Shape& shape, const BenchOptions& options) {
+  constexpr std::int64_t sparse_slots = 8192;
+  DenseOptions dense = options_of(shape, options);
+  dense.tokens = std::max(sparse_slots, 4 * shape.tokens);
+  return sparse_case_of(kind_named(options.suite), dense, {.topk = shape.tokens});
 }
 
-Json shape_json(const Timing& t) {
-  return {{"shape", text_of(t.shape)},
-          {"batch", t.shape.batch},
-          {"query_tokens", t.shape.query_tokens},
-          {"query_heads", t.shape.query_heads},
-          {"tokens", t.tokens},
-          {"varlen", t.shape.varlen},
-          {"causal", t.shape.causal},
-          {"calls", t.seconds.count},
-          {"median_s", t.seconds.median},
-          {"lower_quartile_s", t.seconds.lower_quartile},
-          {"upper_quartile_s", t.seconds.upper_quartile},
-          {"min_s", t.seconds.least},
-          {"max_s", t.seconds.most},
-          {"bytes", t.bytes},
-          {"flop", t.flop},
-          {"bytes_per_second", t.bytes / t.seconds.median},
-          {"flop_per_second", t.flop / t.seconds.median},
-          {"bound", t.memory_bound() ? "memory" : "compute"},
-          {"roofline_part", t.roofline_part()}};
+Timing time_sparse(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
+  const support::SparseCase sparse_case = sparse_case_of(shape, options);
+  const Problem problem = problem_of(sparse_case, device_of_backend(options.backend));
+  const ScheduledPlan scheduled(problem, {});
+  const auto rows = static_cast<double>(shape.batch * shape.query_tokens * shape.tokens);
+  Timing timing =
+      timing_of(shape, problem, rows, static_cast<double>(shape.query_heads) * rows, roofline);
+  support::HostMemory memory;
+  const support::SparseTensors tensors(sparse_case, memory);
+  timing.seconds =
+      time_calls(scheduled, tensors.inputs(), tensors.outputs(), tensors.main.cache, options);
+  return timing;
 }
 
-Json to_json(const std::vector<Timing>& timings, const Roofline& roofline,
-             const BenchOptions& options) {
-  const Machine machine = this_machine();
-  Json shapes = Json::array();
-  for (const Timing& timing : timings)
-    shapes.push_back(shape_json(timing));
-  return {{"version", version()},
-          {"date", utc_time()},
-          {"machine",
-           {{"processor", machine.processor},
-            {"system", machine.system},
-            {"threads", machine.threads},
-            {"cache_bytes", machine.cache_bytes},
-            {"memory_bytes", machine.memory_bytes}}},
-          {"backend", options.backend},
-          {"format", options.format},
-          {"seed", options.seed},
-          {"warm", options.warm},
-          {"roofline",
-           {{"bytes_per_second", roofline.bytes_per_second},
-            {"flop_per_second", roofline.flop_per_second}}},
-          {"shapes", shapes}};
+Timing time_shape(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
+  return options.suite == "dense" ? time_dense(shape, options, roofline)
+                                  : time_sparse(shape, options, roofline);
 }
 
 std::vector<Shape> shapes_of(const BenchOptions& options) {
-  const std::span<const Shape> suite = dense_shapes();
+  const std::span<const Shape> suite = shapes_of_suite(options.suite);
   if (options.shapes.empty())
     return {suite.begin(), suite.end()};
   std::vector<Shape> shapes;
@@ -213,6 +166,10 @@ std::vector<Shape> shapes_of(const BenchOptions& options) {
 // Before any time is spent: every shape makes a plan.
 void check_shapes(const std::vector<Shape>& shapes, const BenchOptions& options) {
   for (const Shape& shape : shapes) {
+    if (options.suite != "dense") {
+      make_plan(problem_of(sparse_case_of(shape, options), device_of_backend(options.backend)));
+      continue;
+    }
     DenseOptions dense = options_of(shape, options);
     make_plan(dense.problem(dense.to_case()));
   }
@@ -246,10 +203,11 @@ Subcommand add_bench(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("bench", "Time shapes against the measured roofline");
   const auto options = std::make_shared<BenchOptions>();
   app->add_option("--suite", options->suite, "Which list of shapes")
-      ->check(CLI::IsMember({"dense"}))
+      ->check(CLI::IsMember({"dense", "sparse", "prefill"}))
       ->capture_default_str();
   app->add_option("--shape", options->shapes,
-                  "b,s_q,h_q,tokens[,varlen][,causal] instead of the suite; may be repeated")
+                  "b,s_q,h_q,tokens[,varlen][,causal] instead of the suite; may be repeated. "
+                  "Sparse: tokens are those of each list, no flags")
       ->allow_extra_args(false);
   add_format_option(*app, options->format);
   add_backend_options(*app, options->backend, options->threads);

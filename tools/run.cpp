@@ -1,4 +1,4 @@
-// `flashmla run`: one dense decoding case of random numbers, its results as .npy files.
+// `flashmla run`: one case of random numbers, its results as .npy files.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,43 +7,29 @@
 #include <memory>
 
 #include "flashmla/decode.h"
+#include "flashmla/kv_cache.h"
 #include "support/generate.h"
-#include "support/numeric.h"
+#include "support/sparse_generate.h"
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/figures.h"
 #include "tools/files.h"
 #include "tools/machine.h"
-#include "tools/npy.h"
+#include "tools/npy_tensors.h"
 #include "tools/scheduled_plan.h"
+#include "tools/sparse_options.h"
 
 namespace flashmla::tools {
 
 namespace {
 
 struct RunOptions {
+  std::string kind = "dense";
   DenseOptions dense;
+  SparseOptions sparse;
   std::string output;
   bool save_inputs = false;
 };
-
-std::vector<std::int64_t> shape_of(const TensorView& view) {
-  return {view.shape.begin(), view.shape.begin() + view.rank};
-}
-
-// A contiguous bf16 or fp16 tensor as float32.
-std::string halves_npy(const TensorView& view) {
-  const auto count = static_cast<std::size_t>(view.element_count());
-  std::vector<float> values(count);
-  support::decode(view.dtype, {static_cast<const std::uint16_t*>(view.data), count}, values);
-  return npy_bytes(values, shape_of(view));
-}
-
-template <class T>
-std::string numbers_npy(const TensorView& view) {
-  const auto count = static_cast<std::size_t>(view.element_count());
-  return npy_bytes(std::span(static_cast<const T*>(view.data), count), shape_of(view));
-}
 
 // The folder is made where only it is missing.
 void check_folder(const std::string& folder) {
@@ -51,26 +37,74 @@ void check_folder(const std::string& folder) {
   check_writable("--output", there ? folder + "/out.npy" : folder);
 }
 
-// Returns the names of the files.
-std::vector<std::string> save(const RunOptions& options, const support::DenseTensors& tensors) {
-  std::error_code error;
-  std::filesystem::create_directory(options.output, error);
-  std::vector<std::string> names;
-  const auto write = [&](const char* name, const std::string& bytes) {
-    write_file("--output", (std::filesystem::path(options.output) / name).string(), bytes);
-    names.emplace_back(name);
-  };
-  write("out.npy", halves_npy(tensors.out.view));
-  write("lse.npy", numbers_npy<float>(tensors.lse.view));
+// Writes the files of a case into its folder and keeps their names.
+class Files {
+ public:
+  explicit Files(const std::string& folder) : folder_(folder) {
+    std::error_code error;
+    std::filesystem::create_directory(folder, error);
+  }
+
+  void write(const char* name, const std::string& bytes) {
+    write_file("--output", (std::filesystem::path(folder_) / name).string(), bytes);
+    names_.emplace_back(name);
+  }
+
+  const std::vector<std::string>& names() const { return names_; }
+
+ private:
+  std::string folder_;
+  std::vector<std::string> names_;
+};
+
+Files save(const RunOptions& options, const support::DenseTensors& tensors) {
+  Files files(options.output);
+  files.write("out.npy", halves_npy(tensors.out.view));
+  files.write("lse.npy", numbers_npy<float>(tensors.lse.view));
   if (!options.save_inputs)
-    return names;
-  write("q.npy", halves_npy(tensors.q.view));
-  write("kv_cache.npy", halves_npy(tensors.kv_cache.view));
-  write("block_table.npy", numbers_npy<std::int32_t>(tensors.block_table.view));
-  write("lengths.npy", numbers_npy<std::int32_t>(tensors.lengths.view));
+    return files;
+  files.write("q.npy", halves_npy(tensors.q.view));
+  files.write("kv_cache.npy", halves_npy(tensors.kv_cache.view));
+  files.write("block_table.npy", numbers_npy<std::int32_t>(tensors.block_table.view));
+  files.write("lengths.npy", numbers_npy<std::int32_t>(tensors.lengths.view));
   if (options.dense.sink)
-    write("attn_sink.npy", numbers_npy<float>(tensors.attn_sink.view));
-  return names;
+    files.write("attn_sink.npy", numbers_npy<float>(tensors.attn_sink.view));
+  return files;
+}
+
+// The numbers that a cache stands for.
+std::string cache_npy(const TensorView& cache, KvFormat format) {
+  if (is_plain(format))
+    return halves_npy(cache);
+  const std::int64_t qk_dim = format_qk_dim(format);
+  std::vector<std::uint16_t> numbers(
+      static_cast<std::size_t>(cache.shape[0] * cache.shape[1] * qk_dim));
+  const TensorView plain(numbers.data(), DType::bf16, {cache.shape[0], cache.shape[1], 1, qk_dim});
+  dequantise(cache, format, plain);
+  return halves_npy(plain);
+}
+
+Files save(const RunOptions& options, const support::SparseTensors& tensors) {
+  Files files(options.output);
+  const Inputs inputs = tensors.inputs();
+  const Outputs outputs = tensors.outputs();
+  files.write("out.npy", halves_npy(outputs.out));
+  files.write("lse.npy", numbers_npy<float>(outputs.lse));
+  if (outputs.max_logits.given())
+    files.write("max_logits.npy", numbers_npy<float>(outputs.max_logits));
+  if (!options.save_inputs)
+    return files;
+  const KvFormat format = tensors.sparse_case.format;
+  files.write("q.npy", halves_npy(inputs.q));
+  files.write("kv_cache.npy", cache_npy(inputs.kv_cache, format));
+  files.write("indices.npy", numbers_npy<std::int32_t>(inputs.indices));
+  if (inputs.extra_indices.given()) {
+    files.write("extra_kv_cache.npy", cache_npy(inputs.extra_kv_cache, format));
+    files.write("extra_indices.npy", numbers_npy<std::int32_t>(inputs.extra_indices));
+  }
+  if (inputs.attn_sink.given())
+    files.write("attn_sink.npy", numbers_npy<float>(inputs.attn_sink));
+  return files;
 }
 
 // The generator keeps an image of each tensor beside it, and saving decodes one at a time to fp32.
@@ -83,22 +117,42 @@ double memory_needed(const support::DenseCase& c) {
   return 4 * (cached + rows) + 8 * std::max(cached, rows);
 }
 
-int run_command(RunOptions options) {
-  check_folder(options.output);
-  const support::DenseCase dense_case = options.dense.to_case();
-  const Problem problem = options.dense.problem(dense_case);
-  const ScheduledPlan scheduled(problem, dense_case.lengths);
-  demand_memory(memory_needed(dense_case));
+double memory_needed(const support::SparseCase& c) {
+  const auto slots =
+      static_cast<double>(c.num_blocks * c.page_size + c.extra_blocks * c.extra_page_size);
+  const double rows = static_cast<double>(c.rows()) * static_cast<double>(c.qk_dim + c.v_dim);
+  const double lists = static_cast<double>(c.batch * c.query_tokens * (c.topk + c.extra_topk));
+  return 8 * slots * static_cast<double>(c.qk_dim) + 12 * rows + 8 * lists;
+}
+
+// One call, and what it left behind.
+template <class Tensors, class Case>
+int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& scheduled) {
+  demand_memory(memory_needed(chosen));
   support::HostMemory memory;
-  const support::DenseTensors tensors(dense_case, memory);
+  const Tensors tensors(chosen, memory);
   const auto start = std::chrono::steady_clock::now();
   run(scheduled.plan(), tensors.inputs(), tensors.outputs(), scheduled.run_workspace());
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  const std::vector<std::string> names = save(options, tensors);
-  fmt::print("{}\nbackend {}, seed {}, first call {}\n", describe(problem),
-             scheduled.plan().backend(), dense_case.seed, seconds_text(elapsed.count()));
-  fmt::print("wrote to {}: {}\n", options.output, fmt::join(names, ", "));
+  const Files files = save(options, tensors);
+  fmt::print("{}\nbackend {}, seed {}, first call {}\n", describe(scheduled.plan().problem()),
+             scheduled.plan().backend(), chosen.seed, seconds_text(elapsed.count()));
+  fmt::print("wrote to {}: {}\n", options.output, fmt::join(files.names(), ", "));
   return all_right;
+}
+
+int run_command(RunOptions options) {
+  check_folder(options.output);
+  const AttentionKind kind = kind_named(options.kind);
+  if (kind == AttentionKind::dense_decode) {
+    const support::DenseCase dense_case = options.dense.to_case();
+    const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths);
+    return compute<support::DenseTensors>(options, dense_case, scheduled);
+  }
+  const support::SparseCase sparse_case = sparse_case_of(kind, options.dense, options.sparse);
+  const ScheduledPlan scheduled(problem_of(sparse_case, device_of_backend(options.dense.backend)),
+                                {});
+  return compute<support::SparseTensors>(options, sparse_case, scheduled);
 }
 
 }  // namespace
@@ -106,16 +160,23 @@ int run_command(RunOptions options) {
 Subcommand add_run(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("run", "Compute one case of random numbers");
   const auto options = std::make_shared<RunOptions>();
+  app->add_option("--kind", options->kind, "Dense decoding, sparse decoding, sparse prefill")
+      ->check(CLI::IsMember({"dense", "sparse", "prefill"}))
+      ->capture_default_str();
   add_dense_options(*app, options->dense);
+  add_sparse_options(*app, options->sparse);
   app->add_flag("--sink", options->dense.sink, "Draw a sink for each head");
   app->add_option("--softmax-scale", options->dense.softmax_scale, "d_qk^(−1/2) unless given");
   app->add_option("--output", options->output,
-                  "Folder for out.npy [b, s_q, h_q, 512] and lse.npy [b, h_q, s_q], both float32")
+                  "Folder for out.npy [b, s_q, h_q, 512] and lse.npy [b, h_q, s_q]; prefill: "
+                  "[s_q, h_q, 512], [s_q, h_q] and max_logits.npy; all float32")
       ->required();
   app->add_flag("--save-inputs", options->save_inputs,
-                "Write q, kv_cache (float32), block_table, lengths and attn_sink as well; what no "
-                "request uses of the cache is NaN or infinite");
-  app->footer("Example:\n  flashmla run --batch 4 --heads 64 --tokens 4096 --seed 7 --output case");
+                "Write q, kv_cache (float32), block_table and lengths or indices, and attn_sink as "
+                "well; what no request uses of the cache is NaN or infinite");
+  app->footer(
+      "Example:\n  flashmla run --batch 4 --heads 64 --tokens 4096 --seed 7 --output case\n"
+      "  flashmla run --kind sparse --format v32 --heads 128 --tokens 4096 --output case");
   return {app, [options] { return run_command(*options); }};
 }
 

@@ -12,13 +12,15 @@ namespace flashmla::tools {
 
 class ScheduledPlan {
  public:
-  // Throws Error as make_plan() and schedule() do.
+  // Throws Error as make_plan() and schedule() do. Sparse problems have no lengths.
   ScheduledPlan(const Problem& problem, std::vector<std::int32_t> lengths)
       : plan_(make_plan(problem)),
         plan_memory_(support::HostMemory().allocate(plan_.plan_workspace_bytes())),
         run_memory_(support::HostMemory().allocate(plan_.run_workspace_bytes())) {
+    const bool dense = problem.kind == AttentionKind::dense_decode;
     plan_.schedule(
-        TensorView(lengths.data(), DType::i32, {static_cast<std::int64_t>(lengths.size())}),
+        dense ? TensorView(lengths.data(), DType::i32, {static_cast<std::int64_t>(lengths.size())})
+              : TensorView(),
         {plan_memory_.get(), plan_.plan_workspace_bytes()});
   }
 

@@ -29,9 +29,8 @@ std::vector<std::string_view> parts_of(std::string_view text) {
 // 0 for what is no number from 1 to the largest int32.
 std::int64_t size_of(std::string_view text) {
   std::int64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, value);
-  const bool sound = error == std::errc() && stopped == end && value >= 1 &&
+  const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool sound = error == std::errc() && stopped == text.data() + text.size() && value >= 1 &&
                      value <= std::numeric_limits<std::int32_t>::max();
   return sound ? value : 0;
 }
@@ -74,6 +73,22 @@ std::span<const Shape> dense_shapes() {
                                                 {64, 1, 16, 512, true},
                                                 {2, 4, 32, 4096, true, true}}};
   return shapes;
+}
+
+std::span<const Shape> shapes_of_suite(std::string_view suite) {
+  static constexpr std::array<Shape, 6> sparse{{{1, 1, 128, 2048},
+                                                {4, 1, 64, 2048},
+                                                {16, 1, 16, 2048},
+                                                {8, 2, 128, 1024},
+                                                {32, 1, 128, 512},
+                                                {64, 1, 16, 512}}};
+  static constexpr std::array<Shape, 4> prefill{
+      {{1, 16, 128, 2048}, {1, 64, 64, 2048}, {1, 256, 16, 1024}, {1, 512, 128, 128}}};
+  if (suite == "sparse")
+    return sparse;
+  if (suite == "prefill")
+    return prefill;
+  return dense_shapes();
 }
 
 }  // namespace flashmla::tools

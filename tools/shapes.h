@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace flashmla::tools {
 
@@ -24,5 +25,8 @@ Shape parse_shape(const std::string& text);
 
 // From one request with few heads (bound by memory) to batches with all of DeepSeek's 128.
 std::span<const Shape> dense_shapes();
+
+// Of the suite dense, sparse or prefill; tokens are the entries of each list in the last two.
+std::span<const Shape> shapes_of_suite(std::string_view suite);
 
 }  // namespace flashmla::tools

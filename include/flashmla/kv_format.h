@@ -49,6 +49,52 @@ constexpr DType cache_dtype(KvFormat format) {
   return DType::u8;
 }
 
+// The FP8 formats, in bytes from the start of a page of n tokens; docs/formats.md draws them. The
+// latent numbers are e4m3 in tiles that share a scale, by which the 8-bit number is multiplied; the
+// rotary numbers are bf16. A dequantised number is bf16(e4m3 · scale): product in fp32, rounded
+// once.
+inline constexpr std::int64_t rotary_numbers = 64;
+inline constexpr std::int64_t rotary_bytes = 2 * rotary_numbers;
+
+// Token i: 512 e4m3, then four fp32 scales (any finite number), then the rotary part.
+struct V32Layout {
+  static constexpr std::int64_t latent_numbers = 512;
+  static constexpr std::int64_t tile_numbers = 128;  // that share a scale
+  static constexpr std::int64_t tiles = latent_numbers / tile_numbers;
+  static constexpr std::int64_t qk_dim = latent_numbers + rotary_numbers;
+
+  static constexpr std::int64_t scales_offset = latent_numbers;  // from the token's start
+  static constexpr std::int64_t rotary_offset = scales_offset + tiles * 4;
+  static constexpr std::int64_t token_bytes = rotary_offset + rotary_bytes;
+
+  static constexpr std::int64_t token_offset(std::int64_t token) { return token * token_bytes; }
+  static constexpr std::int64_t scales_of(std::int64_t token, std::int64_t /*page_size*/) {
+    return token_offset(token) + scales_offset;
+  }
+};
+static_assert(V32Layout::token_bytes == 656 && V32Layout::qk_dim == 576);
+
+// Token i: 448 e4m3, then the rotary part; behind the rows of all tokens of the page their scales,
+// eight bytes a token: seven e8m0 (byte s is 2^(s − 127), 255 is NaN) and one that may hold
+// anything.
+struct V4Layout {
+  static constexpr std::int64_t latent_numbers = 448;
+  static constexpr std::int64_t tile_numbers = 64;
+  static constexpr std::int64_t tiles = latent_numbers / tile_numbers;
+  static constexpr std::int64_t qk_dim = latent_numbers + rotary_numbers;
+
+  static constexpr std::int64_t rotary_offset = latent_numbers;  // from the row's start
+  static constexpr std::int64_t row_bytes = rotary_offset + rotary_bytes;
+  static constexpr std::int64_t scales_bytes = 8;
+  static constexpr std::int64_t token_bytes = row_bytes + scales_bytes;
+
+  static constexpr std::int64_t token_offset(std::int64_t token) { return token * row_bytes; }
+  static constexpr std::int64_t scales_of(std::int64_t token, std::int64_t page_size) {
+    return page_size * row_bytes + token * scales_bytes;
+  }
+};
+static_assert(V4Layout::token_bytes == 584 && V4Layout::qk_dim == 512);
+
 // Elements of one cached token along the cache tensor's last dimension.
 constexpr std::int64_t token_elements(KvFormat format, std::int64_t qk_dim) {
   switch (format) {
@@ -56,9 +102,23 @@ constexpr std::int64_t token_elements(KvFormat format, std::int64_t qk_dim) {
     case KvFormat::fp16:
       return qk_dim;
     case KvFormat::v32:
-      return 656;
+      return V32Layout::token_bytes;
     case KvFormat::v4:
-      return 584;
+      return V4Layout::token_bytes;
+  }
+  return 0;
+}
+
+// d_qk of an FP8 format; 0 for plain formats, which hold rows of any.
+constexpr std::int64_t format_qk_dim(KvFormat format) {
+  switch (format) {
+    case KvFormat::bf16:
+    case KvFormat::fp16:
+      return 0;
+    case KvFormat::v32:
+      return V32Layout::qk_dim;
+    case KvFormat::v4:
+      return V4Layout::qk_dim;
   }
   return 0;
 }

@@ -16,13 +16,23 @@ void validate_problem(const Problem& problem);
 
 void validate_workspace(const char* argument, const Workspace& workspace, std::size_t bytes);
 
-// int32 [b], contiguous; values of host tensors lie in 0 … max_blocks · page_size.
+// int32 [b], contiguous; values of host tensors lie in 0 … max_blocks · page_size. None in sparse
+// attention.
 void validate_lengths(const Problem& problem, const TensorView& lengths);
 
 void validate_run(const Problem& problem, const Inputs& inputs, const Outputs& outputs);
 
 void validate_append(const TensorView& cache, KvFormat format, const TensorView& rows,
                      const TensorView& slots);
+
+void validate_gather(const TensorView& cache, KvFormat format, const TensorView& slots,
+                     const TensorView& rows);
+
+void validate_quantise(const TensorView& plain, const TensorView& cache, KvFormat format);
+void validate_dequantise(const TensorView& cache, KvFormat format, const TensorView& plain);
+
+// Optional; fp32 [h_q].
+void validate_sink(const TensorView& sink, std::int64_t heads, const Device& device);
 
 void validate_merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
                     const TensorView& out, const TensorView& lse);

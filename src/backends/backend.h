@@ -9,7 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/text.h"
 #include "flashmla/decode.h"
+#include "flashmla/error.h"
 #include "flashmla/kv_format.h"
 #include "flashmla/merge.h"
 #include "flashmla/problem.h"
@@ -65,8 +67,30 @@ class Backend {
   virtual void append(const TensorView& cache, KvFormat format, const TensorView& rows,
                       const TensorView& slots, void* stream) const = 0;
 
+  // A backend need not have these.
+  virtual void gather(const TensorView& /*cache*/, KvFormat /*format*/, const TensorView& /*slots*/,
+                      const TensorView& /*rows*/, void* /*stream*/) const {
+    lacks("gather");
+  }
+
+  virtual void quantise(const TensorView& /*plain*/, const TensorView& /*cache*/,
+                        KvFormat /*format*/, void* /*stream*/) const {
+    lacks("quantise");
+  }
+
+  virtual void dequantise(const TensorView& /*cache*/, KvFormat /*format*/,
+                          const TensorView& /*plain*/, void* /*stream*/) const {
+    lacks("dequantise");
+  }
+
   virtual void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
                      const TensorView& out, const TensorView& lse, void* stream) const = 0;
+
+ private:
+  [[noreturn]] void lacks(const char* call) const {
+    throw Error(ErrorCode::unsupported, "device", describe(Device{device_type(), 0}),
+                text("one whose backend has ", call, "(), which ", name(), " has not"));
+  }
 };
 
 }  // namespace flashmla::backends

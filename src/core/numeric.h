@@ -1,6 +1,6 @@
-// bf16 and fp16 as bit patterns: conversions to and from fp32, bit exact with the GPU's. Rounding
-// is to nearest even, overflow gives infinity, subnormals are kept, NaN stays NaN (quiet, sign
-// kept).
+// bf16, fp16 and FP8 as bit patterns: conversions to and from fp32, bit exact with the GPU's.
+// Rounding is to nearest even, overflow gives infinity (e4m3, which has none: the largest number),
+// subnormals are kept, NaN stays NaN (quiet, sign kept).
 #pragma once
 
 #include <bit>
@@ -44,6 +44,47 @@ constexpr std::uint16_t float_to_fp16(float value) {
   else  // 0.5 has 2^−24 as its unit in the last place: the addition rounds to a subnormal
     half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
   return static_cast<std::uint16_t>(sign | half);
+}
+
+// float8_e4m3fn: bias 7, three mantissa bits, largest 448; 0x7f and 0xff are NaN, there is no
+// infinity.
+inline constexpr float largest_e4m3 = 448.0f;
+
+constexpr float e4m3_to_float(std::uint8_t bits) {
+  const std::uint32_t sign = (bits & 0x80u) << 24;
+  const std::uint32_t magnitude = bits & 0x7fu;
+  if (magnitude < 0x08u) {  // subnormal: units of 2^−9
+    const float value = static_cast<float>(magnitude) * 0x1p-9f;
+    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(value));
+  }
+  const std::uint32_t number = (magnitude << 20) + ((127u - 7u) << 23);
+  return std::bit_cast<float>(sign | (magnitude == 0x7fu ? 0x7fc00000u : number));
+}
+
+// Clamped to ±448.
+constexpr std::uint8_t float_to_e4m3(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 24) & 0x80u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  std::uint32_t code;
+  if (magnitude > 0x7f800000u)
+    code = 0x7fu;
+  else if (magnitude >= std::bit_cast<std::uint32_t>(largest_e4m3))
+    code = 0x7eu;
+  else if (magnitude >= 0x3c800000u)  // 2^−6, the smallest normal number
+    code = (magnitude - (120u << 23) + 0x7ffffu + ((magnitude >> 20) & 1u)) >> 20;
+  else  // 2^14 has 2^−9 as its unit in the last place: the addition rounds to a subnormal
+    code = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0x1p14f) -
+           std::bit_cast<std::uint32_t>(0x1p14f);
+  return static_cast<std::uint8_t>(sign | code);
+}
+
+// float8_e8m0: 2^(bits − 127), 255 is NaN; 0 is 2^−127, not zero.
+constexpr float e8m0_to_float(std::uint8_t bits) {
+  if (bits == 0xffu)
+    return std::bit_cast<float>(0x7fc00000u);
+  const std::uint32_t number = std::uint32_t{bits} << 23;
+  return std::bit_cast<float>(bits == 0 ? 0x00400000u : number);
 }
 
 }  // namespace flashmla

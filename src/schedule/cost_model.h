@@ -22,15 +22,17 @@ struct CostModel {
   }
 };
 
-// CPU backend, blocks of 64 tokens, one thread: fitted to `flashmla bench` (docs/benchmarking.md).
-// `rows` (heads × query tokens of one KV head) share a pass over the block.
+// CPU backend, blocks of 64 tokens, one thread: fitted to `flashmla bench` on a processor with AVX2
+// (docs/benchmarking.md); the proportions alone decide how work is divided. `rows` (heads × query
+// tokens of one KV head) share a pass over the block.
 constexpr CostModel cpu_cost_model(std::int64_t rows) {
   const auto tile = static_cast<std::int32_t>(rows < 64 ? rows : 64);
-  const std::int32_t block = 4000 + 1200 * tile;
-  return {.block_ns = block, .segment_ns = block / 4, .split_ns = 150 + block / 40};
+  const std::int32_t block = 7000 + 2800 * tile;
+  return {.block_ns = block, .segment_ns = block / 8, .split_ns = block / 40};
 }
 
-// Hopper, blocks of 64 tokens, one thread block of an H200: docs/performance-log.md.
+// Hopper, blocks of 64 tokens, one thread block of an H200: estimates from prototypes of its
+// kernels, until these are here and measured.
 constexpr CostModel hopper_cost_model(std::int64_t rows) {
   if (rows <= 16)
     return {.block_ns = 1370, .segment_ns = 1370, .split_ns = 12};

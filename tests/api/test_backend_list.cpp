@@ -48,12 +48,11 @@ TEST(Backends, CpuIsLastAndAlwaysThere) {
 }
 
 TEST(Backends, RefusalsCarryTheirReason) {
-  Problem sparse = sound_problem();
-  sparse.kind = AttentionKind::sparse_decode;
-  sparse.topk = 64;
-  const std::string reason = refusal("cpu", sparse);
-  EXPECT_THAT(reason, HasSubstr("sparse"));
-  expect_unsupported([&] { make_plan(sparse); }, reason.c_str());
+  Problem dense = sound_problem();
+  dense.kv_format = KvFormat::v32;
+  const std::string reason = refusal("cpu", dense);
+  EXPECT_THAT(reason, HasSubstr("v32"));
+  expect_unsupported([&] { make_plan(dense); }, reason.c_str());
 
   Problem elsewhere = sound_problem();
   elsewhere.device = {DeviceType::cuda, 0};

@@ -1,8 +1,9 @@
-// Every tensor of append() and merge() wrong once.
+// Every tensor of append() and merge() wrong once, through C++ and through C.
 #include <gtest/gtest.h>
 
 #include <array>
 
+#include "as_c.h"
 #include "expect_rejected.h"
 #include "flashmla/flashmla.h"
 
@@ -19,6 +20,11 @@ struct AppendCall {
   KvFormat format = KvFormat::bf16;
 
   void operator()() const { append(cache_view, format, rows_view, slots_view); }
+  flashmla_status through_c() const {
+    CTensors c;
+    return flashmla_append(c(cache_view), static_cast<std::int32_t>(format), c(rows_view),
+                           c(slots_view), nullptr);
+  }
 };
 
 struct WrongAppend {
@@ -34,6 +40,7 @@ TEST_P(Append, IsRejectedByNameAndWritesNothing) {
   const auto before = call.cache;
   GetParam().spoil(call);
   expect_rejected(call, GetParam().argument, GetParam().given);
+  expect_c_rejected(call.through_c(), GetParam().argument, GetParam().given);
   EXPECT_EQ(call.cache, before);
 }
 
@@ -50,7 +57,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongAppend{"cache", "[3, 4, 1, 512]", [](AppendCall& c) { c.cache_view.shape[2] = 1; }},
         WrongAppend{"cache", "[3, 4, 2, 500]", [](AppendCall& c) { c.cache_view.shape[3] = 500; }},
         WrongAppend{"cache", "strides", [](AppendCall& c) { c.cache_view.strides[1] = 3; }},
-        WrongAppend{"slots", "i32", [](AppendCall& c) { c.slots_view.dtype = DType::i32; }},
+        WrongAppend{"slots", "fp32", [](AppendCall& c) { c.slots_view.dtype = DType::fp32; }},
+        WrongAppend{"rows", "[5, 2, 512]", [](AppendCall& c) { c.format = KvFormat::v4; }},
         WrongAppend{"slots", "[4]", [](AppendCall& c) { c.slots_view.shape[0] = 4; }},
         WrongAppend{"slots", "strides", [](AppendCall& c) { c.slots_view.strides[0] = 2; }},
         WrongAppend{"slots", "cuda:0",
@@ -82,6 +90,17 @@ struct MergeCall {
   TensorView lse_view{lse.data(), DType::fp32, {1, 3, 1}};
 
   void operator()() const { merge(parts, sink_view, out_view, lse_view); }
+  flashmla_status through_c() const {
+    CTensors c;
+    std::vector<const flashmla_tensor*> outs;
+    std::vector<const flashmla_tensor*> lses;
+    for (const PartialResult& part : parts) {
+      outs.push_back(c(part.out));
+      lses.push_back(c(part.lse));
+    }
+    return flashmla_merge(outs.data(), lses.data(), parts.size(), c(sink_view), c(out_view),
+                          c(lse_view), nullptr);
+  }
 };
 
 struct WrongMerge {
@@ -96,6 +115,7 @@ TEST_P(Merge, IsRejectedByNameAndWritesNothing) {
   MergeCall call;
   GetParam().spoil(call);
   expect_rejected(call, GetParam().argument, GetParam().given);
+  expect_c_rejected(call.through_c(), GetParam().argument, GetParam().given);
   EXPECT_THAT(call.out, testing::Each(-7.0f));
   EXPECT_THAT(call.lse, testing::Each(-7.0f));
 }

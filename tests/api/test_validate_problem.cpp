@@ -1,6 +1,7 @@
-// Every field of Problem wrong once.
+// Every field of Problem wrong once, through C++ and through C.
 #include <gtest/gtest.h>
 
+#include "as_c.h"
 #include "expect_rejected.h"
 #include "flashmla/flashmla.h"
 
@@ -18,7 +19,15 @@ Problem sound_problem() {
 Problem sound_sparse_problem() {
   Problem problem = sound_problem();
   problem.kind = AttentionKind::sparse_decode;
+  problem.max_blocks = 0;
   problem.topk = 64;
+  return problem;
+}
+
+Problem sound_prefill_problem() {
+  Problem problem = sound_sparse_problem();
+  problem.kind = AttentionKind::sparse_prefill;
+  problem.batch = 1;
   return problem;
 }
 
@@ -28,13 +37,21 @@ struct WrongField {
   void (*spoil)(Problem&);
 };
 
+void expect_refused(const Problem& problem, const WrongField& wrong) {
+  expect_rejected([&] { make_plan(problem); }, wrong.argument, wrong.given);
+  const flashmla_problem c = c_problem(problem);
+  flashmla_plan* plan = nullptr;
+  expect_c_rejected(flashmla_plan_create(&c, &plan), wrong.argument, wrong.given);
+  EXPECT_EQ(plan, nullptr);
+}
+
 class WrongProblem : public testing::TestWithParam<WrongField> {};
 
 TEST_P(WrongProblem, IsRejectedByName) {
   Problem problem = sound_problem();
   ASSERT_NO_THROW(make_plan(problem));
   GetParam().spoil(problem);
-  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+  expect_refused(problem, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -67,16 +84,54 @@ class WrongSparseProblem : public testing::TestWithParam<WrongField> {};
 
 TEST_P(WrongSparseProblem, IsRejectedByName) {
   Problem problem = sound_sparse_problem();
+  ASSERT_NO_THROW(make_plan(problem));
   GetParam().spoil(problem);
-  expect_rejected([&] { make_plan(problem); }, GetParam().argument, GetParam().given);
+  expect_refused(problem, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(
     EachField, WrongSparseProblem,
-    testing::Values(WrongField{"causal", "true", [](Problem& p) { p.causal = true; }},
+    testing::Values(
+        WrongField{"causal", "true", [](Problem& p) { p.causal = true; }},
+        WrongField{"topk", "0", [](Problem& p) { p.topk = 0; }},
+        WrongField{"extra_topk", "-1", [](Problem& p) { p.extra_topk = -1; }},
+        WrongField{"topk", "-5", [](Problem& p) { p.topk = -5; }},
+        WrongField{"extra_topk", "2147483584", [](Problem& p) { p.extra_topk = (1LL << 31) - 64; }},
+        WrongField{"extra_page_size", "0", [](Problem& p) { p.extra_topk = 64; }},
+        WrongField{"extra_page_size", "16", [](Problem& p) { p.extra_page_size = 16; }},
+        WrongField{"page_size", "0", [](Problem& p) { p.page_size = 0; }},
+        WrongField{"kv_heads", "2", [](Problem& p) { p.kv_heads = 2; }},
+        WrongField{"max_blocks", "3", [](Problem& p) { p.max_blocks = 3; }},
+        WrongField{"query_type", "fp16", [](Problem& p) { p.query_type = DType::fp16; }},
+        WrongField{"kv_format", "fp16", [](Problem& p) { p.kv_format = KvFormat::fp16; }},
+        WrongField{"qk_dim", "576", [](Problem& p) { p.kv_format = KvFormat::v4; }},
+        WrongField{"qk_dim", "512",
+                   [](Problem& p) {
+                     p.kv_format = KvFormat::v32;
+                     p.qk_dim = 512;
+                   }},
+        WrongField{"query_tokens", "131072 for each of 131072",
+                   [](Problem& p) { p.batch = p.query_tokens = 131072; }}));
+
+class WrongPrefillProblem : public testing::TestWithParam<WrongField> {};
+
+TEST_P(WrongPrefillProblem, IsRejectedByName) {
+  Problem problem = sound_prefill_problem();
+  ASSERT_NO_THROW(make_plan(problem));
+  GetParam().spoil(problem);
+  expect_refused(problem, GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EachField, WrongPrefillProblem,
+    testing::Values(WrongField{"batch", "2", [](Problem& p) { p.batch = 2; }},
+                    WrongField{"query_tokens", "-1", [](Problem& p) { p.query_tokens = -1; }},
                     WrongField{"topk", "0", [](Problem& p) { p.topk = 0; }},
-                    WrongField{"extra_topk", "-1", [](Problem& p) { p.extra_topk = -1; }},
-                    WrongField{"extra_page_size", "0", [](Problem& p) { p.extra_topk = 64; }}));
+                    WrongField{"kv_format", "v32", [](Problem& p) { p.kv_format = KvFormat::v32; }},
+                    WrongField{"kv_heads", "4", [](Problem& p) { p.kv_heads = 4; }},
+                    WrongField{"causal", "true", [](Problem& p) { p.causal = true; }},
+                    WrongField{"extra_topk", "64",
+                               [](Problem& p) { p.extra_topk = p.extra_page_size = 64; }}));
 
 TEST(MakePlan, KeepsLimitsOfTheContract) {
   Problem problem = sound_problem();
@@ -88,6 +143,15 @@ TEST(MakePlan, KeepsLimitsOfTheContract) {
   problem = sound_problem();
   problem.batch = 0;
   problem.max_blocks = 0;
+  EXPECT_NO_THROW(make_plan(problem));
+  for (const auto& [b, s_q] : {std::pair{1, 131072}, std::pair{131072, 1}, std::pair{0, 1}}) {
+    problem = sound_sparse_problem();
+    problem.batch = b;
+    problem.query_tokens = s_q;
+    EXPECT_NO_THROW(make_plan(problem));
+  }
+  problem = sound_prefill_problem();
+  problem.query_tokens = 0;
   EXPECT_NO_THROW(make_plan(problem));
 }
 

@@ -1,9 +1,10 @@
-// Every tensor of schedule() and run() wrong once: the error names it, nothing is written, and the
-// plan serves a sound call afterwards.
+// Every tensor of schedule() and run() wrong once, through C++ and through C: the error names it,
+// nothing is written, and the plan serves a sound call afterwards.
 #include <gtest/gtest.h>
 
 #include <limits>
 
+#include "as_c.h"
 #include "expect_rejected.h"
 #include "small_call.h"
 
@@ -28,14 +29,19 @@ TEST_P(WrongRun, IsRejectedByNameAndWritesNothing) {
   const AlignedBytes plan_memory(plan.plan_workspace_bytes());
   const AlignedBytes run_memory(plan.run_workspace_bytes());
   plan.schedule(call.lengths, plan_memory.workspace());
+  const CPlan c_plan(call.problem);
+  EXPECT_EQ(c_plan.schedule(call.lengths, plan_memory.workspace()), FLASHMLA_OK);
 
   const Inputs sound_inputs = call.inputs;
   const Outputs sound_outputs = call.outputs;
   GetParam().spoil(call);
   expect_rejected([&] { run(plan, call.inputs, call.outputs, run_memory.workspace()); },
                   GetParam().argument, GetParam().given);
+  expect_c_rejected(c_plan.run(call.inputs, call.outputs, run_memory.workspace()),
+                    GetParam().argument, GetParam().given);
   EXPECT_TRUE(call.nothing_written());
 
+  EXPECT_EQ(c_plan.run(sound_inputs, sound_outputs, run_memory.workspace()), FLASHMLA_OK);
   run(plan, sound_inputs, sound_outputs, run_memory.workspace());
   EXPECT_TRUE(call.all_written());
 }
@@ -136,10 +142,13 @@ TEST_P(WrongSchedule, IsRejectedByNameAndKeepsTheEarlierSchedule) {
   const AlignedBytes plan_memory(plan.plan_workspace_bytes());
   const AlignedBytes run_memory(plan.run_workspace_bytes());
   plan.schedule(call.lengths, plan_memory.workspace());
+  const CPlan c_plan(call.problem);
 
   GetParam().spoil(call);
   expect_rejected([&] { plan.schedule(call.lengths, plan_memory.workspace()); },
                   GetParam().argument, GetParam().given);
+  expect_c_rejected(c_plan.schedule(call.lengths, plan_memory.workspace()), GetParam().argument,
+                    GetParam().given);
   EXPECT_EQ(plan.view().lengths[0], 40);
   run(plan, call.inputs, call.outputs, run_memory.workspace());
   EXPECT_TRUE(call.all_written());

@@ -29,5 +29,14 @@ TEST(Check, OneCaseAlone) {
   EXPECT_EQ(report["seed"], 3);
 }
 
+TEST(Check, JsonToStandardOutputIsAlone) {
+  const Folder folder;
+  const CommandResult result =
+      run_command(folder, {"check", "--size", "tiny", "--cases", "3", "--json", "-"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out)["cases"], 3);
+  EXPECT_THAT(folder.names(), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace flashmla::tests

@@ -70,6 +70,16 @@ TEST(Replay, ASmallTraceIsServedAndChecked) {
   EXPECT_TRUE(nlohmann::json::accept(contents(folder.file("report.json"))));
 }
 
+TEST(Replay, JsonToStandardOutputIsAlone) {
+  const Folder folder;
+  write(folder, std::string(header) + "0,10,2\n");
+  const CommandResult result =
+      run_command(folder, {"replay", "trace.csv", "--no-svg", "--json", "-"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(nlohmann::json::parse(result.out)["generated_tokens"], 2);
+  EXPECT_THAT(folder.names(), ElementsAre("trace.csv"));
+}
+
 TEST(Replay, ArrivalsOutOfOrderAreSortedWithAWord) {
   const Folder folder;
   write(folder, std::string(header) + "5,10,2\n1,10,2\n");

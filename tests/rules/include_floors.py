@@ -36,6 +36,7 @@ TESTED = {
     for room, allowed in FLOORS.items()
     if room.startswith("src/") or room in ("support", "tools")
 }
+TESTED["tests/fuzz"] = ["include", "support", "tools", "tests"]
 WITH_ALL_BELOW = ("src", "src/sm90", "tests")
 ROOMS = {**FLOORS, **TESTED}
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')

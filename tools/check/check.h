@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "support/dense_runner.h"
-#include "support/dense_suite.h"
+#include "support/case.h"
+#include "support/case_result.h"
+#include "tools/files.h"
 
 namespace flashmla::tools {
 
@@ -19,16 +20,24 @@ struct CheckOptions {
   std::optional<std::uint64_t> seed;      // fresh where absent
   std::optional<std::int64_t> only_case;  // index in the suite
   std::optional<std::int64_t> cases;      // the suite's first ones
-  std::string json;                       // file, none where empty
+  std::string json;                       // as in write_json
 };
 
 struct FailedCase {
+  std::string suite;
   std::int64_t index;
   std::string description;
   std::vector<std::string> faults;
 };
 
-// What a suite found.
+// One case as a suite ran it.
+struct CheckedCase {
+  std::string description;
+  std::vector<support::CaseOption> options;
+  support::CaseResult result;
+};
+
+// What the suites found.
 struct CheckReport {
   CheckOptions options;
   std::uint64_t seed = 0;
@@ -36,15 +45,15 @@ struct CheckReport {
   std::int64_t rows_checked = 0;
   double seconds = 0;
   support::Errors errors;
+  std::map<std::string, std::int64_t> suite_cases;    // of each suite that ran
   std::map<std::string, std::int64_t> option_counts;  // cases with the option on
   std::vector<FailedCase> failed;
 
-  void add(std::int64_t index, const support::DenseCase& dense_case,
-           const support::CaseResult& result);
+  void add(const std::string& suite, std::int64_t index, const CheckedCase& checked);
 };
 
 // The report for machines. A ratio that is infinite (NaN, or a wrong exact row) is null.
-std::string to_json(const CheckReport& report);
+Json to_json(const CheckReport& report);
 
 // The report for people, several lines.
 std::string to_text(const CheckReport& report);

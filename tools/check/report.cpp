@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tools/check/check.h"
@@ -13,9 +11,10 @@ namespace {
 
 using NamedError = std::pair<const char*, const support::GroupError*>;
 
-std::array<NamedError, 5> groups(const support::Errors& errors) {
+std::array<NamedError, 6> groups(const support::Errors& errors) {
   return {{{"out_row", &errors.out_row},
            {"lse", &errors.lse},
+           {"max_logit", &errors.max_logit},
            {"out_tensor", &errors.out_tensor},
            {"lse_tensor", &errors.lse_tensor},
            {"element", &errors.element}}};
@@ -23,20 +22,21 @@ std::array<NamedError, 5> groups(const support::Errors& errors) {
 
 }  // namespace
 
-void CheckReport::add(std::int64_t index, const support::DenseCase& dense_case,
-                      const support::CaseResult& result) {
+void CheckReport::add(const std::string& suite, std::int64_t index, const CheckedCase& checked) {
+  const support::CaseResult& result = checked.result;
   ++cases;
+  ++suite_cases[suite];
   rows_checked += result.rows_checked;
   errors.add(result.errors);
-  for (const support::CaseOption& option : support::options_of(dense_case))
+  for (const support::CaseOption& option : checked.options)
     option_counts[std::string(option.name)] += option.on ? 1 : 0;
   option_counts["split"] += result.split ? 1 : 0;
   if (!result.passed())
-    failed.push_back({index, support::describe(dense_case), result.faults});
+    failed.push_back({suite, index, checked.description, result.faults});
 }
 
-std::string to_json(const CheckReport& report) {
-  nlohmann::ordered_json json;
+Json to_json(const CheckReport& report) {
+  Json json;
   json["suite"] = report.options.suite;
   json["size"] = report.options.size;
   json["backend"] = report.options.backend;
@@ -44,32 +44,33 @@ std::string to_json(const CheckReport& report) {
   json["cases"] = report.cases;
   json["failures"] = report.failed.size();
   for (const auto& [name, error] : groups(report.errors)) {
-    nlohmann::ordered_json& entry = json["worst_error_over_bound"][name];
-    entry["worst"] = std::isfinite(error->worst) ? nlohmann::ordered_json(error->worst)
-                                                 : nlohmann::ordered_json(nullptr);
+    Json& entry = json["worst_error_over_bound"][name];
+    entry["worst"] = error->worst;
     entry["checks"] = error->count;
     entry["failures"] = error->failures;
   }
+  json["suite_cases"] = report.suite_cases;
   json["rows_checked"] = report.rows_checked;
   json["seconds"] = report.seconds;
   json["cases_with_option"] = report.option_counts;
-  json["failed_cases"] = nlohmann::ordered_json::array();
+  json["failed_cases"] = Json::array();
   for (const FailedCase& failed : report.failed)
-    json["failed_cases"].push_back(
-        {{"case", failed.index}, {"description", failed.description}, {"faults", failed.faults}});
-  return json.dump(2) + "\n";
+    json["failed_cases"].push_back({{"suite", failed.suite},
+                                    {"case", failed.index},
+                                    {"description", failed.description},
+                                    {"faults", failed.faults}});
+  return json;
 }
 
 std::string to_text(const CheckReport& report) {
   std::string text;
   for (const FailedCase& failed : report.failed) {
-    text += fmt::format("case {} failed: {}\n", failed.index, failed.description);
+    text += fmt::format("{} case {} failed: {}\n", failed.suite, failed.index, failed.description);
     for (const std::string& fault : failed.faults)
       text += fmt::format("  {}\n", fault);
     text += fmt::format(
         "  again: flashmla check --suite {} --size {} --backend {} --seed {} --case {}\n",
-        report.options.suite, report.options.size, report.options.backend, report.seed,
-        failed.index);
+        failed.suite, report.options.size, report.options.backend, report.seed, failed.index);
   }
   text += "worst error / bound:";
   for (const auto& [name, error] : groups(report.errors))

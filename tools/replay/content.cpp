@@ -9,13 +9,26 @@ namespace flashmla::tools {
 namespace {
 
 // Keeps the keys of different purposes apart.
-enum Purpose : int { row_purpose, query_purpose, acceptance_purpose, page_purpose, sample_purpose };
+enum Purpose : int {
+  row_purpose,
+  query_purpose,
+  acceptance_purpose,
+  page_purpose,
+  sample_purpose,
+  extra_row_purpose,
+  selection_purpose
+};
 
 }  // namespace
 
 void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row) {
   support::fill_normal(row, support::key_of(seed, int{row_purpose}, place.request, place.position,
                                             place.layer, place.attempt));
+}
+
+void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row) {
+  support::fill_normal(row, support::key_of(seed, int{extra_row_purpose}, place.request,
+                                            place.position, place.layer));
 }
 
 void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,
@@ -36,6 +49,11 @@ std::uint64_t page_order_key(std::uint64_t seed) {
 
 std::uint64_t sample_key(std::uint64_t seed) {
   return support::key_of(seed, int{sample_purpose});
+}
+
+std::uint64_t selection_key(std::uint64_t seed, const TokenPlace& query) {
+  return support::key_of(seed, int{selection_purpose}, query.request, query.position, query.layer,
+                         query.attempt);
 }
 
 }  // namespace flashmla::tools

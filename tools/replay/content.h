@@ -21,6 +21,8 @@ struct TokenPlace {
 
 // Numbers of variance 1.
 void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
+// Row `place.position` of the request's extra cache (selection.h).
+void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
 void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,
                 std::span<float> query);
 
@@ -32,5 +34,6 @@ std::int64_t accepted_drafts(std::uint64_t seed, std::int64_t request, std::int6
 // Keys of what else a seed decides.
 std::uint64_t page_order_key(std::uint64_t seed);
 std::uint64_t sample_key(std::uint64_t seed);
+std::uint64_t selection_key(std::uint64_t seed, const TokenPlace& query);
 
 }  // namespace flashmla::tools

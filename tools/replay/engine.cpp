@@ -1,12 +1,8 @@
 #include "tools/replay/engine.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
-#include <new>
 
 #include "support/numeric.h"
 #include "support/parallel.h"
@@ -48,55 +44,37 @@ Problem step_problem(const EngineOptions& options, std::int64_t batch) {
   problem.batch = batch;
   problem.query_tokens = options.drafts;
   problem.query_heads = options.heads;
-  problem.qk_dim = Engine::qk_dim;
+  problem.qk_dim = replay_qk_dim(options.format);
   problem.v_dim = Engine::v_dim;
   problem.page_size = options.page_size;
   problem.max_blocks = options.max_blocks;
   problem.causal = options.drafts > 1;
+  if (!is_plain(options.format))
+    make_sparse(problem, options);
   return problem;
 }
 
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
-  const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + workspace_alignment - 1) /
-                              workspace_alignment * workspace_alignment;
-  data_.reset(static_cast<std::byte*>(std::aligned_alloc(workspace_alignment, rounded)));
-  if (data_ == nullptr)
-    throw std::bad_alloc();
-  poison();
-}
-
-void Buffer::Free::operator()(std::byte* data) const {
-  std::free(data);
-}
-
-void Buffer::poison() {
-  if (bytes_ > 0)
-    std::memset(data_.get(), 0xff, bytes_);
-}
-
-void Buffer::grow(std::size_t bytes) {
-  if (bytes > bytes_ || data_ == nullptr)
-    *this = Buffer(bytes);
-}
-
 Engine::Engine(const EngineOptions& options)
-    : options_(options), type_(step_problem(options, 0).query_type) {
+    : options_(options),
+      type_(step_problem(options, 0).query_type),
+      qk_dim_(replay_qk_dim(options.format)),
+      lists_(options_) {
   plan_for(options.max_batch);
   const std::int64_t rows = options.max_batch * options.drafts;
   cache_ = Buffer(static_cast<std::size_t>(options.layers * options.pages * options.page_size *
-                                           token_bytes(options.format, qk_dim)));
-  rows_ = Buffer(static_cast<std::size_t>(std::max(rows, prefill_rows) * qk_dim) * size_of(type_));
-  queries_ = Buffer(static_cast<std::size_t>(rows * options.heads * qk_dim) * size_of(type_));
+                                           token_bytes(options.format, qk_dim_)));
+  rows_ = Buffer(static_cast<std::size_t>(std::max(rows, prefill_rows) * qk_dim_) * size_of(type_));
+  queries_ = Buffer(static_cast<std::size_t>(rows * options.heads * qk_dim_) * size_of(type_));
   out_ = Buffer(static_cast<std::size_t>(rows * options.heads * v_dim) * size_of(type_));
   lse_ = Buffer(static_cast<std::size_t>(rows * options.heads) * sizeof(float));
 }
 
 TensorView Engine::cache(std::int64_t layer) const {
   const std::int64_t bytes =
-      options_.pages * options_.page_size * token_bytes(options_.format, qk_dim);
+      options_.pages * options_.page_size * token_bytes(options_.format, qk_dim_);
   return {cache_.data() + layer * bytes,
           cache_dtype(options_.format),
-          {options_.pages, options_.page_size, 1, token_elements(options_.format, qk_dim)}};
+          {options_.pages, options_.page_size, 1, token_elements(options_.format, qk_dim_)}};
 }
 
 std::int64_t Engine::slot_of(const Session& session, std::int64_t position) const {
@@ -121,16 +99,18 @@ void Engine::prefill(const Session& session) {
       slots_[i] = slot_of(session, first + i);
     for (std::int64_t layer = 0; layer < options_.layers; ++layer) {
       for_ranges(count, [&](std::int64_t begin, std::int64_t end) {
-        std::array<float, qk_dim> row;
+        std::vector<float> row(static_cast<std::size_t>(qk_dim_));
         for (std::int64_t i = begin; i < end; ++i) {
           fill_row(options_.seed, {session.request, first + i, layer, 0}, row);
-          encode_row(type_, row, rows_.as<std::uint16_t>() + i * qk_dim);
+          encode_row(type_, row, rows_.as<std::uint16_t>() + i * qk_dim_);
         }
       });
-      options_.append(cache(layer), options_.format, {rows_.data(), type_, {count, 1, qk_dim}},
+      options_.append(cache(layer), options_.format, {rows_.data(), type_, {count, 1, qk_dim_}},
                       {slots_.data(), DType::i64, {count}});
     }
   }
+  for (std::int64_t layer = 0; layer < options_.layers; ++layer)
+    lists_.append_extra_rows(session, layer, 0, session.context);
 }
 
 double Engine::decode(std::span<const Session> sessions,
@@ -139,12 +119,14 @@ double Engine::decode(std::span<const Session> sessions,
   Plan& plan = plan_for(batch_);
   fill_tables(sessions);
   double seconds = seconds_of([&] {
-    plan.schedule({lengths_.data(), DType::i32, {batch_}},
+    plan.schedule(sparse() ? TensorView() : TensorView(lengths_.data(), DType::i32, {batch_}),
                   {plan_workspace_.data(), plan_workspace_.bytes()});
   });
   for (std::int64_t layer = 0; layer < options_.layers; ++layer) {
     append_drafts(sessions, layer);
     fill_queries(sessions, layer);
+    if (sparse())
+      fill_lists(sessions, layer);
     seconds += run_layer(plan, batch_, layer);
     after_layer(layer);
   }
@@ -170,15 +152,15 @@ void Engine::fill_tables(std::span<const Session> sessions) {
 void Engine::append_drafts(std::span<const Session> sessions, std::int64_t layer) {
   const std::int64_t count = std::ssize(slots_);
   for_ranges(count, [&](std::int64_t begin, std::int64_t end) {
-    std::array<float, qk_dim> row;
+    std::vector<float> row(static_cast<std::size_t>(qk_dim_));
     for (std::int64_t i = begin; i < end; ++i) {
       const Session& session = sessions[i / options_.drafts];
       const std::int64_t position = session.position() + i % options_.drafts;
       fill_row(options_.seed, {session.request, position, layer, session.step + 1}, row);
-      encode_row(type_, row, rows_.as<std::uint16_t>() + i * qk_dim);
+      encode_row(type_, row, rows_.as<std::uint16_t>() + i * qk_dim_);
     }
   });
-  options_.append(cache(layer), options_.format, {rows_.data(), type_, {count, 1, qk_dim}},
+  options_.append(cache(layer), options_.format, {rows_.data(), type_, {count, 1, qk_dim_}},
                   {slots_.data(), DType::i64, {count}});
 }
 
@@ -186,25 +168,37 @@ void Engine::fill_queries(std::span<const Session> sessions, std::int64_t layer)
   const std::int64_t heads = options_.heads;
   for_ranges(std::ssize(sessions) * options_.drafts * heads,
              [&](std::int64_t begin, std::int64_t end) {
-               std::array<float, qk_dim> query;
+               std::vector<float> query(static_cast<std::size_t>(qk_dim_));
                for (std::int64_t i = begin; i < end; ++i) {
                  const std::int64_t token = i / heads;
                  const Session& session = sessions[token / options_.drafts];
                  const std::int64_t position = session.position() + token % options_.drafts;
                  fill_query(options_.seed, {session.request, position, layer, session.step + 1},
                             i % heads, query);
-                 encode_row(type_, query, queries_.as<std::uint16_t>() + i * qk_dim);
+                 encode_row(type_, query, queries_.as<std::uint16_t>() + i * qk_dim_);
                }
              });
+}
+
+// Tokens that the last step settled may complete rows of the extra cache.
+void Engine::fill_lists(std::span<const Session> sessions, std::int64_t layer) {
+  for (const Session& session : sessions) {
+    const std::int64_t before = std::max(session.context, session.position() - options_.drafts);
+    lists_.append_extra_rows(session, layer, before, session.position());
+  }
+  lists_.fill(sessions, layer);
 }
 
 double Engine::run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer) {
   out_.poison();
   lse_.poison();
   Inputs inputs;
-  inputs.q = {queries_.data(), type_, {batch, options_.drafts, options_.heads, qk_dim}};
+  inputs.q = {queries_.data(), type_, {batch, options_.drafts, options_.heads, qk_dim_}};
   inputs.kv_cache = cache(layer);
-  inputs.block_table = {block_table_.data(), DType::i32, {batch, options_.max_blocks}};
+  if (sparse())
+    lists_.add_to(inputs, batch, layer);
+  else
+    inputs.block_table = {block_table_.data(), DType::i32, {batch, options_.max_blocks}};
   Outputs outputs;
   outputs.out = {out_.data(), type_, {batch, options_.drafts, options_.heads, v_dim}};
   outputs.lse = {lse_.data(), DType::fp32, {batch, options_.heads, options_.drafts}};

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "flashmla/flashmla.h"
+#include "tools/replay/buffer.h"
 #include "tools/replay/server.h"
+#include "tools/replay/sparse_lists.h"
 
 namespace flashmla::tools {
 
@@ -32,33 +34,8 @@ struct EngineOptions {
                      const TensorView& slots) { flashmla::append(cache, kv_format, rows, slots); };
 };
 
-// The attention problem of a step with `batch` requests.
+// The attention problem of a step with `batch` requests: sparse over FP8 formats, else dense.
 Problem step_problem(const EngineOptions& options, std::int64_t batch);
-
-// Memory aligned for workspaces and tensors, full of NaN at first.
-class Buffer {
- public:
-  Buffer() = default;
-  explicit Buffer(std::size_t bytes);
-
-  std::byte* data() const { return data_.get(); }
-  std::size_t bytes() const { return bytes_; }
-  void poison();                 // fills it with NaN
-  void grow(std::size_t bytes);  // to at least so many; what it held is lost where it grows
-
-  template <class T>
-  T* as() const {
-    return reinterpret_cast<T*>(data_.get());
-  }
-
- private:
-  struct Free {
-    void operator()(std::byte* data) const;
-  };
-
-  std::unique_ptr<std::byte, Free> data_;
-  std::size_t bytes_ = 0;
-};
 
 // One layer's result for one (request, query token, head).
 struct Result {
@@ -69,7 +46,6 @@ struct Result {
 // The library throws where no backend serves the problem (at construction).
 class Engine {
  public:
-  static constexpr std::int64_t qk_dim = 576;
   static constexpr std::int64_t v_dim = 512;
 
   explicit Engine(const EngineOptions& options);
@@ -87,15 +63,18 @@ class Engine {
 
  private:
   TensorView cache(std::int64_t layer) const;
+  bool sparse() const { return !is_plain(options_.format); }
   std::int64_t slot_of(const Session& session, std::int64_t position) const;
   Plan& plan_for(std::int64_t batch);
   void append_drafts(std::span<const Session> sessions, std::int64_t layer);
   void fill_tables(std::span<const Session> sessions);
   void fill_queries(std::span<const Session> sessions, std::int64_t layer);
+  void fill_lists(std::span<const Session> sessions, std::int64_t layer);
   double run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer);
 
   EngineOptions options_;
   DType type_;
+  std::int64_t qk_dim_;
   std::map<std::int64_t, Plan> plans_;  // by batch size
   std::int64_t batch_ = 0;              // of the step computed last
   Buffer cache_;                        // [layers][pages][page_size][qk_dim]
@@ -108,6 +87,7 @@ class Engine {
   std::vector<std::int32_t> block_table_;  // [b, max_blocks]
   Buffer plan_workspace_;
   Buffer run_workspace_;
+  SparseLists lists_;  // of FP8 formats
 };
 
 }  // namespace flashmla::tools

@@ -5,16 +5,18 @@
 #include <utility>
 
 #include "tools/replay/content.h"
+#include "tools/replay/selection.h"
 
 namespace flashmla::tools {
 
 namespace {
 
-// Of one step; query token t of a request attends to position + t + 1 tokens.
-std::int64_t token_steps(std::span<const Session> sessions, std::int64_t drafts) {
+// Of one step: the rows that its query tokens attend to.
+std::int64_t token_steps(std::span<const Session> sessions, std::int64_t drafts, KvFormat format) {
   std::int64_t sum = 0;
   for (const Session& session : sessions)
-    sum += drafts * session.position() + drafts * (drafts + 1) / 2;
+    for (std::int64_t t = 0; t < drafts; ++t)
+      sum += attended_rows(format, session.position() + t, session.position());
   return sum;
 }
 
@@ -49,7 +51,8 @@ void take_samples(const Engine& engine, const Server& server, const ReplayOption
 
 }  // namespace
 
-Forecast forecast_of(std::span<const Request> requests, const ServerOptions& options) {
+Forecast forecast_of(std::span<const Request> requests, const ServerOptions& options,
+                     KvFormat format) {
   Forecast forecast;
   for (const Request& request : requests)
     if (const std::int64_t needed = pages_needed(request, options); needed <= options.pages)
@@ -58,8 +61,10 @@ Forecast forecast_of(std::span<const Request> requests, const ServerOptions& opt
   while (server.next_step([](const Session&) {})) {
     ++forecast.steps;
     forecast.query_tokens += std::ssize(server.running()) * options.drafts;
-    forecast.token_steps += token_steps(server.running(), options.drafts);
-    forecast.read_tokens += cached_tokens(server.running(), options.drafts);
+    const std::int64_t attended = token_steps(server.running(), options.drafts, format);
+    forecast.token_steps += attended;
+    forecast.read_tokens +=
+        is_plain(format) ? cached_tokens(server.running(), options.drafts) : attended;
     server.finish_step();
   }
   return forecast;
@@ -99,7 +104,7 @@ Served serve(std::span<const Request> requests, const ReplayOptions& options,
       take_samples(engine, server, options, layer, sampler, served.samples);
     });
     served.steps.push_back(record);
-    advance(token_steps(running, options.server.drafts));
+    advance(token_steps(running, options.server.drafts, options.format));
     server.finish_step();
   }
   const auto end = std::chrono::steady_clock::now();

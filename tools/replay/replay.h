@@ -22,12 +22,13 @@ struct ReplayOptions {
   std::int64_t samples = 1000;
 };
 
-// Known before anything is computed. A query token attends to the tokens before it and to itself.
+// Known before anything is computed. A query token attends to the tokens before it and to itself,
+// over an FP8 cache to some of them (selection.h).
 struct Forecast {
   std::int64_t steps = 0;
   std::int64_t query_tokens = 0;  // Σ over steps of requests · drafts
   std::int64_t token_steps = 0;   // Σ over query tokens of the tokens attended to
-  std::int64_t read_tokens = 0;   // Σ over steps and requests of the cached tokens
+  std::int64_t read_tokens = 0;   // Σ over steps of the rows read; drafts share plain rows
   std::int64_t max_blocks = 0;    // pages of the largest request that is served
 };
 
@@ -48,7 +49,8 @@ struct Served {
   double wall_seconds = 0;  // of serving: making rows and queries, append, schedule, run
 };
 
-Forecast forecast_of(std::span<const Request> requests, const ServerOptions& options);
+Forecast forecast_of(std::span<const Request> requests, const ServerOptions& options,
+                     KvFormat format = KvFormat::bf16);
 
 EngineOptions engine_options(const ReplayOptions& options, const Forecast& forecast);
 

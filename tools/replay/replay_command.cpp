@@ -47,10 +47,11 @@ struct Arguments {
 void require_memory(const ReplayOptions& options) {
   const ServerOptions& server = options.server;
   const auto cache_rows = static_cast<double>(server.pages * server.page_size * options.layers);
+  const std::int64_t qk_dim = replay_qk_dim(options.format);
   const auto results = static_cast<double>(server.max_batch * server.drafts * options.heads);
   const double bytes =
-      cache_rows * static_cast<double>(token_bytes(options.format, Engine::qk_dim)) +
-      results * sizeof(std::uint16_t) * (Engine::qk_dim + Engine::v_dim);
+      cache_rows * static_cast<double>(token_bytes(options.format, qk_dim)) +
+      results * sizeof(std::uint16_t) * static_cast<double>(qk_dim + Engine::v_dim);
   const double memory =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
   if (bytes > memory)
@@ -130,7 +131,9 @@ Verdict verify_with_progress(std::span<const Sample> samples, std::span<const Re
   const VerifyOptions verify_options{
       .seed = options.server.seed,
       .type = options.format == KvFormat::fp16 ? DType::fp16 : DType::bf16,
-      .drafts = options.server.drafts};
+      .format = options.format,
+      .drafts = options.server.drafts,
+      .qk_dim = replay_qk_dim(options.format)};
   return verify(samples, requests, verify_options,
                 [&](std::int64_t amount) { progress.advance(amount); });
 }
@@ -140,10 +143,10 @@ int run_replay(const Arguments& arguments) {
   require_host(arguments.backend);
   if (!arguments.no_svg)
     check_writable("--svg", arguments.svg);
-  if (!arguments.json.empty())
+  if (!arguments.json.empty() && arguments.json != "-")
     check_writable("--json", arguments.json);
   const Trace trace = load(arguments);
-  const Forecast forecast = forecast_of(trace.requests, options.server);
+  const Forecast forecast = forecast_of(trace.requests, options.server, options.format);
   const Served served = serve_with_progress(trace.requests, options, forecast);
   Report report{.trace = arguments.trace,
                 .backend = arguments.backend,
@@ -159,11 +162,11 @@ int run_replay(const Arguments& arguments) {
                 .verdict = std::nullopt};
   if (!arguments.no_check)
     report.verdict = verify_with_progress(served.samples, trace.requests, options);
-  fmt::print("{}", report_table(report));
+  if (arguments.json != "-")
+    fmt::print("{}", report_table(report));
   if (!arguments.no_svg)
     write_picture(arguments, report, served.steps);
-  if (!arguments.json.empty())
-    write_file("--json", arguments.json, report_json(report));
+  write_json(arguments.json, report_json(report));
   if (!report.verdict || report.verdict->passed())
     return all_right;
   show_mismatches(*report.verdict);
@@ -178,7 +181,8 @@ void add_model_options(CLI::App& app, Arguments& arguments) {
   app.add_option("--layers", replay.layers, "Attention layers, each with its own cache")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--format", arguments.format, "Cache format: bf16, fp16, v32, v4")
+  app.add_option("--format", arguments.format,
+                 "Cache format: bf16, fp16 (dense), v32, v4 (sparse: indices are random tokens)")
       ->capture_default_str();
   app.add_option("--page-size", replay.server.page_size, "Tokens in a page of the cache")
       ->check(CLI::Range(1, 65536))
@@ -216,7 +220,7 @@ void add_output_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("--no-check", arguments.no_check, "Compare nothing with the oracle");
   app.add_option("--svg", arguments.svg, "Picture of the replay")->capture_default_str();
   app.add_flag("--no-svg", arguments.no_svg, "Draw no picture");
-  app.add_option("--json", arguments.json, "Write the report as JSON to this file");
+  app.add_option("--json", arguments.json, "Write the report to this file; - prints it instead");
 }
 
 constexpr const char* description =

@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "tools/replay/grouped_number.h"
 
 namespace flashmla::tools {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 double ratio(double part, double whole) {
   return whole > 0 ? part / whole : 0;
@@ -137,7 +134,7 @@ std::string report_table(const Report& report) {
   return table;
 }
 
-std::string report_json(const Report& report) {
+Json report_json(const Report& report) {
   const ServerCounts& counts = report.counts;
   Json json = {
       {"trace", report.trace},
@@ -169,7 +166,7 @@ std::string report_json(const Report& report) {
         {"longest_wait_s", counts.longest_wait},
         {"peak", report.usage.peak_queue}}}};
   json["check"] = report.verdict ? json_check(*report.verdict) : Json();
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json;
 }
 
 }  // namespace flashmla::tools

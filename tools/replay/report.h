@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "tools/files.h"
 #include "tools/replay/replay.h"
 #include "tools/replay/statistics.h"
 #include "tools/replay/trace.h"
@@ -30,6 +31,6 @@ struct Report {
 };
 
 std::string report_table(const Report& report);
-std::string report_json(const Report& report);
+Json report_json(const Report& report);
 
 }  // namespace flashmla::tools

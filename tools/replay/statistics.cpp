@@ -30,14 +30,15 @@ DecodeWork decode_work(const ReplayOptions& options, const Forecast& forecast,
   DecodeWork work;
   for (const StepRecord& step : steps)
     work.seconds += step.latency;
+  const std::int64_t qk_dim = replay_qk_dim(options.format);
   const auto layers = static_cast<double>(options.layers);
   const auto heads = static_cast<double>(options.heads);
-  const auto row_bytes = static_cast<double>(token_bytes(options.format, Engine::qk_dim));
-  const double result_bytes = 2 * (Engine::qk_dim + Engine::v_dim) + sizeof(float);
+  const auto row_bytes = static_cast<double>(token_bytes(options.format, qk_dim));
+  const auto width = static_cast<double>(qk_dim + Engine::v_dim);
+  const double result_bytes = 2 * width + sizeof(float);
   work.bytes = layers * (static_cast<double>(forecast.read_tokens) * row_bytes +
                          static_cast<double>(forecast.query_tokens) * heads * result_bytes);
-  work.flop = layers * 2 * heads * (Engine::qk_dim + Engine::v_dim) *
-              static_cast<double>(forecast.token_steps);
+  work.flop = layers * 2 * heads * width * static_cast<double>(forecast.token_steps);
   return work;
 }
 

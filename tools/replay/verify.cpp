@@ -4,48 +4,109 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "support/fp8.h"
 #include "support/numeric.h"
 #include "support/oracle.h"
 #include "support/parallel.h"
 #include "tools/replay/content.h"
+#include "tools/replay/selection.h"
 
 namespace flashmla::tools {
 
 namespace {
 
-support::Reference reference_of(const Sample& sample, const std::vector<std::int64_t>& attempts,
-                                std::int64_t tokens, const VerifyOptions& options) {
+// As it comes out of the cache.
+void store_and_load(const VerifyOptions& options, std::span<float> row) {
+  if (is_plain(options.format))
+    return support::round_through(options.type, row);
+  std::vector<std::uint16_t> bits(row.size());
+  support::encode(DType::bf16, row, bits);
+  const auto token =
+      support::quantise_token(options.format, bits, support::ScaleRule::power_of_two);
+  support::decode(DType::bf16, support::dequantise_token(token), row);
+}
+
+// What a sample's query token attends to: its tokens, or the rows that it selects.
+class AttendedRows {
+ public:
+  AttendedRows(const Sample& sample, std::vector<std::int64_t> attempts,
+               const VerifyOptions& options)
+      : sample_(sample), options_(options), attempts_(std::move(attempts)) {
+    const std::int64_t settled = std::ssize(attempts_) - options.drafts;
+    position_ = settled + sample.query_token;
+    if (!is_plain(options.format))
+      selection_ = select_rows(options.format, options.seed, query(), settled);
+  }
+
+  TokenPlace query() const {
+    return {sample_.request, position_, sample_.layer, sample_.request_step + 1};
+  }
+
+  std::int64_t count() const {
+    if (is_plain(options_.format))
+      return position_ + 1;
+    return std::ssize(selection_.tokens) + std::ssize(selection_.extra_rows);
+  }
+
+  void make(std::int64_t index, std::span<float> row) const {
+    const std::int64_t tokens = std::ssize(selection_.tokens);
+    if (is_plain(options_.format))
+      make_token(index, row);
+    else if (index < tokens)
+      make_token(selection_.tokens[index], row);
+    else
+      fill_extra_row(options_.seed,
+                     {sample_.request, selection_.extra_rows[index - tokens], sample_.layer, 0},
+                     row);
+    store_and_load(options_, row);
+  }
+
+ private:
+  void make_token(std::int64_t position, std::span<float> row) const {
+    fill_row(options_.seed, {sample_.request, position, sample_.layer, attempts_[position]}, row);
+  }
+
+  const Sample& sample_;
+  const VerifyOptions& options_;
+  std::vector<std::int64_t> attempts_;
+  std::int64_t position_ = 0;
+  Selection selection_;
+};
+
+support::Reference reference_of(const Sample& sample, const AttendedRows& attended,
+                                const VerifyOptions& options) {
   const auto width = static_cast<std::size_t>(options.qk_dim);
   const support::RowSource rows = [&](std::int64_t first, std::int64_t count, float* to) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::span<float> row(to + i * options.qk_dim, width);
-      fill_row(options.seed, {sample.request, first + i, sample.layer, attempts[first + i]}, row);
-      support::round_through(options.type, row);
-    }
+    for (std::int64_t i = 0; i < count; ++i)
+      attended.make(first + i, {to + i * options.qk_dim, width});
   };
   std::vector<float> query(width);
-  fill_query(options.seed, {sample.request, tokens - 1, sample.layer, sample.request_step + 1},
-             sample.head, query);
+  fill_query(options.seed, attended.query(), sample.head, query);
   support::round_through(options.type, query);
   const support::OracleShape shape{
       .qk_dim = options.qk_dim,
       .v_dim = options.v_dim,
       .softmax_scale = 1 / std::sqrt(static_cast<double>(options.qk_dim)),
       .type = options.type};
-  const support::OracleQuery oracle_query{.q = query, .tokens = tokens};
+  const support::OracleQuery oracle_query{.q = query, .tokens = attended.count()};
   return support::attend(shape, {&oracle_query, 1}, rows).front();
+}
+
+support::Comparison comparison_for(const VerifyOptions& options) {
+  return {options.type, true,
+          is_plain(options.format) ? AttentionKind::dense_decode : AttentionKind::sparse_decode};
 }
 
 support::Comparison compare(const Sample& sample, std::span<const Request> requests,
                             const VerifyOptions& options) {
-  const std::vector<std::int64_t> attempts =
-      attempts_of(options, sample.request, requests[sample.request], sample.request_step);
-  // A query token sees itself and everything before it.
-  const std::int64_t tokens = std::ssize(attempts) - options.drafts + sample.query_token + 1;
-  support::Comparison comparison(options.type, true);
-  comparison.add_row(sample.out, sample.lse, reference_of(sample, attempts, tokens, options),
-                     tokens);
+  const AttendedRows attended(
+      sample, attempts_of(options, sample.request, requests[sample.request], sample.request_step),
+      options);
+  support::Comparison comparison = comparison_for(options);
+  comparison.add_row(sample.out, sample.lse, reference_of(sample, attended, options),
+                     attended.count());
   return comparison;
 }
 
@@ -81,12 +142,12 @@ std::vector<std::int64_t> attempts_of(const VerifyOptions& options, std::int64_t
 Verdict verify(std::span<const Sample> samples, std::span<const Request> requests,
                const VerifyOptions& options, const std::function<void(std::int64_t)>& done) {
   constexpr std::int64_t batch = 64;
-  support::Comparison all(options.type, true);
+  support::Comparison all = comparison_for(options);
   Verdict verdict;
   verdict.checked = std::ssize(samples);
   for (std::int64_t first = 0; first < verdict.checked; first += batch) {
     const std::int64_t count = std::min(batch, verdict.checked - first);
-    std::vector<support::Comparison> comparisons(count, support::Comparison(options.type, true));
+    std::vector<support::Comparison> comparisons(count, comparison_for(options));
     support::parallel_for(count, [&](std::int64_t i) {
       comparisons[i] = compare(samples[first + i], requests, options);
     });

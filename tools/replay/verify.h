@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "flashmla/dtype.h"
+#include "flashmla/kv_format.h"
 #include "support/compare.h"
 #include "tools/replay/sampling.h"
 #include "tools/replay/trace.h"
@@ -17,7 +18,8 @@ namespace flashmla::tools {
 
 struct VerifyOptions {
   std::uint64_t seed = 0;
-  DType type = DType::bf16;
+  DType type = DType::bf16;  // of queries and results
+  KvFormat format = KvFormat::bf16;
   std::int64_t drafts = 1;
   std::int64_t qk_dim = 576;
   std::int64_t v_dim = 512;

@@ -7,6 +7,10 @@
 
 #include "tools/roofline/loops.h"
 
+#ifndef FLASHMLA_ROOFLINE_VECTOR_BYTES
+#define FLASHMLA_ROOFLINE_VECTOR_BYTES 16
+#endif
+
 namespace flashmla::tools {
 
 namespace {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <atomic>
 
-#include "backends/cpu/append.h"
+#include "backends/cpu/cache_rows.h"
 #include "backends/cpu/dense_decode.h"
 #include "backends/cpu/isa.h"
 #include "backends/cpu/merge.h"
+#include "backends/cpu/partials.h"
 #include "backends/cpu/row_tiles.h"
+#include "backends/cpu/sparse_attention.h"
 #include "backends/cpu/thread_pool.h"
 #include "core/check.h"
 
@@ -31,10 +33,9 @@ class CpuBackend final : public Backend {
   std::optional<std::string> unavailable() const override { return std::nullopt; }
 
   std::optional<std::string> refuses(const Problem& problem) const override {
-    if (problem.kind != AttentionKind::dense_decode)
-      return text("computes dense_decode alone, not ", name_of(problem.kind));
-    if (!is_plain(problem.kv_format))
-      return text("reads bf16 and fp16 caches alone, not ", name_of(problem.kv_format));
+    if (problem.kind == AttentionKind::dense_decode && !is_plain(problem.kv_format))
+      return text("reads bf16 and fp16 caches alone in dense decoding, not ",
+                  name_of(problem.kv_format));
     if (problem.ragged_queries)
       return "has no ragged queries";
     if (problem.split_query)
@@ -54,7 +55,7 @@ class CpuBackend final : public Backend {
     // With so many tiles there is one worker, which splits nothing: each request is computed on its
     // own already, and needs no fixed pieces and no partial results.
     const bool never_split = tiles.total >= work_units;
-    return {.requests = static_cast<std::int32_t>(problem.batch),
+    return {.requests = static_cast<std::int32_t>(ScheduleShape(problem).requests),
             .workers = static_cast<std::int32_t>(workers),
             .block_tokens = max_tile_tokens,
             .cost = schedule::cpu_cost_model(tiles.rows),
@@ -63,14 +64,18 @@ class CpuBackend final : public Backend {
 
   std::size_t run_workspace_bytes(const Problem& problem,
                                   const schedule::SplitParams& params) const override {
-    return dense_workspace_bytes(problem, params);
+    return Partials(problem, params, nullptr).bytes();
   }
 
   void schedule(PlannedProblem& planned, const TensorView& lengths,
                 void* /*stream*/) const override {
     const schedule::PlanMemory memory = planned.memory();
-    std::copy_n(static_cast<const std::int32_t*>(lengths.data), planned.params.requests,
-                memory.lengths);
+    if (lengths.given())
+      std::copy_n(static_cast<const std::int32_t*>(lengths.data), planned.params.requests,
+                  memory.lengths);
+    else
+      std::fill_n(memory.lengths, planned.params.requests,
+                  static_cast<std::int32_t>(ScheduleShape(planned.problem).tokens));
     schedule::split_kv(planned.params, memory.lengths, memory.start, memory.work,
                        memory.split_offset, schedule::SerialTeam{});
     *memory.status = 0;
@@ -78,7 +83,9 @@ class CpuBackend final : public Backend {
 
   void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
            float softmax_scale, void* run_workspace, void* /*stream*/) const override {
-    run_dense_decode(chosen_kernels(), planned, inputs, outputs, softmax_scale, run_workspace);
+    const auto compute = planned.problem.kind == AttentionKind::dense_decode ? run_dense_decode
+                                                                             : run_sparse_attention;
+    compute(chosen_kernels(), planned, inputs, outputs, softmax_scale, run_workspace);
   }
 
   std::int32_t status(const PlannedProblem& planned, void* /*stream*/) const override {
@@ -87,10 +94,22 @@ class CpuBackend final : public Backend {
 
   void append(const TensorView& cache, KvFormat format, const TensorView& rows,
               const TensorView& slots, void* /*stream*/) const override {
-    if (!is_plain(format))
-      throw Error(ErrorCode::unsupported, "format", std::string(name_of(format)),
-                  "bf16 or fp16: the CPU backend writes no FP8 caches");
-    append_rows(cache, rows, slots);
+    append_rows(cache, format, rows, slots);
+  }
+
+  void gather(const TensorView& cache, KvFormat format, const TensorView& slots,
+              const TensorView& rows, void* /*stream*/) const override {
+    gather_rows(cache, format, slots, rows);
+  }
+
+  void quantise(const TensorView& plain, const TensorView& cache, KvFormat format,
+                void* /*stream*/) const override {
+    quantise_cache(plain, cache, format);
+  }
+
+  void dequantise(const TensorView& cache, KvFormat format, const TensorView& plain,
+                  void* /*stream*/) const override {
+    dequantise_cache(cache, format, plain);
   }
 
   void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,

@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
-#include <limits>
 #include <numbers>
 #include <utility>
 
 #include "backends/cpu/isa.h"
 #include "backends/cpu/paged_rows.h"
+#include "backends/cpu/results.h"
 #include "backends/cpu/row_tiles.h"
-#include "backends/cpu/scratch.h"
 #include "backends/cpu/thread_pool.h"
 
 namespace flashmla::backends::cpu {
@@ -28,6 +26,7 @@ struct DenseCall {
   const RowTiles tiles;
   const Partials partials;
   const OutputRows outputs;
+  const SegmentResults results{kernels, partials, outputs, memory.split_offset};
 
   const Problem& problem() const { return planned.problem; }
 
@@ -36,33 +35,6 @@ struct DenseCall {
     std::atomic_ref<std::int32_t> status(*memory.status);
     std::int32_t seen = status.load();
     while ((seen == 0 || request + 1 < seen) && !status.compare_exchange_weak(seen, request + 1)) {
-    }
-  }
-};
-
-// The parts of a thread's scratch memory, for tiles of `rows` rows.
-struct TileMemory {
-  float* query;    // [rows][qk_dim]
-  float* cache;    // [max_tile_tokens][qk_dim]
-  float* scores;   // [rows][max_tile_tokens]
-  float* out;      // [rows][v_dim]
-  float* maximum;  // [rows]
-  float* sum;      // [rows]
-  float* rescale;  // [rows]
-
-  TileMemory(std::int64_t rows, const Problem& problem) {
-    const std::int64_t sizes[] = {rows * problem.qk_dim,  max_tile_tokens * problem.qk_dim,
-                                  rows * max_tile_tokens, rows * problem.v_dim,
-                                  max_tile_rows,          max_tile_rows,
-                                  max_tile_rows};
-    float** const parts[] = {&query, &cache, &scores, &out, &maximum, &sum, &rescale};
-    std::int64_t total = 0;
-    for (const std::int64_t size : sizes)
-      total += size;
-    float* next = thread_scratch(static_cast<std::size_t>(total));
-    for (std::size_t i = 0; i < std::size(parts); ++i) {
-      *parts[i] = next;
-      next += sizes[i];
     }
   }
 };
@@ -123,9 +95,7 @@ class TileSegment {
       call_.codec.load(static_cast<const std::uint16_t*>(q.data) + segment_.request * q.strides[0] +
                            token_of(row) * q.strides[1] + head_of(row) * q.strides[2],
                        scratch_.query + row * qk_dim, qk_dim, call_.query_factor);
-    std::fill_n(scratch_.out, rows * call_.problem().v_dim, 0.0f);
-    std::fill_n(scratch_.maximum, tile_.rows, -std::numeric_limits<float>::infinity());
-    std::fill_n(scratch_.sum, tile_.rows, 0.0f);
+    scratch_.clear(tile_.rows);
   }
 
   bool gather(std::int64_t first, std::int64_t end, const void** rows) const {
@@ -166,41 +136,17 @@ class TileSegment {
                                 .sum = scratch_.sum,
                                 .rescale = scratch_.rescale,
                                 .upcoming_rows = upcoming_rows,
+                                .upcoming_bytes = 2 * scratch_.qk_dim,
                                 .rows = tile_.rows,
                                 .tokens = count,
-                                .qk_dim = static_cast<std::int32_t>(call_.problem().qk_dim),
-                                .v_dim = static_cast<std::int32_t>(call_.problem().v_dim)});
+                                .qk_dim = scratch_.qk_dim,
+                                .v_dim = scratch_.v_dim});
   }
 
   void write_results() const {
-    const std::int32_t* split_offset = call_.memory.split_offset + segment_.request;
-    const bool split = split_offset[0] != split_offset[1];
-    for (std::int32_t row = 0; row < tile_.rows; ++row) {
-      const double lse = static_cast<double>(scratch_.maximum[row]) * std::numbers::ln2 +
-                         std::log(static_cast<double>(scratch_.sum[row]));
-      if (split)
-        write_partial(split_offset[0] + segment_.split, row, lse);
-      else if (scratch_.sum[row] == 0.0f)
-        call_.outputs.write_empty(segment_.request, token_of(row), head_of(row));
-      else
-        call_.outputs.write(segment_.request, token_of(row), head_of(row), out_row(row),
-                            scratch_.sum[row], lse);
-    }
-  }
-
-  void write_partial(std::int64_t partial, std::int32_t row, double lse) const {
-    const Problem& problem = call_.problem();
-    const std::int64_t index = token_of(row) * problem.query_heads + head_of(row);
-    const float sum = scratch_.sum[row];
-    call_.partials.lse(partial, index) =
-        sum == 0.0f ? -std::numeric_limits<float>::infinity() : static_cast<float>(lse);
-    if (sum != 0.0f)
-      call_.kernels.scale(out_row(row), call_.partials.out(partial, index),
-                          static_cast<std::int32_t>(problem.v_dim), 1.0f / sum);
-  }
-
-  const float* out_row(std::int32_t row) const {
-    return scratch_.out + row * call_.problem().v_dim;
+    for (std::int32_t row = 0; row < tile_.rows; ++row)
+      call_.results.write(segment_, token_of(row) * call_.problem().query_heads + head_of(row),
+                          scratch_, row);
   }
 
   const DenseCall& call_;
@@ -212,10 +158,6 @@ class TileSegment {
 };
 
 }  // namespace
-
-std::size_t dense_workspace_bytes(const Problem& problem, const schedule::SplitParams& params) {
-  return Partials(problem, params, nullptr).bytes();
-}
 
 void run_dense_decode(const KernelTable& kernels, const PlannedProblem& planned,
                       const Inputs& inputs, const Outputs& outputs, float softmax_scale,

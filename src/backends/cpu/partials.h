@@ -1,13 +1,14 @@
 // Partial results of split requests in the run workspace. Partial p holds, for each row (query
-// token · h_q + query head) of its request, out [d_v] fp32, normalised, in pair-split order
-// (kernel/table.h), and lse, natural logarithm; −inf where the row saw no token: then out is not
-// written.
+// token · h_q + query head; sparse attention: query head) of its request, out [d_v] fp32,
+// normalised, in pair-split order (kernel/table.h), and lse, natural logarithm; −inf where the row
+// saw no token: then out is not written. In prefill there is also the largest score.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/schedule_shape.h"
 #include "flashmla/problem.h"
 #include "schedule/split_kv.h"
 
@@ -16,28 +17,34 @@ namespace flashmla::backends::cpu {
 class Partials {
  public:
   Partials(const Problem& problem, const schedule::SplitParams& params, void* workspace)
-      : rows_(problem.query_tokens * problem.query_heads),
+      : rows_(ScheduleShape(problem).rows),
         v_dim_(problem.v_dim),
-        count_(schedule::max_partials(params, problem.max_blocks * problem.page_size)),
+        count_(schedule::max_partials(params, ScheduleShape(problem).tokens)),
+        statistics_(problem.kind == AttentionKind::sparse_prefill ? 2 : 1),
         out_(static_cast<float*>(workspace)) {}
 
   std::size_t bytes() const {
-    return static_cast<std::size_t>(count_ * rows_ * (v_dim_ + 1)) * sizeof(float);
+    return static_cast<std::size_t>(count_ * rows_ * (v_dim_ + statistics_)) * sizeof(float);
   }
 
   std::int64_t rows() const { return rows_; }
+  bool has_max_logits() const { return statistics_ == 2; }
   float* out(std::int64_t partial, std::int64_t row) const {
     return out_ + (partial * rows_ + row) * v_dim_;
   }
   float& lse(std::int64_t partial, std::int64_t row) const {
     return out_[count_ * rows_ * v_dim_ + partial * rows_ + row];
   }
+  float& max_logit(std::int64_t partial, std::int64_t row) const {
+    return out_[count_ * rows_ * (v_dim_ + 1) + partial * rows_ + row];
+  }
 
  private:
   std::int64_t rows_;  // of one request
   std::int64_t v_dim_;
   std::int64_t count_;
-  float* out_;  // all out, then all lse
+  std::int64_t statistics_;  // of each row: lse, and max_logit in prefill
+  float* out_;               // all out, then all lse, then all max_logits
 };
 
 }  // namespace flashmla::backends::cpu

@@ -1,12 +1,13 @@
-// How the query rows of a request are grouped. The rows of one KV head are its query tokens × the
-// query heads that share it, row = token · group + head in group; up to max_tile_rows of them share
-// one pass over the cache.
+// How the query rows of a schedule's request are grouped. The rows of one KV head are its query
+// tokens (sparse attention: one) × the query heads that share it, row = token · group + head in
+// group; up to max_tile_rows of them share one pass over the cache.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "backends/cpu/kernel/table.h"
+#include "backends/schedule_shape.h"
 #include "flashmla/problem.h"
 
 namespace flashmla::backends::cpu {
@@ -20,7 +21,7 @@ struct RowTiles {
 
   explicit constexpr RowTiles(const Problem& problem)
       : group(problem.query_heads / problem.kv_heads),
-        rows(problem.query_tokens * group),
+        rows(ScheduleShape(problem).rows / problem.kv_heads),
         per_head((rows + max_tile_rows - 1) / max_tile_rows),
         tile_rows((rows + per_head - 1) / per_head),
         total(per_head * problem.kv_heads) {}

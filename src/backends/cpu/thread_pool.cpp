@@ -10,11 +10,15 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "core/check.h"
+#include "core/log.h"
 #include "core/switches.h"
+#include "core/text.h"
 
 namespace flashmla::backends::cpu {
 
@@ -66,9 +70,10 @@ class Pool {
   pid_t process() const { return process_; }
 
   void run(Job& job) {
+    bool first_shortage = false;
     {
       const std::scoped_lock lock(mutex_);
-      start_helpers(job.wanted_helpers);
+      first_shortage = !start_helpers(job.wanted_helpers) && !std::exchange(was_short_, true);
       jobs_.push_back(&job);
     }
     work_waits_.notify_all();
@@ -76,15 +81,21 @@ class Pool {
     std::unique_lock lock(mutex_);
     jobs_.remove(&job);
     helper_left_.wait(lock, [&] { return job.active_helpers == 0; });
+    const int threads_here = 1 + helpers_;
+    lock.unlock();  // the callback may call the library
+    if (first_shortage)
+      log(text("cpu backend: goes on with ", threads_here, " threads, the system gives no more"));
   }
 
  private:
-  // A machine that is out of threads goes on with those that it has.
-  void start_helpers(int wanted) {
+  // False where the system is out of threads: the pool goes on with those that it has.
+  bool start_helpers(int wanted) {
     try {
       for (; helpers_ < wanted; ++helpers_)
         std::thread([this] { help(); }).detach();
+      return true;
     } catch (const std::system_error&) {
+      return false;
     }
   }
 
@@ -116,6 +127,7 @@ class Pool {
   std::condition_variable helper_left_;
   std::list<Job*> jobs_;
   int helpers_ = 0;
+  bool was_short_ = false;  // of threads, once
 };
 
 // The pool of this process. It is never destroyed: its threads wait in it until the process ends,

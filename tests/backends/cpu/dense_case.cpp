@@ -11,6 +11,7 @@
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/dense_decode.h"
 #include "backends/cpu/isa.h"
+#include "backends/cpu/partials.h"
 #include "core/numeric.h"
 #include "core/text.h"
 
@@ -129,7 +130,7 @@ void DenseCase::make_cache(std::mt19937& random) {
 
 CaseResult DenseCase::run(const KernelTable& kernels, const schedule::SplitParams& params) {
   AlignedMemory plan_memory(schedule::PlanLayout(params).bytes);
-  AlignedMemory run_memory(dense_workspace_bytes(problem_, params));
+  AlignedMemory run_memory(Partials(problem_, params, nullptr).bytes());
   PlannedProblem planned{problem_, params, plan_memory.data()};
   cpu_backend().schedule(planned, {options_.lengths.data(), DType::i32, {problem_.batch}}, nullptr);
 

@@ -25,16 +25,19 @@ TEST(CpuBackend, NamesItsDevice) {
   set_threads(0);
 }
 
-TEST(CpuBackend, ServesDenseDecodingAndRefusesTheRestWithAReason) {
-  EXPECT_FALSE(cpu_backend().refuses(small_problem()).has_value());
+TEST(CpuBackend, ServesEveryKindAndRefusesTheRestWithAReason) {
+  for (const AttentionKind kind :
+       {AttentionKind::dense_decode, AttentionKind::sparse_decode, AttentionKind::sparse_prefill}) {
+    Problem problem = small_problem();
+    problem.kind = kind;
+    EXPECT_FALSE(cpu_backend().refuses(problem).has_value());
+  }
   const auto refused = [](auto change) {
     Problem problem = small_problem();
     change(problem);
     const auto reason = cpu_backend().refuses(problem);
     return reason.has_value() && !reason->empty();
   };
-  EXPECT_TRUE(refused([](Problem& p) { p.kind = AttentionKind::sparse_decode; }));
-  EXPECT_TRUE(refused([](Problem& p) { p.kind = AttentionKind::sparse_prefill; }));
   EXPECT_TRUE(refused([](Problem& p) { p.kv_format = KvFormat::v32; }));
   EXPECT_TRUE(refused([](Problem& p) { p.kv_format = KvFormat::v4; }));
   EXPECT_TRUE(refused([](Problem& p) { p.ragged_queries = true; }));

@@ -97,6 +97,34 @@ TEST_P(Kernels, StoresRoundLikeTheScalarCode) {
     }
 }
 
+// Every code with scales of every kind: powers of two, subnormal products, overflow, zero, NaN.
+TEST_P(Kernels, LoadsEveryFp8CodeTimesItsScale) {
+  const std::vector<int> position = positions();
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  std::vector<float> scales{1.0f, 0x1p-13f, 0x1p-127f,      0x1p127f,
+                            0.0f, 3e38f,    1.1754944e-38f, std::nanf("")};
+  for (int i = 0; i < 200; ++i)
+    scales.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(random()) & 0x7f7fffffu));
+  std::vector<std::uint8_t> codes(row + 1);
+  for (int i = 0; i < row; ++i)
+    codes[i + 1] = static_cast<std::uint8_t>(i);
+  for (const float scale : scales) {
+    Row loaded;
+    kernels().load_e4m3(codes.data() + 1, loaded.numbers, row, scale);
+    for (int i = 0; i < row; ++i) {
+      const float expected = bf16_to_float(float_to_bf16(e4m3_to_float(codes[i + 1]) * scale));
+      const float got = loaded.numbers[position[i]];
+      if (std::isnan(expected))
+        ASSERT_TRUE(std::isnan(got)) << i << " times " << scale;
+      else
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(expected))
+            << i << " times " << scale;
+    }
+  }
+}
+
 TEST_P(Kernels, ScaleAndAddScaled) {
   Row source;
   Row target;
@@ -136,6 +164,7 @@ TEST_P(Kernels, ExponentialIsAccurate) {
                             .sum = &sum,
                             .rescale = &rescale,
                             .upcoming_rows = 0,
+                            .upcoming_bytes = 0,
                             .rows = 1,
                             .tokens = 2,
                             .qk_dim = row,

@@ -1,16 +1,20 @@
 #include "backends/cpu/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "flashmla/backends.h"
 #include "flashmla/error.h"
 
 namespace flashmla::backends::cpu {
@@ -122,6 +126,43 @@ TEST_F(ThreadPool, IsUsableInAChildAfterFork) {
   EXPECT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
   EXPECT_EQ(WEXITSTATUS(status), 0) << "the child has no helpers";
   EXPECT_GT(most_at_once(40, 0), 1) << "the parent goes on";
+}
+
+// In a child: it must not take memory for stacks from the tests that follow.
+int call_without_memory_for_stacks() {
+  long pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlim_t bytes = static_cast<rlim_t>(pages) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
+  const rlimit limit{bytes + (rlim_t{1} << 20), RLIM_INFINITY};
+  int messages = 0;
+  set_log_callback([&](std::string_view message) {
+    messages += message.starts_with("cpu backend: goes on with ") ? 1 : 100;
+  });
+  set_threads(1000);  // more than there are stacks left over from other tests
+  std::atomic<int> calls{0};
+  if (setrlimit(RLIMIT_AS, &limit) != 0)
+    return 1;
+  for (int repetition = 0; repetition < 3; ++repetition)
+    parallel_for(2000, 0, [&](std::int64_t) { ++calls; });
+  if (calls != 3 * 2000)
+    return 2;
+  return messages == 1 ? 0 : 3;
+}
+
+TEST_F(ThreadPool, GoesOnWithFewerThreadsAndSaysSoOnce) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "AddressSanitizer needs address space of its own";
+#endif
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(30);
+    _exit(call_without_memory_for_stacks());
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: no limit, 2: calls are missing, 3: not one message";
 }
 
 }  // namespace

@@ -42,17 +42,24 @@ TEST(Engine, ProblemFollowsTheOptions) {
   EXPECT_TRUE(problem.causal) << "a draft must not see the drafts after it";
 }
 
-TEST(Engine, SaysWhatTheLibraryDoesNotServe) {
-  for (const KvFormat format : {KvFormat::v32, KvFormat::v4}) {
-    EngineOptions options;
-    options.format = format;
-    try {
-      const Engine engine(options);
-      ADD_FAILURE() << "dense decoding over " << name_of(format);
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::unsupported);
-    }
-  }
+TEST(Engine, ProblemsOverFp8CachesAreSparse) {
+  EngineOptions options;
+  options.drafts = 2;
+  options.page_size = 30;
+  options.format = KvFormat::v32;
+  const Problem v32 = step_problem(options, 3);
+  EXPECT_EQ(v32.kind, AttentionKind::sparse_decode);
+  EXPECT_EQ(v32.qk_dim, 576);
+  EXPECT_EQ(v32.topk, 2048);
+  EXPECT_EQ(v32.extra_topk, 0);
+  options.format = KvFormat::v4;
+  const Problem v4 = step_problem(options, 3);
+  EXPECT_EQ(v4.qk_dim, 512);
+  EXPECT_EQ(v4.topk, 128);
+  EXPECT_EQ(v4.extra_topk, 512);
+  EXPECT_EQ(v4.extra_page_size, 8);
+  for (const Problem& problem : {v32, v4})
+    EXPECT_NO_THROW(make_plan(problem));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "support/random.h"
+#include "tools/replay/selection.h"
 #include "tools/replay/verify.h"
 
 namespace flashmla::tools {
@@ -44,7 +45,7 @@ struct Checked {
 
 Checked replay(const std::vector<Request>& requests, const ReplayOptions& options,
                const Append& append = {}) {
-  const Forecast forecast = forecast_of(requests, options.server);
+  const Forecast forecast = forecast_of(requests, options.server, options.format);
   EngineOptions engine_settings = engine_options(options, forecast);
   if (append)
     engine_settings.append = append;
@@ -59,7 +60,9 @@ Checked replay(const std::vector<Request>& requests, const ReplayOptions& option
   const VerifyOptions settings{
       .seed = options.server.seed,
       .type = engine_settings.format == KvFormat::fp16 ? DType::fp16 : DType::bf16,
-      .drafts = options.server.drafts};
+      .format = options.format,
+      .drafts = options.server.drafts,
+      .qk_dim = replay_qk_dim(options.format)};
   checked.verdict = verify(checked.served.samples, requests, settings, [](std::int64_t) {});
   return checked;
 }
@@ -99,6 +102,39 @@ TEST_F(Replay, PassesTheOracleOnPagesOfOneToken) {
   options_.server.page_size = 1;
   options_.server.pages = 480;
   expect_right(options_);
+}
+
+TEST_F(Replay, PassesTheOracleOverFp8Caches) {
+  for (const KvFormat format : {KvFormat::v32, KvFormat::v4})
+    for (const std::int64_t drafts : {1, 3}) {
+      options_.format = format;
+      options_.server.drafts = drafts;
+      expect_right(options_);
+    }
+}
+
+// More tokens than a list may name: 2,048, or 128 and 512 rows of four tokens each.
+TEST_F(Replay, PassesTheOracleWhereListsAreShorterThanTheRequest) {
+  requests_ = {{0, 2300, 2}, {0, 700, 3}};
+  options_.server.pages = 420;
+  options_.samples = 24;
+  for (const KvFormat format : {KvFormat::v32, KvFormat::v4}) {
+    options_.format = format;
+    expect_right(options_);
+  }
+}
+
+TEST_F(Replay, SeesAWrongRowOfTheExtraCache) {
+  SCOPED_TRACE(::testing::Message() << "seed " << seed_);
+  requests_ = {{0, 200, 10}};
+  options_.format = KvFormat::v4;
+  const Checked checked = replay(requests_, options_,
+                                 [&](const TensorView& cache, KvFormat format,
+                                     const TensorView& rows, const TensorView& slots) {
+                                   if (cache.shape[1] == options_.server.page_size)
+                                     flashmla::append(cache, format, rows, slots);
+                                 });
+  EXPECT_FALSE(checked.verdict.passed());
 }
 
 TEST_F(Replay, ChecksAllResultsWhereThereAreFewer) {
@@ -174,7 +210,7 @@ TEST_F(Replay, SeesOneRowWithAnotherRowsNumbers) {
           return;
         planted = true;  // the first layer's prompt: row 40 once more, in the place of row 41
         auto* numbers = static_cast<std::uint16_t*>(rows.data);
-        TensorView row(numbers + 40 * Engine::qk_dim, rows.dtype, {1, 1, Engine::qk_dim});
+        TensorView row(numbers + 40 * 576, rows.dtype, {1, 1, 576});
         std::int64_t slot = static_cast<const std::int64_t*>(slots.data)[41];
         flashmla::append(cache, format, row, {&slot, DType::i64, {1}});
       });

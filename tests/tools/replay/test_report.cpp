@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "tools/replay/statistics.h"
@@ -76,7 +75,7 @@ TEST(Report, TableNamesTheSeedTheCountsAndWhatWasRejected) {
 
 TEST(Report, JsonHoldsTheSameFigures) {
   Example example;
-  const auto json = nlohmann::json::parse(report_json(example.report));
+  const auto json = Json::parse(json_text(report_json(example.report)));
   EXPECT_EQ(json["trace"], example.report.trace);
   EXPECT_EQ(json["seed"], 77);
   EXPECT_EQ(json["served"], 1);
@@ -86,7 +85,7 @@ TEST(Report, JsonHoldsTheSameFigures) {
   EXPECT_EQ(json["check"]["samples"], 80);
   EXPECT_EQ(json["check"]["passed"], true);
   example.report.verdict.reset();
-  EXPECT_TRUE(nlohmann::json::parse(report_json(example.report))["check"].is_null());
+  EXPECT_TRUE(Json::parse(json_text(report_json(example.report)))["check"].is_null());
 }
 
 TEST(Report, MismatchesAreShown) {
@@ -94,7 +93,7 @@ TEST(Report, MismatchesAreShown) {
   example.report.verdict->mismatches = {"step 3, request 0, head 1"};
   example.report.verdict->errors.out_row.worst = std::numeric_limits<double>::infinity();
   EXPECT_THAT(report_table(example.report), ::testing::HasSubstr("WRONG"));
-  const auto json = nlohmann::json::parse(report_json(example.report));
+  const auto json = Json::parse(json_text(report_json(example.report)));
   EXPECT_EQ(json["check"]["passed"], false);
   EXPECT_EQ(json["check"]["mismatches"][0], "step 3, request 0, head 1");
 }

@@ -57,7 +57,7 @@ class Prefetch {
  public:
   Prefetch(const BlockTask& task, int steps)
       : rows_(task.upcoming),
-        lines_in_row_((task.qk_dim * 2 + line_bytes - 1) / line_bytes),
+        lines_in_row_((task.upcoming_bytes + line_bytes - 1) / line_bytes),
         lines_(task.upcoming_rows * lines_in_row_),
         share_((lines_ + steps - 1) / steps) {}
 

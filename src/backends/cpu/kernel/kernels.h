@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/cpu/kernel/attend.h"
+#include "backends/cpu/kernel/fp8.h"
 #include "backends/cpu/kernel/half.h"
 #include "backends/cpu/kernel/table.h"
 
@@ -24,6 +25,7 @@ inline constexpr KernelTable make_kernels() {
   return {.name = FLASHMLA_CPU_TEXT(FLASHMLA_CPU_ISA),
           .bf16 = {load_row<Bf16>, store_row<Bf16>},
           .fp16 = {load_row<Fp16>, store_row<Fp16>},
+          .load_e4m3 = load_e4m3,
           .attend_block = attend_block,
           .scale = scale,
           .add_scaled = add_scaled};

@@ -33,6 +33,7 @@ struct BlockTask {
   float* sum;                   // [rows]: Σ 2^(score − maximum)
   float* rescale;               // [rows], scratch
   std::int32_t upcoming_rows;
+  std::int32_t upcoming_bytes;  // of each of them
   std::int32_t rows;
   std::int32_t tokens;
   std::int32_t qk_dim;
@@ -51,6 +52,8 @@ struct KernelTable {
   const char* name;
   HalfCodec bf16;
   HalfCodec fp16;
+  // target = bf16(source · scale), e4m3 numbers into pair-split order.
+  void (*load_e4m3)(const void* source, float* target, std::int32_t count, float scale);
   void (*attend_block)(const BlockTask& task);
   void (*scale)(const float* source, float* target, std::int32_t count, float factor);
   // target += source · factor

@@ -1,0 +1,236 @@
+/* FlashMLA as a C library: everything that the C++ headers offer, with plain structs and status
+ * codes. docs/c_api.md is the guide; the headers named below give the meaning of every field.
+ *
+ * Every struct begins with struct_size, which the caller sets to its sizeof: so the library knows
+ * which version of the struct it sees. Fields that a caller knows and this library does not must
+ * be zero. Functions return a flashmla_status; where it is not FLASHMLA_OK, nothing was written and
+ * every object that took part stays usable, and flashmla_last_error() says what was wrong. No
+ * exception leaves a function. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "flashmla/export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum flashmla_status {
+  FLASHMLA_OK = 0,
+  FLASHMLA_INVALID_ARGUMENT = 1, /* wrong shape, type, stride, device or value */
+  FLASHMLA_UNSUPPORTED = 2,      /* sound, but no backend serves it */
+  FLASHMLA_DEVICE_FAILURE = 3,   /* a runtime or driver call failed */
+  FLASHMLA_OUT_OF_MEMORY = 4,
+  FLASHMLA_INTERNAL_ERROR = 5 /* a fault of the library */
+} flashmla_status;
+
+/* The last failure of this thread: the whole text, and its parts. Never null; they stay as they are
+ * until the next call of this thread fails. */
+FLASHMLA_API const char* flashmla_last_error(void);
+FLASHMLA_API const char* flashmla_last_error_argument(void);
+FLASHMLA_API const char* flashmla_last_error_given(void);
+FLASHMLA_API const char* flashmla_last_error_wanted(void);
+
+FLASHMLA_API const char* flashmla_version(void); /* "0.1.0" */
+
+typedef enum flashmla_dtype {
+  FLASHMLA_BF16 = 0,
+  FLASHMLA_FP16 = 1,
+  FLASHMLA_FP32 = 2,
+  FLASHMLA_E4M3 = 3,
+  FLASHMLA_U8 = 4,
+  FLASHMLA_I8 = 5,
+  FLASHMLA_I32 = 6,
+  FLASHMLA_I64 = 7
+} flashmla_dtype;
+
+typedef enum flashmla_device_type { FLASHMLA_CPU = 0, FLASHMLA_CUDA = 1 } flashmla_device_type;
+
+/* flashmla/kv_format.h */
+typedef enum flashmla_kv_format {
+  FLASHMLA_KV_BF16 = 0,
+  FLASHMLA_KV_FP16 = 1,
+  FLASHMLA_KV_V32 = 2,
+  FLASHMLA_KV_V4 = 3
+} flashmla_kv_format;
+
+typedef enum flashmla_attention_kind {
+  FLASHMLA_DENSE_DECODE = 0,
+  FLASHMLA_SPARSE_DECODE = 1,
+  FLASHMLA_SPARSE_PREFILL = 2
+} flashmla_attention_kind;
+
+#define FLASHMLA_MAX_RANK 5
+#define FLASHMLA_WORKSPACE_ALIGNMENT 256
+
+/* flashmla/tensor_view.h. Strides are in elements. Where a tensor is optional, a null pointer means
+ * that it is not given. */
+typedef struct flashmla_tensor {
+  size_t struct_size;
+  void* data;
+  int32_t dtype;       /* flashmla_dtype */
+  int32_t device_type; /* flashmla_device_type */
+  int32_t device_index;
+  int32_t rank;
+  int64_t shape[FLASHMLA_MAX_RANK];
+  int64_t strides[FLASHMLA_MAX_RANK];
+} flashmla_tensor;
+
+/* A contiguous tensor of `rank` dimensions on the CPU. */
+FLASHMLA_API flashmla_status flashmla_tensor_init(flashmla_tensor* tensor, size_t struct_size,
+                                                  void* data, int32_t dtype, int32_t rank,
+                                                  const int64_t* shape);
+
+/* flashmla/problem.h. Switches are 0 or 1. */
+typedef struct flashmla_problem {
+  size_t struct_size;
+  int32_t kind; /* flashmla_attention_kind */
+  int32_t device_type;
+  int32_t device_index;
+  int32_t query_type; /* flashmla_dtype */
+  int32_t kv_format;  /* flashmla_kv_format */
+  int32_t max_workers;
+  int64_t batch;
+  int64_t query_tokens;
+  int64_t query_heads;
+  int64_t kv_heads;
+  int64_t qk_dim;
+  int64_t v_dim;
+  int64_t page_size;
+  int64_t max_blocks;
+  int64_t topk;
+  int64_t extra_topk;
+  int64_t extra_page_size;
+  int32_t causal;
+  int32_t ragged_queries;
+  int32_t split_query;
+  int32_t scaled_cache;
+  int32_t batch_invariant;
+  int32_t reserved; /* 0 */
+} flashmla_problem;
+
+/* The defaults of the C++ Problem. */
+FLASHMLA_API flashmla_status flashmla_problem_init(flashmla_problem* problem, size_t struct_size);
+
+/* Texts are written to `text` [capacity], cut where they are longer, with a final zero; *length
+ * becomes their full length without it. `text` may be null with capacity 0, `length` may be null.
+ */
+FLASHMLA_API flashmla_status flashmla_problem_describe(const flashmla_problem* problem, char* text,
+                                                       size_t capacity, size_t* length);
+
+/* Bytes of one cached token; qk_dim counts in bf16 and fp16. */
+FLASHMLA_API flashmla_status flashmla_token_bytes(int32_t kv_format, int64_t qk_dim,
+                                                  int64_t* bytes);
+
+/* flashmla/plan.h: describe, plan, schedule, run. */
+typedef struct flashmla_plan flashmla_plan;
+
+FLASHMLA_API flashmla_status flashmla_plan_create(const flashmla_problem* problem,
+                                                  flashmla_plan** plan);
+FLASHMLA_API void flashmla_plan_destroy(flashmla_plan* plan); /* null: does nothing */
+
+FLASHMLA_API flashmla_status flashmla_plan_problem(const flashmla_plan* plan,
+                                                   flashmla_problem* problem);
+FLASHMLA_API flashmla_status flashmla_plan_backend(const flashmla_plan* plan, char* text,
+                                                   size_t capacity, size_t* length);
+FLASHMLA_API flashmla_status flashmla_plan_workspace_bytes(const flashmla_plan* plan,
+                                                           size_t* plan_workspace,
+                                                           size_t* run_workspace);
+
+/* `lengths` is null in sparse attention. Workspaces are aligned to FLASHMLA_WORKSPACE_ALIGNMENT. */
+FLASHMLA_API flashmla_status flashmla_plan_schedule(flashmla_plan* plan,
+                                                    const flashmla_tensor* lengths, void* workspace,
+                                                    size_t workspace_bytes, void* stream);
+
+typedef struct flashmla_schedule_view {
+  size_t struct_size;
+  int32_t workers;
+  int32_t block_tokens;
+  const int32_t* work;
+  const int32_t* split_offset;
+  const int32_t* lengths;
+  int32_t* status;
+} flashmla_schedule_view;
+
+FLASHMLA_API flashmla_status flashmla_plan_view(const flashmla_plan* plan,
+                                                flashmla_schedule_view* view);
+FLASHMLA_API flashmla_status flashmla_plan_scheduled(const flashmla_plan* plan, int32_t* scheduled);
+FLASHMLA_API flashmla_status flashmla_plan_status(const flashmla_plan* plan, void* stream,
+                                                  int32_t* status);
+FLASHMLA_API flashmla_status flashmla_plan_describe(const flashmla_plan* plan, char* text,
+                                                    size_t capacity, size_t* length);
+
+/* flashmla/decode.h. */
+typedef struct flashmla_inputs {
+  size_t struct_size;
+  const flashmla_tensor* q;
+  const flashmla_tensor* kv_cache;
+  const flashmla_tensor* block_table;
+  const flashmla_tensor* attn_sink;
+  const float* softmax_scale; /* null: qk_dim^(-1/2) */
+  const flashmla_tensor* indices;
+  const flashmla_tensor* topk_length;
+  const flashmla_tensor* extra_kv_cache;
+  const flashmla_tensor* extra_indices;
+  const flashmla_tensor* extra_topk_length;
+  const flashmla_tensor* query_offsets;
+  const flashmla_tensor* q_rotary;
+  const flashmla_tensor* kv_scale;
+} flashmla_inputs;
+
+typedef struct flashmla_outputs {
+  size_t struct_size;
+  const flashmla_tensor* out;
+  const flashmla_tensor* lse;
+  const flashmla_tensor* max_logits;
+} flashmla_outputs;
+
+FLASHMLA_API flashmla_status flashmla_run(const flashmla_plan* plan, const flashmla_inputs* inputs,
+                                          const flashmla_outputs* outputs, void* workspace,
+                                          size_t workspace_bytes, void* stream);
+
+/* flashmla/kv_cache.h. */
+FLASHMLA_API flashmla_status flashmla_append(const flashmla_tensor* cache, int32_t kv_format,
+                                             const flashmla_tensor* rows,
+                                             const flashmla_tensor* slots, void* stream);
+FLASHMLA_API flashmla_status flashmla_gather(const flashmla_tensor* cache, int32_t kv_format,
+                                             const flashmla_tensor* slots,
+                                             const flashmla_tensor* rows, void* stream);
+FLASHMLA_API flashmla_status flashmla_quantise(const flashmla_tensor* plain,
+                                               const flashmla_tensor* cache, int32_t kv_format,
+                                               void* stream);
+FLASHMLA_API flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_format,
+                                                 const flashmla_tensor* plain, void* stream);
+
+/* flashmla/merge.h: part i is part_outs[i] with part_lses[i]. */
+FLASHMLA_API flashmla_status flashmla_merge(const flashmla_tensor* const* part_outs,
+                                            const flashmla_tensor* const* part_lses, size_t parts,
+                                            const flashmla_tensor* attn_sink,
+                                            const flashmla_tensor* out, const flashmla_tensor* lse,
+                                            void* stream);
+
+/* flashmla/backends.h. */
+FLASHMLA_API flashmla_status flashmla_backend_count(int32_t* count);
+FLASHMLA_API flashmla_status flashmla_backend_name(int32_t backend, char* text, size_t capacity,
+                                                   size_t* length);
+FLASHMLA_API flashmla_status flashmla_backend_unavailable(int32_t backend, char* text,
+                                                          size_t capacity, size_t* length);
+FLASHMLA_API flashmla_status flashmla_backend_device_count(int32_t backend, int32_t* count);
+FLASHMLA_API flashmla_status flashmla_backend_device(int32_t backend, int32_t device, char* text,
+                                                     size_t capacity, size_t* length);
+/* Why a backend does not serve a problem; an empty text when it does. */
+FLASHMLA_API flashmla_status flashmla_refusal(const char* backend, const flashmla_problem* problem,
+                                              char* text, size_t capacity, size_t* length);
+
+FLASHMLA_API flashmla_status flashmla_set_cpu_threads(int32_t threads);
+FLASHMLA_API flashmla_status flashmla_cpu_threads(int32_t* threads);
+
+/* A null callback makes the library silent again. It must not call back into the library. */
+typedef void (*flashmla_log_callback)(const char* message, size_t length, void* user);
+FLASHMLA_API flashmla_status flashmla_set_log_callback(flashmla_log_callback callback, void* user);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,41 @@
+// The border of the C API: no exception crosses it, and what was wrong is kept for the thread.
+#pragma once
+
+#include <exception>
+#include <new>
+
+#include "core/check.h"
+#include "flashmla/c_api.h"
+#include "flashmla/error.h"
+
+namespace flashmla::api {
+
+flashmla_status keep_error(const Error& error) noexcept;
+flashmla_status keep_error(flashmla_status status, const char* given) noexcept;
+
+// Runs a function of the C++ API and translates what it throws.
+template <class Body>
+flashmla_status guarded(Body body) noexcept {
+  try {
+    body();
+    return FLASHMLA_OK;
+  } catch (const Error& error) {
+    return keep_error(error);
+  } catch (const std::bad_alloc&) {
+    return keep_error(FLASHMLA_OUT_OF_MEMORY, "a size that memory does not suffice for");
+  } catch (const std::exception& error) {
+    return keep_error(FLASHMLA_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return keep_error(FLASHMLA_INTERNAL_ERROR, "an unknown exception");
+  }
+}
+
+// What a caller's pointer points to.
+template <class T>
+T& given(const char* argument, T* pointer) {
+  if (pointer == nullptr)
+    reject(argument, "a null pointer", "one to what is to be read or written");
+  return *pointer;
+}
+
+}  // namespace flashmla::api

@@ -1,0 +1,97 @@
+#include "api/cache_check.h"
+#include "api/tensor_check.h"
+#include "api/validate.h"
+#include "core/check.h"
+
+namespace flashmla::api {
+
+namespace {
+
+void validate_format(KvFormat format) {
+  if (name_of(format) == "?")
+    reject("format", text(static_cast<int>(format)), "bf16, fp16, v32 or v4");
+}
+
+// Rows that go to a cache or come from it are of its type; those of FP8 formats are bf16.
+DType row_type(KvFormat format) {
+  return is_plain(format) ? cache_dtype(format) : DType::bf16;
+}
+
+Dimension heads_of(KvFormat format) {
+  return {"h_kv", is_plain(format) ? any_size : 1};
+}
+
+Dimension width_of(KvFormat format) {
+  return {"d_qk", is_plain(format) ? any_size : format_qk_dim(format)};
+}
+
+CacheWanted cache_wanted(KvFormat format, std::int64_t heads, std::int64_t qk_dim) {
+  return {.format = format, .kv_heads = heads, .qk_dim = qk_dim};
+}
+
+CacheWanted cache_like(const TensorView& plain, KvFormat format) {
+  return {.format = format,
+          .num_blocks = plain.shape[0],
+          .page_size = plain.shape[1],
+          .kv_heads = plain.shape[2],
+          .qk_dim = plain.shape[3]};
+}
+
+void validate_rows(const TensorView& cache, KvFormat format, const TensorView& rows) {
+  TensorCheck("rows", rows)
+      .on(cache.device)
+      .dtype({row_type(format)})
+      .shape({{"n", any_size}, heads_of(format), width_of(format)})
+      .last_dimension_contiguous();
+}
+
+void validate_plain(const TensorView& cache, KvFormat format, const TensorView& plain) {
+  TensorCheck("plain", plain)
+      .on(cache.device)
+      .dtype({row_type(format)})
+      .shape(
+          {{"num_blocks", any_size}, {"page_size", any_size}, heads_of(format), width_of(format)})
+      .last_dimension_contiguous();
+}
+
+void validate_slots(const TensorView& cache, const TensorView& rows, const TensorView& slots) {
+  TensorCheck("slots", slots)
+      .on(cache.device)
+      .dtype({DType::i64, DType::i32})
+      .shape({{"n", rows.shape[0]}})
+      .contiguous();
+}
+
+}  // namespace
+
+void validate_append(const TensorView& cache, KvFormat format, const TensorView& rows,
+                     const TensorView& slots) {
+  validate_format(format);
+  validate_rows(cache, format, rows);
+  check_cache("cache", cache, cache_wanted(format, rows.shape[1], rows.shape[2])).writable();
+  validate_slots(cache, rows, slots);
+}
+
+void validate_gather(const TensorView& cache, KvFormat format, const TensorView& slots,
+                     const TensorView& rows) {
+  validate_format(format);
+  validate_rows(cache, format, rows);
+  TensorCheck("rows", rows).writable();
+  check_cache("cache", cache, cache_wanted(format, rows.shape[1], rows.shape[2]));
+  validate_slots(cache, rows, slots);
+}
+
+void validate_quantise(const TensorView& plain, const TensorView& cache, KvFormat format) {
+  validate_format(format);
+  validate_plain(cache, format, plain);
+  check_cache("cache", cache, cache_like(plain, format)).writable();
+}
+
+void validate_dequantise(const TensorView& cache, KvFormat format, const TensorView& plain) {
+  validate_format(format);
+  validate_plain(cache, format, plain);
+  TensorCheck("plain", plain).writable();
+  check_cache("cache", cache, cache_like(plain, format));
+}
+
+}  // namespace flashmla::api

@@ -1,0 +1,37 @@
+// Tiles of e4m3 numbers to fp32 scratch in pair-split order (table.h), dequantised as the formats
+// define it: bf16(e4m3 · scale). core/numeric.h is the scalar counterpart.
+#pragma once
+
+#include "backends/cpu/kernel/half.h"
+#include "backends/cpu/kernel/vector.h"
+
+namespace flashmla::backends::cpu::FLASHMLA_CPU_ISA {
+
+typedef std::uint16_t Pairs __attribute__((vector_size(vector_bytes / 2)));  // two bytes a lane
+
+// One number in the low byte of each word.
+inline Floats from_e4m3(Words code) {
+  const Words magnitude = code & 0x7fu;
+  const Words normal = (magnitude << 20) + (120u << 23);  // the exponent's bias: 7 becomes 127
+  // A subnormal m stands for m · 2^−9: 2^14 has that very unit in the last place.
+  const Floats unit = broadcast(0x1p14f);
+  const Words subnormal = (Words)((Floats)((Words)unit + magnitude) - unit);
+  Words bits = (Ints)magnitude < 0x08 ? subnormal : normal;
+  bits = (Ints)magnitude == 0x7f ? Words{} + 0x7fc00000u : bits;
+  return (Floats)(bits | ((code & 0x80u) << 24));
+}
+
+inline void load_e4m3(const void* source, float* target, std::int32_t count, float scale) {
+  const auto* codes = static_cast<const std::uint8_t*>(source);
+  const Floats factor = broadcast(scale);
+  const auto dequantised = [&](Words code) {
+    return (Floats)(Bf16::rounded(from_e4m3(code) * factor) & 0xffff0000u);
+  };
+  for (int i = 0; i < count; i += 2 * lanes) {
+    const Words pairs = __builtin_convertvector(load<Pairs>(codes + i), Words);
+    store(target + i, dequantised(pairs & 0xffu));
+    store(target + i + lanes, dequantised(pairs >> 8));
+  }
+}
+
+}  // namespace flashmla::backends::cpu::FLASHMLA_CPU_ISA

@@ -1,0 +1,36 @@
+// What the run of a case showed.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "support/compare.h"
+
+namespace flashmla::support {
+
+struct CaseResult {
+  Errors errors;
+  std::vector<std::string> faults;  // everything that is wrong, one line each
+  std::int64_t rows_checked = 0;    // against the oracle
+  bool split = false;               // the schedule cut a request
+
+  bool passed() const { return faults.empty(); }
+};
+
+// One row of out.
+struct RowIndex {
+  std::int64_t request;
+  std::int64_t query_token;
+  std::int64_t head;
+
+  friend auto operator<=>(const RowIndex&, const RowIndex&) = default;
+};
+
+std::string text_of(const RowIndex& row);
+
+// A line for each group of checks that has failures.
+void add_faults(const Errors& errors, std::vector<std::string>& faults);
+
+}  // namespace flashmla::support

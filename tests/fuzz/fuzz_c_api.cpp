@@ -1,0 +1,363 @@
+// Sound calls of the C API in which some fields are replaced by arbitrary numbers: whatever is
+// accepted is really run. Every tensor has exactly the memory that its shape and strides claim, so
+// that AddressSanitizer sees a step outside; what claims too much has none.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "flashmla/c_api.h"
+#include "flashmla/kv_format.h"
+#include "flashmla/tensor_view.h"
+#include "tests/fuzz/byte_source.h"
+#include "tests/fuzz/demand.h"
+
+namespace flashmla::fuzz {
+namespace {
+
+constexpr std::int64_t most_bytes = 1 << 17;  // of a tensor or a workspace
+
+// How many of the calls that compute were accepted and really run; printed at the end.
+struct Counts {
+  long calls = 0;
+  long accepted = 0;
+  ~Counts() { std::fprintf(stderr, "accepted and run: %ld of %ld calls\n", accepted, calls); }
+} counts;
+
+void expect_sane(flashmla_status status) {
+  FLASHMLA_DEMAND(status != FLASHMLA_INTERNAL_ERROR && status != FLASHMLA_DEVICE_FAILURE);
+  FLASHMLA_DEMAND(status == FLASHMLA_OK || std::strlen(flashmla_last_error()) > 0);
+}
+
+void count(flashmla_status status) {
+  ++counts.calls;
+  counts.accepted += status == FLASHMLA_OK ? 1 : 0;
+  expect_sane(status);
+}
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using Memory = std::unique_ptr<void, Free>;
+
+Memory workspace(std::size_t bytes) {
+  if (bytes > static_cast<std::size_t>(8 * most_bytes))
+    return nullptr;
+  return Memory(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+}
+
+// The tensors of a call.
+class Tensors {
+ public:
+  explicit Tensors(ByteSource& source) : source_(source) {}
+
+  flashmla_tensor* add(std::int32_t dtype, std::initializer_list<std::int64_t> shape) {
+    flashmla_tensor& tensor = tensors_.emplace_back();
+    expect_sane(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, dtype,
+                                     static_cast<std::int32_t>(shape.size()), shape.begin()));
+    return &tensor;
+  }
+
+  // Replaces a field of some tensor.
+  void spoil() {
+    flashmla_tensor& tensor = tensors_[static_cast<std::size_t>(source_.byte()) % tensors_.size()];
+    const std::int64_t d = source_.between(0, 4);
+    switch (source_.byte() % 8) {
+      case 0:
+      case 1:
+        tensor.shape[d] = source_.edge(tensor.shape[d]);
+        break;
+      case 2:
+      case 3:
+        tensor.strides[d] = source_.edge(tensor.strides[d]);
+        break;
+      case 4:
+        tensor.dtype = static_cast<std::int32_t>(source_.edge(tensor.dtype));
+        break;
+      case 5:
+        tensor.rank = static_cast<std::int32_t>(source_.edge(tensor.rank));
+        break;
+      case 6:
+        (source_.flag() ? tensor.device_type : tensor.device_index) =
+            static_cast<std::int32_t>(source_.edge(1));
+        break;
+      default:
+        tensor.struct_size = static_cast<std::size_t>(source_.edge(8));
+        if (tensor.struct_size > sizeof tensor && tensor.struct_size <= 4096)
+          tensor.struct_size = sizeof tensor;  // there is no more memory than that
+    }
+  }
+
+  // Gives each tensor its memory, filled from what is left of the fuzzer's bytes.
+  void allocate() {
+    for (flashmla_tensor& tensor : tensors_) {
+      const std::int64_t bytes = claimed_bytes(tensor);
+      if (bytes < 0)
+        continue;
+      auto* memory = static_cast<std::uint8_t*>(std::malloc(static_cast<std::size_t>(bytes)));
+      memory_.emplace_back(memory);
+      std::uint32_t state = 1 + static_cast<std::uint32_t>(source_.word(2));
+      for (std::int64_t i = 0; i < bytes; ++i) {
+        state = state * 1664525u + 1013904223u;
+        memory[i] = static_cast<std::uint8_t>(state >> 24);
+      }
+      if (tensor.dtype == FLASHMLA_I32 || tensor.dtype == FLASHMLA_I64)
+        fill_integers(tensor, memory, bytes);
+      tensor.data = memory;
+    }
+  }
+
+ private:
+  // −1 where it is too much or no sound shape.
+  static std::int64_t claimed_bytes(const flashmla_tensor& tensor) {
+    if (tensor.rank < 1 || tensor.rank > FLASHMLA_MAX_RANK)
+      return -1;
+    std::int64_t elements = 1;
+    for (std::int32_t d = 0; d < tensor.rank; ++d) {
+      if (tensor.shape[d] == 0)
+        return 0;
+      std::int64_t step = 0;
+      if (tensor.shape[d] < 0 || tensor.strides[d] < 0 ||
+          __builtin_mul_overflow(tensor.shape[d] - 1, tensor.strides[d], &step) ||
+          __builtin_add_overflow(elements, step, &elements) || elements > most_bytes)
+        return -1;
+    }
+    const std::int64_t bytes =
+        elements * static_cast<std::int64_t>(size_of(static_cast<DType>(tensor.dtype)));
+    return bytes > most_bytes ? -1 : bytes;
+  }
+
+  // Mostly small numbers, some of any size.
+  void fill_integers(const flashmla_tensor& tensor, std::uint8_t* memory, std::int64_t bytes) {
+    const std::size_t size = size_of(static_cast<DType>(tensor.dtype));
+    for (std::size_t at = 0; at + size <= static_cast<std::size_t>(bytes); at += size) {
+      const std::int64_t value = source_.byte() % 8 == 0 ? source_.edge(3) : source_.between(0, 7);
+      std::memcpy(memory + at, &value, size);
+    }
+  }
+
+  ByteSource& source_;
+  std::deque<flashmla_tensor> tensors_;
+  std::vector<Memory> memory_;
+};
+
+struct Shape {
+  KvFormat format;
+  std::int64_t batch, query_tokens, heads, kv_heads, dim, page, blocks, topk;
+};
+
+std::int32_t cache_type(KvFormat format) {
+  return static_cast<std::int32_t>(cache_dtype(format));
+}
+
+flashmla_tensor* add_cache(Tensors& tensors, const Shape& s) {
+  return tensors.add(cache_type(s.format),
+                     {s.blocks, s.page, s.kv_heads, token_elements(s.format, s.dim)});
+}
+
+Shape draw_shape(ByteSource& source) {
+  Shape s{.format = static_cast<KvFormat>(source.byte() % 4),
+          .batch = source.between(0, 2),
+          .query_tokens = source.between(1, 2),
+          .heads = source.between(1, 3),
+          .kv_heads = 1,
+          .dim = source.flag() ? 512 : 576,
+          .page = source.between(1, 3),
+          .blocks = source.between(1, 3),
+          .topk = source.between(1, 6)};
+  if (!is_plain(s.format))
+    s.dim = format_qk_dim(s.format);
+  return s;
+}
+
+void spoil_problem(flashmla_problem& problem, ByteSource& source) {
+  std::int64_t* const wide[] = {&problem.batch,      &problem.query_tokens,   &problem.query_heads,
+                                &problem.kv_heads,   &problem.qk_dim,         &problem.v_dim,
+                                &problem.page_size,  &problem.max_blocks,     &problem.topk,
+                                &problem.extra_topk, &problem.extra_page_size};
+  std::int32_t* const narrow[] = {
+      &problem.kind,         &problem.device_type,     &problem.device_index,
+      &problem.query_type,   &problem.kv_format,       &problem.max_workers,
+      &problem.causal,       &problem.ragged_queries,  &problem.split_query,
+      &problem.scaled_cache, &problem.batch_invariant, &problem.reserved};
+  if (source.flag()) {
+    std::int64_t& field = *wide[source.byte() % std::size(wide)];
+    field = source.edge(field);
+  } else {
+    std::int32_t& field = *narrow[source.byte() % std::size(narrow)];
+    field = static_cast<std::int32_t>(source.edge(field));
+  }
+}
+
+void fuzz_run(ByteSource& source, int spoils) {
+  Shape s = draw_shape(source);
+  const auto kind = static_cast<flashmla_attention_kind>(source.byte() % 3);
+  const bool prefill = kind == FLASHMLA_SPARSE_PREFILL;
+  const bool dense = kind == FLASHMLA_DENSE_DECODE;
+  const bool extra = kind == FLASHMLA_SPARSE_DECODE && source.flag();
+  if (prefill) {
+    s.batch = 1;
+    s.format = KvFormat::bf16;
+  }
+  if (dense && !is_plain(s.format))
+    s.format = KvFormat::bf16;
+  if (!dense && s.format == KvFormat::fp16)
+    s.format = KvFormat::bf16;
+  if (dense && s.heads == 2)
+    s.kv_heads = source.between(1, 2);
+  flashmla_problem problem;
+  expect_sane(flashmla_problem_init(&problem, sizeof problem));
+  problem.kind = kind;
+  problem.query_type = s.format == KvFormat::fp16 ? FLASHMLA_FP16 : FLASHMLA_BF16;
+  problem.kv_format = static_cast<std::int32_t>(s.format);
+  problem.batch = s.batch;
+  problem.query_tokens = s.query_tokens;
+  problem.query_heads = s.heads;
+  problem.kv_heads = s.kv_heads;
+  problem.qk_dim = s.dim;
+  problem.page_size = s.page;
+  problem.max_blocks = dense ? 4 : 0;
+  problem.topk = dense ? 0 : s.topk;
+  problem.extra_topk = extra ? 3 : 0;
+  problem.extra_page_size = extra ? 2 : 0;
+  problem.causal = dense && source.flag() ? 1 : 0;
+  problem.batch_invariant = source.flag() ? 1 : 0;
+  problem.max_workers = static_cast<std::int32_t>(source.between(0, 3));
+
+  Tensors tensors(source);
+  const std::int32_t type = problem.query_type;
+  flashmla_inputs inputs{};
+  flashmla_outputs outputs{};
+  inputs.struct_size = sizeof inputs;
+  outputs.struct_size = sizeof outputs;
+  flashmla_tensor* lengths = nullptr;
+  if (prefill) {
+    inputs.q = tensors.add(type, {s.query_tokens, s.heads, s.dim});
+    inputs.kv_cache = tensors.add(type, {s.blocks, 1, s.dim});
+    inputs.indices = tensors.add(FLASHMLA_I32, {s.query_tokens, 1, s.topk});
+    outputs.out = tensors.add(type, {s.query_tokens, s.heads, 512});
+    outputs.lse = tensors.add(FLASHMLA_FP32, {s.query_tokens, s.heads});
+    if (source.flag())
+      outputs.max_logits = tensors.add(FLASHMLA_FP32, {s.query_tokens, s.heads});
+    if (source.flag())
+      inputs.topk_length = tensors.add(FLASHMLA_I32, {s.query_tokens});
+  } else {
+    inputs.q = tensors.add(type, {s.batch, s.query_tokens, s.heads, s.dim});
+    inputs.kv_cache = add_cache(tensors, s);
+    outputs.out = tensors.add(type, {s.batch, s.query_tokens, s.heads, 512});
+    outputs.lse = tensors.add(FLASHMLA_FP32, {s.batch, s.heads, s.query_tokens});
+    if (dense) {
+      inputs.block_table = tensors.add(FLASHMLA_I32, {s.batch, 4});
+      lengths = tensors.add(FLASHMLA_I32, {s.batch});
+    } else {
+      inputs.indices = tensors.add(FLASHMLA_I32, {s.batch, s.query_tokens, s.topk});
+      if (source.flag())
+        inputs.topk_length = tensors.add(FLASHMLA_I32, {s.batch});
+    }
+    if (extra) {
+      Shape other = s;
+      other.page = 2;
+      inputs.extra_kv_cache = add_cache(tensors, other);
+      inputs.extra_indices = tensors.add(FLASHMLA_I32, {s.batch, s.query_tokens, 3});
+      if (source.flag())
+        inputs.extra_topk_length = tensors.add(FLASHMLA_I32, {s.batch});
+    }
+  }
+  if (source.flag())
+    inputs.attn_sink = tensors.add(FLASHMLA_FP32, {s.heads});
+  float scale = 0;
+  if (source.flag()) {
+    const auto bits = static_cast<std::uint32_t>(source.word(4));
+    std::memcpy(&scale, &bits, sizeof scale);
+    inputs.softmax_scale = &scale;
+  }
+  for (int i = 0; i < spoils; ++i)
+    source.byte() % 4 == 0 ? spoil_problem(problem, source) : tensors.spoil();
+  tensors.allocate();
+
+  flashmla_plan* plan = nullptr;
+  expect_sane(flashmla_plan_create(&problem, &plan));
+  if (plan == nullptr)
+    return;
+  std::size_t plan_bytes = 0;
+  std::size_t run_bytes = 0;
+  FLASHMLA_DEMAND(flashmla_plan_workspace_bytes(plan, &plan_bytes, &run_bytes) == FLASHMLA_OK);
+  const Memory plan_memory = workspace(plan_bytes);
+  const Memory run_memory = workspace(run_bytes);
+  expect_sane(flashmla_plan_schedule(plan, lengths, plan_memory.get(), plan_bytes, nullptr));
+  count(flashmla_run(plan, &inputs, &outputs, run_memory.get(), run_bytes, nullptr));
+  std::array<char, 300> text;
+  expect_sane(flashmla_plan_describe(plan, text.data(), source.byte(), nullptr));
+  flashmla_plan_destroy(plan);
+}
+
+void fuzz_cache(ByteSource& source, int spoils) {
+  const Shape s = draw_shape(source);
+  const std::uint8_t call = source.byte() % 4;
+  Tensors tensors(source);
+  const std::int32_t type = s.format == KvFormat::fp16 ? FLASHMLA_FP16 : FLASHMLA_BF16;
+  auto format = static_cast<std::int32_t>(s.format);
+  flashmla_tensor* const cache = add_cache(tensors, s);
+  flashmla_tensor* const rows =
+      call < 2 ? tensors.add(type, {3, 1, s.dim}) : tensors.add(type, {s.blocks, s.page, 1, s.dim});
+  flashmla_tensor* const slots = tensors.add(source.flag() ? FLASHMLA_I32 : FLASHMLA_I64, {3});
+  for (int i = 0; i < spoils; ++i)
+    tensors.spoil();
+  if (spoils > 2 && source.flag())
+    format = static_cast<std::int32_t>(source.edge(format));
+  tensors.allocate();
+  switch (call) {
+    case 0:
+      return count(flashmla_append(cache, format, rows, slots, nullptr));
+    case 1:
+      return count(flashmla_gather(cache, format, slots, rows, nullptr));
+    case 2:
+      return count(flashmla_quantise(rows, cache, format, nullptr));
+    default:
+      return count(flashmla_dequantise(cache, format, rows, nullptr));
+  }
+}
+
+void fuzz_merge(ByteSource& source, int spoils) {
+  const Shape s = draw_shape(source);
+  Tensors tensors(source);
+  std::array<const flashmla_tensor*, 2> outs{};
+  std::array<const flashmla_tensor*, 2> lses{};
+  const std::int32_t type = source.byte() % 3;
+  for (std::size_t i = 0; i < 2; ++i) {
+    outs[i] =
+        tensors.add(source.flag() ? FLASHMLA_FP32 : type, {s.batch, s.query_tokens, s.heads, 16});
+    lses[i] = tensors.add(FLASHMLA_FP32, {s.batch, s.heads, s.query_tokens});
+  }
+  flashmla_tensor* const out = tensors.add(type, {s.batch, s.query_tokens, s.heads, 16});
+  flashmla_tensor* const lse = tensors.add(FLASHMLA_FP32, {s.batch, s.heads, s.query_tokens});
+  flashmla_tensor* const sink = source.flag() ? tensors.add(FLASHMLA_FP32, {s.heads}) : nullptr;
+  for (int i = 0; i < spoils; ++i)
+    tensors.spoil();
+  tensors.allocate();
+  count(flashmla_merge(outs.data(), lses.data(), static_cast<std::size_t>(source.between(0, 2)),
+                       sink, out, lse, nullptr));
+}
+
+}  // namespace
+}  // namespace flashmla::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace flashmla::fuzz;
+  static const bool one_thread = flashmla_set_cpu_threads(1) == FLASHMLA_OK;
+  FLASHMLA_DEMAND(one_thread);
+  ByteSource source(data, size);
+  const std::uint8_t call = source.byte() % 8;
+  const int spoils = source.flag() ? 0 : static_cast<int>(source.between(1, 4));
+  if (call < 5)
+    fuzz_run(source, spoils);
+  else if (call < 7)
+    fuzz_cache(source, spoils);
+  else
+    fuzz_merge(source, spoils);
+  return 0;
+}

@@ -1,0 +1,160 @@
+// The runner's verdicts on sparse cases: a right result passes, and each way of being wrong is
+// found. The results come from the oracle itself, so these tests need no backend.
+#include "support/sparse_runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "flashmla/error.h"
+#include "support/fp8.h"
+#include "support/numeric.h"
+#include "support/oracle.h"
+#include "support/random.h"
+
+namespace flashmla::support {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+SparseCase some_case(AttentionKind kind) {
+  SparseCase c;
+  c.seed = fresh_seed();
+  c.kind = kind;
+  c.format = kind == AttentionKind::sparse_decode ? KvFormat::v32 : KvFormat::bf16;
+  c.batch = kind == AttentionKind::sparse_decode ? 2 : 1;
+  c.query_tokens = 3;
+  c.query_heads = 4;
+  c.page_size = kind == AttentionKind::sparse_decode ? 16 : 1;
+  c.num_blocks = kind == AttentionKind::sparse_decode ? 9 : 150;
+  c.topk = 140;
+  c.sink = true;
+  c.out_padding = 8;
+  return c;
+}
+
+std::uint16_t* out_row(SparseTensors& t, std::int64_t r, std::int64_t token, std::int64_t h) {
+  return static_cast<std::uint16_t*>(t.out.view.data) + offset_of(t.out.view, {r, token, h, 0});
+}
+
+std::int64_t place(const SparseTensors& t, const RowIndex& row) {
+  return t.sparse_case.prefill() ? offset_of(t.lse.view, {row.query_token, row.head})
+                                 : offset_of(t.lse.view, {row.request, row.head, row.query_token});
+}
+
+float& lse_of(SparseTensors& t, const RowIndex& row) {
+  return static_cast<float*>(t.lse.view.data)[place(t, row)];
+}
+
+float& max_logit_of(SparseTensors& t, const RowIndex& row) {
+  return static_cast<float*>(t.max_logits.view.data)[place(t, row)];
+}
+
+void compute(SparseTensors& tensors) {
+  for (const RowIndex& row : rows_to_check(tensors.sparse_case)) {
+    const Reference reference = reference_of(tensors, {&row, 1})[0];
+    const std::vector<float> out(reference.out.begin(), reference.out.end());
+    encode(DType::bf16, out,
+           {out_row(tensors, row.request, row.query_token, row.head), out.size()});
+    lse_of(tensors, row) = static_cast<float>(reference.lse);
+    if (tensors.sparse_case.prefill())
+      max_logit_of(tensors, row) = static_cast<float>(reference.max_logit);
+  }
+}
+
+std::string faults(AttentionKind kind, const std::function<void(SparseTensors&)>& spoil) {
+  HostMemory memory;
+  const CaseResult result =
+      run_case(some_case(kind), memory, [&](SparseTensors& tensors, CaseResult&) {
+        compute(tensors);
+        spoil(tensors);
+      });
+  std::string all;
+  for (const std::string& fault : result.faults)
+    all += fault + "\n";
+  return all;
+}
+
+constexpr AttentionKind decode_kind = AttentionKind::sparse_decode;
+constexpr AttentionKind prefill_kind = AttentionKind::sparse_prefill;
+
+TEST(SparseRunner, RightResultsPass) {
+  EXPECT_THAT(faults(decode_kind, [](SparseTensors&) {}), IsEmpty());
+  EXPECT_THAT(faults(prefill_kind, [](SparseTensors&) {}), IsEmpty());
+}
+
+TEST(SparseRunner, FindsWrongNumbers) {
+  EXPECT_THAT(
+      faults(decode_kind, [](SparseTensors& t) { out_row(t, 1, 2, 3)[5] = float_to_bf16(3); }),
+      HasSubstr("out_row: 1 of 24"));
+  EXPECT_THAT(faults(decode_kind, [](SparseTensors& t) { lse_of(t, {0, 1, 2}) += 0.01f; }),
+              HasSubstr("lse: 1 of 24"));
+  EXPECT_THAT(faults(prefill_kind, [](SparseTensors& t) { max_logit_of(t, {0, 1, 2}) += 0.01f; }),
+              HasSubstr("max_logit: 1 of 12"));
+  EXPECT_THAT(faults(prefill_kind, [](SparseTensors& t) { max_logit_of(t, {0, 0, 0}) = NAN; }),
+              HasSubstr("max_logit: 1 of 12"));
+  EXPECT_THAT(faults(prefill_kind, [](SparseTensors& t) { out_row(t, 0, 2, 3)[0] = 0xffff; }),
+              HasSubstr("query token 2, head 3"));
+}
+
+TEST(SparseRunner, FindsWritesToForeignMemory) {
+  EXPECT_THAT(faults(decode_kind, [](SparseTensors& t) { out_row(t, 0, 0, 0)[512] = 1; }),
+              HasSubstr("between rows of out"));
+  EXPECT_THAT(
+      faults(decode_kind, [](SparseTensors& t) { static_cast<float*>(t.lse.view.data)[-1] = 1; }),
+      HasSubstr("around lse"));
+  EXPECT_THAT(
+      faults(decode_kind,
+             [](SparseTensors& t) { static_cast<std::int32_t*>(t.main.indices.view.data)[3] = 1; }),
+      HasSubstr("indices were written"));
+  EXPECT_THAT(faults(decode_kind, [](SparseTensors& t) { max_logit_of(t, {0, 0, 0}) = 1; }),
+              HasSubstr("max_logits was written to unasked"));
+}
+
+TEST(SparseRunner, ErrorsOfTheLibraryAreFaults) {
+  HostMemory memory;
+  const auto run = [&](ErrorCode code) {
+    return run_case(some_case(decode_kind), memory,
+                    [&](SparseTensors&, CaseResult&) { throw Error(code, "q", "that", "this"); });
+  };
+  EXPECT_THAT(run(ErrorCode::invalid_argument).faults.at(0), HasSubstr("threw"));
+  EXPECT_THROW(run(ErrorCode::unsupported), Error);
+}
+
+// What the oracle's rows come from: the tokens that the lists name, in order, poison left out.
+TEST(SparseTensorsTest, AttendedRowsAreThoseOfTheCountedSlots) {
+  SparseCase c = some_case(decode_kind);
+  c.topk_length = true;
+  c.empty_lists = true;
+  c.invalid_share = 0.3;
+  c.poisoned_share = 0.5;
+  c.extra_topk = 9;
+  c.extra_page_size = 4;
+  c.extra_blocks = 3;
+  HostMemory memory;
+  SparseTensors tensors(c, memory);
+  for (std::int64_t r = 0; r < c.batch; ++r)
+    for (std::int64_t t = 0; t < c.query_tokens; ++t)
+      for (const std::uint16_t number : tensors.attended(r, t))
+        ASSERT_TRUE(std::isfinite(bf16_to_float(number)));
+  const std::size_t slots = tensors.main.live.size();
+  EXPECT_GT(slots, 20u);
+  EXPECT_LT(slots, 130u);
+}
+
+TEST(SparseRunner, ChoosesRowsOfLargeCases) {
+  SparseCase c = some_case(decode_kind);
+  c.batch = 50;
+  c.query_heads = 128;
+  c.topk = 4096;
+  const std::vector<RowIndex> rows = rows_to_check(c);
+  EXPECT_EQ(std::set<RowIndex>(rows.begin(), rows.end()).size(), 64u);
+  EXPECT_EQ(rows.front(), (RowIndex{0, 0, 0}));
+  EXPECT_EQ(rows.back(), (RowIndex{49, 2, 127}));
+}
+
+}  // namespace
+}  // namespace flashmla::support

@@ -1,0 +1,94 @@
+#include "tools/sparse_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "flashmla/backends.h"
+#include "support/random.h"
+#include "tools/command.h"
+
+namespace flashmla::tools {
+
+namespace {
+
+constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+
+void demand(const char* option, std::int64_t value, std::int64_t least, std::int64_t largest) {
+  if (value < least || value > largest)
+    throw BadInput(fmt::format("{}: given {}, wanted {} … {}", option, value, least, largest));
+}
+
+void refuse(const char* option, bool given) {
+  if (given)
+    throw BadInput(fmt::format("{}: given, but sparse attention has no such option", option));
+}
+
+std::int64_t pages_of(std::int64_t slots, std::int64_t page_size) {
+  return std::max<std::int64_t>(1, (slots + page_size - 1) / page_size);
+}
+
+}  // namespace
+
+void add_sparse_options(CLI::App& app, SparseOptions& o) {
+  app.add_option("--topk", o.topk, "Sparse: entries of a query token's index list")
+      ->check(CLI::Range(std::int64_t{1}, most))
+      ->capture_default_str();
+  app.add_option("--extra-topk", o.extra_topk, "Sparse decoding: entries into an extra cache")
+      ->check(CLI::Range(std::int64_t{0}, most))
+      ->capture_default_str();
+  app.add_option("--extra-page-size", o.extra_page_size, "Tokens in a page of the extra cache")
+      ->check(CLI::Range(std::int64_t{1}, most))
+      ->capture_default_str();
+}
+
+AttentionKind kind_named(const std::string& name) {
+  if (name == "dense")
+    return AttentionKind::dense_decode;
+  if (name == "sparse")
+    return AttentionKind::sparse_decode;
+  if (name == "prefill")
+    return AttentionKind::sparse_prefill;
+  throw BadInput(fmt::format("given '{}', wanted dense, sparse or prefill", name));
+}
+
+support::SparseCase sparse_case_of(AttentionKind kind, const DenseOptions& dense,
+                                   const SparseOptions& sparse) {
+  refuse("--causal", dense.causal);
+  refuse("--varlen", dense.varlen);
+  refuse("--lengths", !dense.lengths.empty());
+  refuse("--lengths-file", !dense.lengths_file.empty());
+  refuse("--kv-heads above 1", dense.kv_heads > 1);
+  const bool prefill = kind == AttentionKind::sparse_prefill;
+  demand("--batch", dense.batch, prefill ? 1 : 0, prefill ? 1 : 131072);
+  demand("--query-tokens", dense.query_tokens, 1, 131072);
+  demand("--heads", dense.query_heads, 1, 65536);
+  demand("--tokens", dense.tokens, 1, most / std::max<std::int64_t>(1, dense.batch));
+  demand("--page-size", dense.page_size, 1, most);
+  support::SparseCase made;
+  made.seed = dense.seed ? *dense.seed : support::fresh_seed();
+  made.kind = kind;
+  made.format = format_named(dense.format);
+  made.batch = dense.batch;
+  made.query_tokens = dense.query_tokens;
+  made.query_heads = dense.query_heads;
+  made.qk_dim = is_plain(made.format) ? dense.qk_dim : format_qk_dim(made.format);
+  made.page_size = prefill ? 1 : dense.page_size;
+  made.num_blocks = pages_of(dense.batch * dense.tokens, made.page_size);
+  made.topk = sparse.topk;
+  if (sparse.extra_topk > 0) {
+    made.extra_topk = sparse.extra_topk;
+    made.extra_page_size = sparse.extra_page_size;
+    made.extra_blocks = pages_of(dense.batch * dense.tokens, made.extra_page_size);
+  }
+  made.sink = dense.sink;
+  made.softmax_scale = dense.softmax_scale;
+  made.batch_invariant = dense.batch_invariant;
+  made.max_workers = dense.max_workers;
+  if (dense.threads > 0)
+    set_cpu_threads(dense.threads);
+  return made;
+}
+
+}  // namespace flashmla::tools
