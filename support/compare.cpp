@@ -85,7 +85,7 @@ void Comparison::add_row(std::span<const float> out, float lse, const Reference&
   }
   errors_.lse.add(std::abs(lse - reference.lse), 1e-4 * std::max(1.0, std::abs(reference.lse)));
   lse_.add(lse, reference.lse);
-  if (unit_scale_ && tokens >= element_rule_tokens)
+  if (unit_scale_ && tokens >= least_tokens_)
     add_elements(out, lse, reference);
 }
 
@@ -105,7 +105,7 @@ void Comparison::add_max_logit(float max_logit, const Reference& reference, std:
   }
   const double error = std::abs(max_logit - reference.max_logit);
   errors_.max_logit.add(error, 1e-4 * std::max(1.0, std::abs(reference.max_logit)));
-  if (unit_scale_ && tokens >= element_rule_tokens)
+  if (unit_scale_ && tokens >= least_tokens_)
     errors_.element.add(element_error(max_logit, reference.max_logit, 1e-6, statistic_limit()), 1);
 }
 

@@ -51,11 +51,12 @@ struct Errors {
 class Comparison {
  public:
   // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
-  Comparison(DType type, bool unit_scale, AttentionKind kind = AttentionKind::dense_decode)
-      : type_(type), kind_(kind), unit_scale_(unit_scale) {}
+  Comparison(DType type, bool unit_scale, AttentionKind kind = AttentionKind::dense_decode,
+             std::int64_t least_tokens = element_rule_tokens)
+      : type_(type), kind_(kind), unit_scale_(unit_scale), least_tokens_(least_tokens) {}
 
   // `tokens`: what the row sees. The element rule is for rows that average over at least
-  // element_rule_tokens: with fewer, the rounding of P alone may exceed its absolute limit.
+  // `least_tokens`: with fewer, rounding alone may exceed its absolute limit.
   void add_row(std::span<const float> out, float lse, const Reference& reference,
                std::int64_t tokens);
   void add_max_logit(float max_logit, const Reference& reference, std::int64_t tokens);
@@ -64,7 +65,11 @@ class Comparison {
   // Adds the checks over the whole tensor to those of the rows.
   Errors finish() const;
 
-  static constexpr std::int64_t element_rule_tokens = 512;
+  static constexpr std::int64_t element_rule_tokens = 128;
+  // Where P and partial results are rounded to the type, as tensor cores take them. Of n tokens each
+  // of the two gives out a standard error of 2⁻⁹/√3 · √(e/n); from 390 tokens on the limit of 8e-4
+  // is six times both together.
+  static constexpr std::int64_t rounded_element_rule_tokens = 512;
   // A tensor of fewer lse values is left to the rule for single values: its sum of squares may be
   // as small as rounding.
   static constexpr std::int64_t lse_tensor_values = 16;
@@ -87,6 +92,7 @@ class Comparison {
   DType type_;
   AttentionKind kind_;
   bool unit_scale_;
+  std::int64_t least_tokens_;
   Errors errors_;
   Sums out_;
   Sums lse_;

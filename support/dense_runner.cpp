@@ -100,8 +100,11 @@ void check_against_oracle(DenseTensors& tensors, const Results& results, CaseRes
     return std::tuple(row.request, kv_head_of(c, row.head), row.query_token, row.head);
   });
   const auto groups = group_rows(c, rows);
-  std::vector<Comparison> comparisons(groups.size(),
-                                      Comparison(c.type, !c.softmax_scale.has_value()));
+  const Comparison none(c.type, !c.softmax_scale.has_value(), AttentionKind::dense_decode,
+                        tensors.q.view.device.type == DeviceType::cuda
+                            ? Comparison::rounded_element_rule_tokens
+                            : Comparison::element_rule_tokens);
+  std::vector<Comparison> comparisons(groups.size(), none);
   parallel_for(static_cast<std::int64_t>(groups.size()), [&](std::int64_t g) {
     const std::span<const RowIndex> group = groups[static_cast<std::size_t>(g)];
     const std::vector<Reference> references = reference_of(tensors, group);
@@ -110,7 +113,7 @@ void check_against_oracle(DenseTensors& tensors, const Results& results, CaseRes
           results.out_row(tensors, group[i]), results.lse(tensors, group[i]), references[i],
           c.visible_tokens(group[i].request, group[i].query_token));
   });
-  Comparison whole(c.type, !c.softmax_scale.has_value());
+  Comparison whole = none;
   for (const Comparison& comparison : comparisons)
     whole.add(comparison);
   result.errors = whole.finish();

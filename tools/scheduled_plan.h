@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "flashmla/error.h"
 #include "flashmla/plan.h"
 #include "support/memory.h"
 
@@ -14,7 +15,7 @@ class ScheduledPlan {
  public:
   // Throws Error as make_plan() and schedule() do. Sparse problems have no lengths.
   ScheduledPlan(const Problem& problem, std::vector<std::int32_t> lengths)
-      : plan_(make_plan(problem)),
+      : plan_(make_plan(on_the_host(problem))),
         plan_memory_(support::HostMemory().allocate(plan_.plan_workspace_bytes())),
         run_memory_(support::HostMemory().allocate(plan_.run_workspace_bytes())) {
     const bool dense = problem.kind == AttentionKind::dense_decode;
@@ -28,6 +29,13 @@ class ScheduledPlan {
   Workspace run_workspace() const { return {run_memory_.get(), plan_.run_workspace_bytes()}; }
 
  private:
+  static const Problem& on_the_host(const Problem& problem) {
+    if (problem.device.type != DeviceType::cpu)
+      throw Error(ErrorCode::unsupported, "--backend", "cuda",
+                  "cpu: of the subcommands, only check and info know GPUs so far");
+    return problem;
+  }
+
   Plan plan_;
   std::shared_ptr<std::byte> plan_memory_;
   std::shared_ptr<std::byte> run_memory_;

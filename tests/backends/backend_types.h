@@ -9,6 +9,7 @@
 #include <string>
 
 #include "flashmla/backends.h"
+#include "support/device/memory_of.h"
 #include "support/memory.h"
 
 namespace flashmla::backends {
@@ -20,7 +21,24 @@ struct Cpu {
   }
 };
 
+// Why a backend of this build cannot be used here; empty when it can.
+inline std::string unusable(const std::string& name) {
+  const auto known = list_backends();
+  const auto found = std::ranges::find(known, name, &BackendDescription::name);
+  return found == known.end() ? "this build has no backend " + name : found->unavailable;
+}
+
+#if defined(FLASHMLA_HAS_CUDA)
+struct Cuda {
+  static constexpr const char* name = "cuda";
+  static std::unique_ptr<support::Memory> memory() {
+    return unusable(name).empty() ? support::memory_of(name) : nullptr;
+  }
+};
+using BackendTypes = ::testing::Types<Cpu, Cuda>;
+#else
 using BackendTypes = ::testing::Types<Cpu>;
+#endif
 
 struct NameOfBackend {
   template <class Backend>
@@ -33,11 +51,8 @@ template <class Backend>
 class BackendTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto known = list_backends();
-    const auto found = std::ranges::find(known, Backend::name, &BackendDescription::name);
-    ASSERT_NE(found, known.end()) << "this build has no backend " << Backend::name;
-    if (!found->unavailable.empty())
-      GTEST_SKIP() << Backend::name << ": " << found->unavailable;
+    if (const std::string reason = unusable(Backend::name); !reason.empty())
+      GTEST_SKIP() << Backend::name << ": " << reason;
   }
 
   std::unique_ptr<support::Memory> memory_ = Backend::memory();

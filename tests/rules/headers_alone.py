@@ -15,7 +15,7 @@ FLAGS = ["-std=c++20", "-fsyntax-only", "-Werror", "-Wall", "-Wextra", "-Wpedant
 NVCC_FLAGS = ["-std=c++20", "-gencode", "arch=compute_90a,code=sm_90a", "-x", "cu", "-cubin",
               "-o", os.devnull]
 FOLDERS = ("include", "src", "support", "tools")
-FOR_DEVICES = ("src/sm90/", "src/cuda/", "src/backends/cuda/")
+FOR_DEVICES = ("src/sm90/", "src/cuda/", "src/backends/cuda/", "support/device/")
 
 
 def is_for_devices(root, header):
@@ -35,7 +35,7 @@ def nvcc_alone(root, nvcc, header):
     unit = pathlib.Path(f"headers_alone_{header.stem}_{os.getpid()}.cu")
     unit.write_text(f'#include "{header}"\n')
     try:
-        command = [nvcc, *NVCC_FLAGS, f"-I{root}/include", f"-I{root}/src", str(unit)]
+        command = [nvcc, *NVCC_FLAGS, f"-I{root}/include", f"-I{root}/src", f"-I{root}", str(unit)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     finally:
         unit.unlink()

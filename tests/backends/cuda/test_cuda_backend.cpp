@@ -1,0 +1,192 @@
+// What the CUDA backend promises beyond right results: bits that do not change, graphs, streams,
+// lengths from either side.
+#include <cuda_runtime_api.h>
+
+#include <array>
+
+#include "flashmla/kv_cache.h"
+#include "flashmla/merge.h"
+#include "support/random.h"
+#include "tests/backends/cuda/gpu_case.h"
+
+namespace flashmla::backends::cuda {
+namespace {
+
+using support::cuda_call;
+using support::DenseCase;
+
+class CudaBackend : public GpuTest {};
+
+// Cases that reach both kernels, alone and in pairs, with requests that are cut.
+DenseCase case_of(std::int64_t heads, std::vector<std::int32_t> lengths) {
+  DenseCase dense_case;
+  dense_case.seed = support::fresh_seed();
+  dense_case.query_heads = heads;
+  dense_case.lengths = std::move(lengths);
+  return dense_case;
+}
+
+constexpr std::array<std::int64_t, 4> head_counts{5, 32, 64, 128};
+
+TEST_F(CudaBackend, RepeatsAreBitIdentical) {
+  for (const std::int64_t heads : head_counts) {
+    GpuCase c(case_of(heads, {1000, 0, 77, 2049, 64}), *memory_);
+    SCOPED_TRACE(describe(c.tensors.dense_case));
+    c.schedule(c.tensors.lengths.view);
+    c.run();
+    const std::vector<std::byte> first = c.results();
+    for (int i = 0; i < 100; ++i) {
+      c.poison_outputs();
+      c.run();
+      ASSERT_EQ(c.results(), first) << "repeat " << i;
+    }
+  }
+}
+
+TEST_F(CudaBackend, HostLengthsGiveTheSameBits) {
+  for (const std::int64_t heads : head_counts)
+    for (const bool split : {false, true}) {
+      std::vector<std::int32_t> lengths(300, 40);
+      if (split)
+        lengths.assign({3000, 5, 900});
+      GpuCase c(case_of(heads, lengths), *memory_);
+      SCOPED_TRACE(describe(c.tensors.dense_case));
+      c.schedule(c.tensors.lengths.view);
+      c.run();
+      const std::vector<std::byte> expected = c.results();
+      c.poison_outputs();
+      c.schedule({lengths.data(), DType::i32, {std::ssize(lengths)}});
+      c.run();
+      EXPECT_EQ(c.results(), expected);
+    }
+}
+
+TEST_F(CudaBackend, GraphFollowsLengths) {
+  for (const std::int64_t heads : head_counts) {
+    GpuCase c(case_of(heads, {3000, 500, 1, 2000}), *memory_);
+    SCOPED_TRACE(describe(c.tensors.dense_case));
+    cudaStream_t stream = nullptr;
+    cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t replay = nullptr;
+    cuda_call(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "begin capture");
+    c.schedule(c.tensors.lengths.view, stream);
+    c.run(stream);
+    cuda_call(cudaStreamEndCapture(stream, &graph), "end capture");
+    cuda_call(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+    support::Random random(c.tensors.dense_case.seed);
+    for (int i = 0; i < 20; ++i) {
+      for (std::int32_t& length : c.tensors.lengths.buffer.image_as<std::int32_t>())
+        length = static_cast<std::int32_t>(random.between(0, length));
+      if (i % 4 == 0)
+        std::ranges::copy(c.tensors.dense_case.lengths,
+                          c.tensors.lengths.buffer.image_as<std::int32_t>().begin());
+      c.tensors.lengths.buffer.upload();
+      c.poison_outputs();
+      cuda_call(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+      const std::vector<std::byte> replayed = c.results();
+      c.poison_outputs();
+      c.schedule(c.tensors.lengths.view, stream);
+      c.run(stream);
+      ASSERT_EQ(replayed, c.results()) << "replay " << i;
+    }
+    cudaGraphExecDestroy(replay);
+    cudaGraphDestroy(graph);
+    cudaStreamDestroy(stream);
+  }
+}
+
+TEST_F(CudaBackend, StreamsShareAPlan) {
+  GpuCase c(case_of(128, {4000, 300}), *memory_);
+  c.schedule(c.tensors.lengths.view);
+  c.run();
+  const std::vector<std::byte> expected = c.results();
+  std::array<cudaStream_t, 4> streams{};
+  std::vector<support::GuardedBuffer> workspaces;
+  std::vector<support::GuardedTensor> outs;
+  std::vector<support::GuardedTensor> lses;
+  for (cudaStream_t& stream : streams) {
+    cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");
+    workspaces.emplace_back(*memory_, c.plan.run_workspace_bytes());
+    for (auto* copies : {&outs, &lses}) {
+      copies->push_back(copies == &outs ? c.tensors.out : c.tensors.lse);
+      copies->back().buffer = support::GuardedBuffer(*memory_, copies->back().buffer.bytes());
+      copies->back().view.data = copies->back().buffer.data();
+    }
+  }
+  for (std::size_t i = 0; i < streams.size(); ++i)
+    flashmla::run(c.plan, c.tensors.inputs(), {outs[i].view, lses[i].view, {}},
+                  {workspaces[i].data(), workspaces[i].bytes()}, streams[i]);
+  cuda_call(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  for (std::size_t i = 0; i < streams.size(); ++i) {
+    std::vector<std::byte> results = outs[i].buffer.download();
+    const std::vector<std::byte> lse = lses[i].buffer.download();
+    results.insert(results.end(), lse.begin(), lse.end());
+    EXPECT_EQ(results, expected) << "stream " << i;
+    cudaStreamDestroy(streams[i]);
+  }
+}
+
+// Requests of a batch alone and in company: the same bits.
+TEST_F(CudaBackend, BatchInvariant) {
+  for (const std::int64_t heads : head_counts) {
+    DenseCase alone = case_of(heads, {2500});
+    alone.batch_invariant = true;
+    alone.spare_blocks = 3;
+    DenseCase together = alone;
+    together.lengths = {2500, 1, 700, 2300, 0};
+    GpuCase one(alone, *memory_);
+    GpuCase many(together, *memory_);
+    SCOPED_TRACE(describe(alone));
+    // The same queries and rows for request 0.
+    const std::size_t q_bytes = one.tensors.q.buffer.bytes();
+    std::ranges::copy(one.tensors.q.buffer.image(), many.tensors.q.buffer.image().begin());
+    many.tensors.q.buffer.upload();
+    ASSERT_LE(q_bytes, many.tensors.q.buffer.bytes());
+    for (std::int64_t j = 0; j < 2500; ++j)
+      std::copy_n(one.tensors.cached_row(0, j, 0), 576,
+                  const_cast<std::uint16_t*>(many.tensors.cached_row(0, j, 0)));
+    many.tensors.kv_cache.buffer.upload();
+    for (GpuCase* c : {&one, &many}) {
+      c->schedule(c->tensors.lengths.view);
+      c->run();
+    }
+    one.results();
+    const std::vector<std::byte> expected = one.tensors.out.buffer.download();
+    std::vector<std::byte> found = many.tensors.out.buffer.download();
+    found.resize(expected.size());
+    EXPECT_EQ(found, expected);
+  }
+}
+
+// Rows that the GPU appends and results that it merges are those of the CPU.
+TEST_F(CudaBackend, AppendAndMerge) {
+  support::Random random(support::fresh_seed());
+  support::HostMemory host;
+  const std::int64_t rows = 300;
+  for (const std::int64_t columns : {576, 41}) {
+    std::array<std::vector<std::byte>, 2> caches;
+    int side = 0;
+    for (support::Memory* memory : {static_cast<support::Memory*>(&host), memory_.get()}) {
+      const Device device = memory->device();
+      support::GuardedBuffer cache(*memory, static_cast<std::size_t>(9 * 64 * columns) * 2);
+      support::GuardedBuffer latent(*memory, static_cast<std::size_t>(rows * columns) * 2);
+      support::GuardedBuffer slots(*memory, static_cast<std::size_t>(rows) * 8);
+      for (std::size_t i = 0; i < latent.bytes() / 2; ++i)
+        latent.image_as<std::uint16_t>()[i] = static_cast<std::uint16_t>(i * 2654435761u >> 7);
+      for (std::int64_t i = 0; i < rows; ++i)
+        slots.image_as<std::int64_t>()[static_cast<std::size_t>(i)] = i % 7 == 3 ? -1 : i * 5 % 617;
+      for (support::GuardedBuffer* buffer : {&cache, &latent, &slots})
+        buffer->upload();
+      append({cache.data(), DType::bf16, {9, 64, 1, columns}, device}, KvFormat::bf16,
+             {latent.data(), DType::bf16, {rows, 1, columns}, device},
+             {slots.data(), DType::i64, {rows}, device});
+      caches[static_cast<std::size_t>(side++)] = cache.download();
+      EXPECT_TRUE(cache.guards_unchanged());
+    }
+    EXPECT_EQ(caches[0], caches[1]) << columns;
+  }
+}
+
+}  // namespace
+}  // namespace flashmla::backends::cuda
