@@ -14,10 +14,10 @@ TEST(Plan, DescribesItselfBeforeAndAfterScheduling) {
   SmallCall call;
   Plan plan = make_plan(call.problem);
   EXPECT_THAT(plan.describe(), HasSubstr("dense_decode bf16/bf16 b=2 s_q=2 h_q=4"));
-  EXPECT_THAT(plan.describe(), Not(HasSubstr("worker 0")));
+  EXPECT_THAT(plan.describe(), Not(HasSubstr("worker ")));
   const AlignedBytes memory(plan.plan_workspace_bytes());
   plan.schedule(call.lengths, memory.workspace());
-  EXPECT_THAT(plan.describe(), HasSubstr("worker 0: requests 0"));
+  EXPECT_THAT(plan.describe(), HasSubstr(": requests 0"));
 }
 
 TEST(Plan, MovesWithItsSchedule) {

@@ -37,7 +37,7 @@ struct Accumulator {
   float max = ops::lowest_max;
   float sum = 0;
 
-  FLASHMLA_DEVICE void raise(float to) {
+  FLASHMLA_DEVICE void refer_to(float to) {
     const float factor = ptx::exp2(max - to);
     max = to;
     sum *= factor;
@@ -72,7 +72,7 @@ FLASHMLA_DEVICE void add_partials(const Params& p, const Entry& entry, std::int6
 #pragma unroll
     for (int i = 0; i < Loads; ++i)
       max = fmaxf(max, lse[i]);
-    total.raise(max);
+    total.refer_to(max);
 #pragma unroll
     for (int i = 0; i < Loads; ++i) {
       const float weight = ptx::exp2(lse[i] - max);
@@ -104,7 +104,7 @@ FLASHMLA_DEVICE void add_lanes(SharedStorage& shared, Accumulator& total) {
     for (int lane = 1; lane < Lanes; ++lane) {
       const float* const other = shared.exchange[threadIdx.x + lane * positions];
       const float max = fmaxf(total.max, other[unit_columns]);
-      total.raise(max);
+      total.refer_to(max);
       const float factor = ptx::exp2(other[unit_columns] - max);
       total.sum += factor * other[unit_columns + 1];
 #pragma unroll

@@ -20,7 +20,7 @@ class QueryLoader {
       : p(params), map(tensor_map), shared(addresses), records(segment_records) {}
 
   // Arrivals at query_ready() for each segment.
-  static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : Warps; }
+  static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : 32 * Warps; }
 
   FLASHMLA_DEVICE void load_all(int warp) {
     if (p.q_box_rows > 0 && warp > 0)
@@ -41,22 +41,17 @@ class QueryLoader {
     });
     begin({no_more_segments, 0, 0, 0, 0, 0, 0});
     if (p.q_box_rows == 0 || lane() == 0)
-      publish();
+      ptx::mbarrier_arrive(shared.query_ready());
   }
 
  private:
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
 
-  FLASHMLA_DEVICE void publish() {
-    if (lane() == 0)
-      ptx::mbarrier_arrive(shared.query_ready());
-  }
-
   FLASHMLA_DEVICE void load_boxes(const TileSegment& segment) {
     if (lane() != 0)
       return;
     if (segment.blocks == 0)
-      return publish();
+      return ptx::mbarrier_arrive(shared.query_ready());
     ptx::mbarrier_arrive_expect(shared.query_ready(), Chunks * TileRows * tile::row_bytes);
     const std::int32_t box_chunks = p.q_box_rows == TileRows ? Chunks : 1;
     const std::int32_t first_token = p.query_tokens == 1 ? 0 : segment.first_row / p.group;
@@ -92,8 +87,7 @@ class QueryLoader {
     }
     ptx::wait_for_copies();
     ptx::fence_async_proxy();
-    __syncwarp();
-    publish();
+    ptx::mbarrier_arrive(shared.query_ready());
   }
 
   const Params& p;

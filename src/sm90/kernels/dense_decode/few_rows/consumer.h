@@ -302,9 +302,7 @@ struct Consumer {
         [](int i) { return i / 2; }, [](int i) { return i % 2 * 256 + lane() * 8; },
         [] {
           ptx::fence_async_proxy();
-          __syncwarp();
-          if (lane() == 0)
-            ptx::mbarrier_arrive(Shared::query_free());
+          ptx::mbarrier_arrive(Shared::query_free());
         });
   }
 

@@ -12,14 +12,14 @@ template <int Chunks, int Rows>
 using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, 1, 1>;
 
 template <int Chunks, int Rows>
-FLASHMLA_DEVICE void initialise_barriers() {
+FLASHMLA_DEVICE void initialise_barriers(const Params& p) {
   using Shared = SharedAddresses<Chunks, Rows>;
   for (int slot = 0; slot < Shared::Storage::slots; ++slot) {
     ptx::mbarrier_init(Shared::keys_ready(slot), 1);
     ptx::mbarrier_init(Shared::keys_free(slot), consumer_warps);
   }
-  ptx::mbarrier_init(Shared::query_ready(), 1);
-  ptx::mbarrier_init(Shared::query_free(), consumer_warps);
+  ptx::mbarrier_init(Shared::query_ready(), Queries<Chunks, Rows>::arrivals(p));
+  ptx::mbarrier_init(Shared::query_free(), consumer_threads);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(threads, 1)
   touch(p);
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
   if (threadIdx.x == 0) {
-    initialise_barriers<Chunks, Rows>();
+    initialise_barriers<Chunks, Rows>(p);
     ptx::prefetch_tensor_map(&maps.keys);
     ptx::prefetch_tensor_map(&maps.queries);
   }

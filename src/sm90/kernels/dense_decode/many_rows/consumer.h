@@ -221,9 +221,7 @@ struct Consumer {
         [](int i) { return i; }, [](int) { return side * 256 + lane() * 8; },
         [&] {
           ptx::fence_async_proxy();
-          __syncwarp();
-          if (lane() == 0)
-            ptx::mbarrier_arrive(shared.query_free());
+          ptx::mbarrier_arrive(shared.query_free());
         });
   }
 

@@ -23,7 +23,7 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
       ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
   }
   ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
-  ptx::mbarrier_init(shared.query_free(), consumer_threads / 32);
+  ptx::mbarrier_init(shared.query_free(), consumer_threads);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
@@ -70,8 +70,10 @@ __global__ void __launch_bounds__(threads, 1)
     else
       consume_right<T, Chunks, ClusterSize>(p, shared, storage.record);
   }
-  if constexpr (ClusterSize > 1)
+  if constexpr (ClusterSize > 1) {
+    __syncwarp();
     ptx::cluster_sync();
+  }
 }
 
 }  // namespace flashmla::sm90::dense_decode::many_rows
