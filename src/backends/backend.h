@@ -55,8 +55,7 @@ class Backend {
 
   // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_blocks · page_size
   // already.
-  virtual void schedule(PlannedProblem& planned, const TensorView& lengths,
-                        void* stream) const = 0;
+  virtual void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const = 0;
 
   // All tensors fit the problem. `softmax_scale` is the one to use.
   virtual void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
