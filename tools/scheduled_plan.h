@@ -29,7 +29,7 @@ class ScheduledPlan {
   Workspace run_workspace() const { return {run_memory_.get(), plan_.run_workspace_bytes()}; }
 
  private:
-  static const Problem& on_the_host(const Problem& problem) {
+  static Problem on_the_host(const Problem& problem) {
     if (problem.device.type != DeviceType::cpu)
       throw Error(ErrorCode::unsupported, "--backend", "cuda",
                   "cpu: of the subcommands, only check and info know GPUs so far");

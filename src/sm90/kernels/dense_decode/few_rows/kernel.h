@@ -15,7 +15,7 @@ template <int Chunks, int Rows>
 FLASHMLA_DEVICE void initialise_barriers(const Params& p) {
   using Shared = SharedAddresses<Chunks, Rows>;
   for (int slot = 0; slot < Shared::Storage::slots; ++slot) {
-    ptx::mbarrier_init(Shared::keys_ready(slot), 1);
+    ptx::mbarrier_init(Shared::keys_ready(slot), p.gathered ? 32 : 1);
     ptx::mbarrier_init(Shared::keys_free(slot), consumer_warps);
   }
   ptx::mbarrier_init(Shared::query_ready(), Queries<Chunks, Rows>::arrivals(p));

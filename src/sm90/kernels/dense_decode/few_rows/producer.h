@@ -88,9 +88,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p) {
         }
         ptx::wait_for_copies();
         ptx::fence_async_proxy();
-        __syncwarp();
-        if (lane == 0)
-          ptx::mbarrier_arrive(Shared::keys_ready(at.slot));
+        ptx::mbarrier_arrive(Shared::keys_ready(at.slot));
         at.advance();
       }
     }

@@ -18,7 +18,7 @@ template <int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, const Params& p) {
   for (int buffer = 0; buffer < 2; ++buffer) {
     for (int arrival = 0; arrival < key_arrivals; ++arrival)
-      ptx::mbarrier_init(shared.keys_ready(buffer, arrival), 1);
+      ptx::mbarrier_init(shared.keys_ready(buffer, arrival), p.gathered ? 32 : 1);
     for (int part = 0; part < key_parts; ++part)
       ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
   }

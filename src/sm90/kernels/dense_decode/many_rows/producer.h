@@ -156,9 +156,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
         }
         ptx::wait_for_copies();
         ptx::fence_async_proxy();
-        __syncwarp();
-        if (lane < end_arrival<Chunks>(part) - first_arrival(part))
-          ptx::mbarrier_arrive(shared.keys_ready(Buffer, first_arrival(part) + lane));
+        for (int arrival = first_arrival(part); arrival < end_arrival<Chunks>(part); ++arrival)
+          ptx::mbarrier_arrive(shared.keys_ready(Buffer, arrival));
       }
     }
   });

@@ -87,7 +87,8 @@ enum NamedBarrier : int {
   left_weights_ready = 1,
   right_weights_ready,
   left_scores_issued,  // the left consumer's QK is in the tensor cores' queue
-  sums_exchanged,
+  left_sums_written,
+  right_sums_written,
   left_tail_cleared,
   right_tail_cleared,
 };
