@@ -66,9 +66,10 @@ class Comparison {
   Errors finish() const;
 
   static constexpr std::int64_t element_rule_tokens = 128;
-  // Where P and partial results are rounded to the type, as tensor cores take them. Rounding to bf16
-  // has a relative standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens each of the two gives
-  // out an error of 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is six times both.
+  // Where P and partial results are rounded to the type, as tensor cores take them. Rounding to
+  // bf16 has a relative standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens each of the two
+  // gives out an error of 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is six times
+  // both.
   static constexpr std::int64_t rounded_element_rule_tokens = 1024;
   // A tensor of fewer lse values is left to the rule for single values: its sum of squares may be
   // as small as rounding.
