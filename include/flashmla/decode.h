@@ -9,7 +9,8 @@
 
 namespace flashmla {
 
-// A view that is not given (default-constructed) is absent.
+// A view that is not given (default-constructed) is absent. Sparse prefill has no dimension b: q is
+// [s_q, h_q, d_qk], kv_cache [s_kv, h_kv, d_qk], indices [s_q, h_kv, topk], out [s_q, h_q, d_v].
 struct Inputs {
   TensorView q;  // [b, s_q, h_q, d_qk], query_type; last dimension contiguous, others strided
   TensorView kv_cache;  // [num_blocks, page_size, h_kv, token_elements]; last dimension contiguous
@@ -18,8 +19,9 @@ struct Inputs {
   std::optional<float> softmax_scale;  // d_qk^(−1/2) where absent
 
   // Sparse attention.
-  TensorView indices;            // [b, s_q, topk] int32 cache slots
-  TensorView topk_length;        // [b] (prefill: [s_q]) int32, optional
+  TensorView indices;  // [b, s_q, topk] int32 cache slots: page · page_size + offset in page; one
+                       // outside the cache is no token
+  TensorView topk_length;        // [b] (prefill: [s_q]) int32, optional: entries that count
   TensorView extra_kv_cache;     // a second cache of the same format, optional
   TensorView extra_indices;      // [b, s_q, extra_topk] int32
   TensorView extra_topk_length;  // [b] int32, optional
@@ -34,7 +36,7 @@ struct Inputs {
 struct Outputs {
   TensorView out;         // [b, s_q, h_q, d_v], query_type; last dimension contiguous
   TensorView lse;         // [b, h_q, s_q] fp32 contiguous (prefill: [s_q, h_q]); natural logarithm
-  TensorView max_logits;  // [s_q, h_q] fp32; sparse prefill alone
+  TensorView max_logits;  // [s_q, h_q] fp32, the largest score; sparse prefill alone, optional
 };
 
 // Computes softmax(softmax_scale · q kᵀ) v for every request of a scheduled plan:

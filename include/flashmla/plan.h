@@ -18,7 +18,8 @@
 namespace flashmla {
 
 // Where the parts of a schedule lie inside the plan workspace (on the plan's device).
-// docs/architecture.md gives the meaning of a row of `work`.
+// docs/architecture.md gives the meaning of a row of `work`. In sparse problems b stands for the
+// b · s_q query tokens, and their lengths are topk + extra_topk.
 struct ScheduleView {
   std::int32_t workers = 0;            // rows of `work`
   std::int32_t block_tokens = 0;       // tokens in a block, the unit in which work is divided
@@ -48,10 +49,10 @@ class FLASHMLA_API Plan {
   std::size_t run_workspace_bytes() const;
 
   // Divides the work of `lengths` (int32 [b], tokens in each request's cache, the query's own
-  // included; dense decoding; sparse problems take none) and writes schedule and lengths into
-  // `plan_workspace`. The caller keeps that memory alive until the last run. Lengths on the host
-  // that are negative or beyond max_blocks · page_size throw Error; lengths on a device are clamped
-  // to that range.
+  // included; dense decoding; sparse problems take a view that is not given) and writes schedule
+  // and lengths into `plan_workspace`. The caller keeps that memory alive until the last run.
+  // Lengths on the host that are negative or beyond max_blocks · page_size throw Error; lengths on
+  // a device are clamped to that range.
   void schedule(const TensorView& lengths, Workspace plan_workspace, void* stream = nullptr);
 
   bool scheduled() const;

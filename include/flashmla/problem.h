@@ -47,7 +47,7 @@ struct Problem {
   std::int64_t page_size = 64;  // tokens in a page of the cache, ≥ 1
   std::int64_t max_blocks = 0;  // block_table width: pages that a request may have
 
-  // Sparse attention alone.
+  // Sparse attention alone; max_blocks and causal are not for it, and prefill has batch = 1.
   std::int64_t topk = 0;             // entries of a query token's index list
   std::int64_t extra_topk = 0;       // entries of its list into the extra cache, 0 without one
   std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache
