@@ -1,6 +1,7 @@
 #include "flashmla/tensor_view.h"
 
 #include <algorithm>
+#include <limits>
 #include <span>
 
 #include "core/check.h"
@@ -39,9 +40,11 @@ TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int
 }
 
 std::int64_t TensorView::element_count() const {
+  // Saturates: a shape that nobody can have must not overflow before it is refused.
   std::int64_t count = 1;
   for (int d = 0; d < rank; ++d)
-    count *= shape[d];
+    if (__builtin_mul_overflow(count, shape[d], &count))
+      return std::numeric_limits<std::int64_t>::max();
   return count;
 }
 
