@@ -27,7 +27,9 @@ TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int
   std::int64_t stride = 1;
   for (int d = rank - 1; d >= 0; --d) {
     strides[d] = stride;
-    stride *= std::max<std::int64_t>(shape[d], 1);
+    // Saturates, as element_count() does.
+    if (__builtin_mul_overflow(stride, std::max<std::int64_t>(shape[d], 1), &stride))
+      stride = std::numeric_limits<std::int64_t>::max();
   }
 }
 
