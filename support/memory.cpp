@@ -13,11 +13,13 @@ std::shared_ptr<std::byte> HostMemory::allocate(std::size_t bytes) {
 }
 
 void HostMemory::upload(std::byte* to, std::span<const std::byte> from) {
-  std::memcpy(to, from.data(), from.size());
+  if (!from.empty())  // of nothing there may be no pointer
+    std::memcpy(to, from.data(), from.size());
 }
 
 void HostMemory::download(std::span<std::byte> to, const std::byte* from) {
-  std::memcpy(to.data(), from, to.size());
+  if (!to.empty())
+    std::memcpy(to.data(), from, to.size());
 }
 
 GuardedBuffer::GuardedBuffer(Memory& memory, std::size_t bytes)
