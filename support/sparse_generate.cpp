@@ -245,7 +245,8 @@ void SparseTensors::fill_lists(IndexedCache& part, int which, bool with_lengths)
       const bool empty = part.live.empty() || (c.empty_lists && random.chance(0.2));
       for (std::int64_t i = 0; i < part.topk; ++i) {
         const bool live = i < counted && !empty && !random.chance(c.invalid_share);
-        const auto any = static_cast<std::int32_t>(random.between(0, capacity - 1));
+        const auto any =
+            static_cast<std::int32_t>(random.between(0, std::max<std::int64_t>(1, capacity) - 1));
         list[i] = live ? random.pick(std::span<const std::int32_t>(part.live)) : no_slot();
         if (i >= counted && random.chance(0.7))
           list[i] = any;
