@@ -1,10 +1,12 @@
 // `flashmla bench`: times a list of shapes and holds them against the measured roofline.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "flashmla/decode.h"
 #include "support/generate.h"

@@ -1,6 +1,7 @@
 #include "tools/bench_report.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "flashmla/backends.h"
 #include "tools/machine.h"

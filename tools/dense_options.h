@@ -1,7 +1,6 @@
 // The command-line options that describe a dense decoding problem, shared by `plan` and `run`.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +8,10 @@
 
 #include "flashmla/problem.h"
 #include "support/case.h"
+
+namespace CLI {
+class App;
+}
 
 namespace flashmla::tools {
 

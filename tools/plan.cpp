@@ -1,5 +1,7 @@
 // `flashmla plan`: prints how the work of a batch is divided.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <memory>

@@ -1,5 +1,6 @@
 // `flashmla run`: one case of random numbers, its results as .npy files.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>

@@ -1,6 +1,8 @@
 // `flashmla replay`: options, and the order of things.
 #include <fmt/format.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdio>
