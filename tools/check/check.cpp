@@ -12,7 +12,6 @@
 #include "flashmla/error.h"
 #include "support/dense_runner.h"
 #include "support/dense_suite.h"
-#include "support/device/memory_of.h"
 #include "support/random.h"
 #include "support/sparse_runner.h"
 #include "support/sparse_suite.h"
@@ -24,12 +23,6 @@
 namespace flashmla::tools {
 
 namespace {
-
-// Memory of the device that a backend computes on.
-std::unique_ptr<support::Memory> memory_for(const std::string& backend) {
-  device_of_backend(backend);  // or why not
-  return support::memory_of(backend);
-}
 
 // The suites of a name: their cases by number.
 struct Suite {
@@ -112,7 +105,7 @@ CheckReport run_check(const CheckOptions& options) {
     const auto [first, end] = cases_of(options, suite.cases);
     cases += end - first;
   }
-  const auto memory = memory_for(options.backend);
+  const auto memory = memory_of_backend(options.backend);
   Progress progress("check", cases);
   for (const Suite& suite : suites) {
     const auto [first, end] = cases_of(options, suite.cases);
