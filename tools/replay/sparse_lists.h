@@ -17,7 +17,7 @@ struct EngineOptions;
 
 class SparseLists {
  public:
-  explicit SparseLists(const EngineOptions& options);
+  SparseLists(const EngineOptions& options, support::Memory& memory);
 
   // Extra rows that became complete when tokens first … end − 1 of the session were settled.
   void append_extra_rows(const Session& session, std::int64_t layer, std::int64_t first,

@@ -17,7 +17,9 @@ Timing timing_of(double cold, double hot, std::optional<Recorded> recorded) {
   timing.bytes = 1e6;
   timing.flop = 1e9;
   timing.least_bytes = cold / 2;
-  timing.graph = GraphFigures{.hot = hot, .hot_replays = 100, .recorded = std::move(recorded)};
+  GraphFigures& graph = timing.graph.emplace();
+  graph.hot = hot;
+  graph.recorded = std::move(recorded);
   return timing;
 }
 
