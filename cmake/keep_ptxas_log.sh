@@ -12,6 +12,6 @@ for argument; do
 done
 "$@" >"$object.ptxas" 2>&1
 status=$?
-grep -Ev '^ptxas info +: (0 bytes gmem|Compiling entry|Function properties|Used |Compile time)|^ +[0-9]+ bytes stack frame' \
-  "$object.ptxas" >&2
+said='0 bytes gmem|Compiling entry|Function properties|Used |Compile time'
+grep -Ev "^ptxas info +: ($said)|^ +[0-9]+ bytes stack frame" "$object.ptxas" >&2
 exit $status

@@ -48,8 +48,8 @@ TEST_P(PlanOn, JsonCoversEveryBlockOnce) {
     std::vector<int> lengths(static_cast<std::size_t>(random.between(1, 20)));
     for (int& length : lengths)
       length = random.chance(0.2) ? 0 : static_cast<int>(random.log_between(1, 50000));
-    std::vector<std::string> words{"plan",          "--json", "--heads",   "128",
-                                   "--max-workers", "16",     "--lengths", join(lengths), "--backend", backend()};
+    std::vector<std::string> words{"plan", "--json",    "--heads",     "128",       "--max-workers",
+                                   "16",   "--lengths", join(lengths), "--backend", backend()};
     if (invariant)
       words.emplace_back("--batch-invariant");
     const Folder folder;
@@ -68,8 +68,8 @@ TEST_P(PlanOn, JsonCoversEveryBlockOnce) {
 TEST_P(PlanOn, TextDescribesProblemAndRequests) {
   const Folder folder;
   std::ofstream(folder.file("lengths")) << "5000\n0\n77\n";
-  const CommandResult result =
-      run_command(folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4", "--backend", backend()});
+  const CommandResult result = run_command(
+      folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4", "--backend", backend()});
   EXPECT_EQ(result.status, 0) << result.err;
   for (const char* part : {"dense_decode", "b=3", "worker 3", "request", "5000", "77"})
     EXPECT_THAT(result.out, HasSubstr(part));

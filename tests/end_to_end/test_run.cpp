@@ -75,9 +75,10 @@ TEST_P(RunOn, TheSavedFilesAreAttention) {
   const std::string seed = std::to_string(support::fresh_seed());
   SCOPED_TRACE("seed " + seed);
   const Folder folder;
-  const CommandResult result = run_command(
-      folder, {"run", "--lengths", "70,3,1", "--query-tokens", "2", "--heads", "3", "--causal",
-               "--page-size", "16", "--seed", seed, "--save-inputs", "--output", ".", "--backend", backend()});
+  const CommandResult result =
+      run_command(folder, {"run", "--lengths", "70,3,1", "--query-tokens", "2", "--heads", "3",
+                           "--causal", "--page-size", "16", "--seed", seed, "--save-inputs",
+                           "--output", ".", "--backend", backend()});
   ASSERT_EQ(result.status, 0) << result.err;
   const SavedCase saved(folder);
   ASSERT_THAT(saved.lengths, ElementsAre(70, 3, 1));

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds what the compiler made of every kernel against tests/rules/kernel_limits.txt: registers,
-stack, spills, and advice about wgmma. Where cuobjdump is found, kernels of tensor cores have to have
-HGMMA and UTMALDG in their machine code.
+stack, spills, and advice about wgmma. Where cuobjdump is found, kernels of tensor cores have to
+have HGMMA and UTMALDG in their machine code.
 usage: kernel_gate.py LIMITS OBJECT:OBJECT...; beside each object lies OBJECT.ptxas, what ptxas -v
 said. Without objects (a build without nvcc) it is skipped: exit status 77."""
 
@@ -164,10 +164,7 @@ def violations(limits_path, objects, cuobjdump=None):
         found += faults_of(kernel, names[mangled], limits)
     found += [f"{limit.pattern}: in the table, but no such kernel" for limit in limits
               if not limit.used]
-    if cuobjdump is None:
-        print("kernel_gate: no cuobjdump (PyPI: nvidia-cuda-cuobjdump), machine code is skipped")
-        return found
-    for path in objects:
+    for path in objects if cuobjdump else []:
         dump = subprocess.run([cuobjdump, "-sass", str(path)], capture_output=True, text=True,
                               check=True)
         found += faults_in_code(instruction_counts(dump.stdout), names, limits)
@@ -185,6 +182,7 @@ def print_figures(objects):
 
 
 def main():
+    # The table, then the objects.
     objects = [pathlib.Path(name) for name in (sys.argv[2:] or [""])[0].split(":") if name]
     if not objects:
         print("kernel_gate: skipped, this build has no kernels (no nvcc)")
@@ -192,8 +190,10 @@ def main():
     if "--print" in sys.argv:
         print_figures(objects)
         return
-    source_tree.report("kernel_gate",
-                       violations(pathlib.Path(sys.argv[1]), objects, find_cuobjdump()))
+    cuobjdump = find_cuobjdump()
+    if cuobjdump is None:
+        print("kernel_gate: no cuobjdump (PyPI: nvidia-cuda-cuobjdump), machine code is skipped")
+    source_tree.report("kernel_gate", violations(pathlib.Path(sys.argv[1]), objects, cuobjdump))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ std::string best_names(const Recorded& recorded) {
 
 std::string row_of(const Timing& timing, bool with_records) {
   const CallTime ours = timing.call_time();
-  std::string row = fmt::format("{:<25} {:>8} {:>8} {:>8} {:>6.0f} {:>5.0f} {:>6.1f}",
+  std::string row = fmt::format("{:<29} {:>8} {:>8} {:>8} {:>6.0f} {:>5.0f} {:>6.1f}",
                                 text_of(timing.shape), timing.tokens, micros(ours.cold),
                                 micros(ours.hot), timing.bytes / ours.cold * 1e-9,
                                 timing.flop / ours.cold * 1e-12, timing.roofline_part() * 100);
@@ -66,7 +66,7 @@ std::string row_of(const Timing& timing, bool with_records) {
 }
 
 std::string heading(bool with_records) {
-  std::string line = fmt::format("{:<25} {:>8} {:>8} {:>8} {:>6} {:>5} {:>6}", "b,s_q,h_q,tokens",
+  std::string line = fmt::format("{:<29} {:>8} {:>8} {:>8} {:>6} {:>5} {:>6}", "b,s_q,h_q,tokens",
                                  "tokens", "cold us", "hot us", "GB/s", "TF/s", "% roof");
   if (with_records)
     line += fmt::format(" | {:>8} {:>8} {:>5} {:>5} | {:>8} {:>8} {:>5} {:>5}  {}", "upstream",

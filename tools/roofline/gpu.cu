@@ -15,7 +15,7 @@ namespace {
 using support::cuda_call;
 using support::Event;
 
-constexpr int repeats = 5;
+constexpr int repeats = 20;  // clocks may have to rise first
 
 // Every thread has `loads` loads of 16 bytes under way.
 constexpr int read_threads = 512;
