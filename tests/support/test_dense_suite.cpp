@@ -187,6 +187,7 @@ TEST(DenseSuite, SanitizerReachesWhatLaunchesDependOn) {
     const std::int64_t tiles = (rows + 63) / 64;
     const int kernel = rows <= 16 ? 0 : rows <= 32 ? 1 : tiles % 2 == 1 ? 2 : 3;
     kernels.insert({c.type, c.qk_dim, kernel, c.page_size % 64 == 0, c.max_workers == 1});
+    ASSERT_TRUE(!c.merged || c.max_workers == 1) << "roundings that the rules have no room for";
     pages.insert(c.page_size);
     many_tiles |= tiles > 132;
     many_requests |= c.batch() > 256;

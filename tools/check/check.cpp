@@ -77,7 +77,8 @@ Shard shard_of(const std::string& text) {
   return shard;
 }
 
-// The cases of a suite that the options ask for, by number.
+// The cases of a suite that the options ask for, by number. Shards draw lots for them: the costs of
+// cases recur with their numbers.
 std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t suite_cases) {
   if (options.only_case) {
     if (*options.only_case >= suite_cases)
@@ -87,9 +88,11 @@ std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t sui
   }
   const Shard shard = shard_of(options.shard);
   std::vector<std::int64_t> cases;
-  for (std::int64_t i = shard.place - 1;
-       i < std::min(suite_cases, options.cases.value_or(suite_cases)); i += shard.count)
-    cases.push_back(i);
+  const std::int64_t end = std::min(suite_cases, options.cases.value_or(suite_cases));
+  for (std::int64_t i = 0; i < end; ++i)
+    if (support::key_of(0, i) % static_cast<std::uint64_t>(shard.count) ==
+        static_cast<std::uint64_t>(shard.place - 1))
+      cases.push_back(i);
   return cases;
 }
 
@@ -175,7 +178,7 @@ Subcommand add_check(CLI::App& parent) {
   app->add_option("--cases", options->cases, "Run the first cases of each suite alone")
       ->check(CLI::PositiveNumber)
       ->excludes(only_case);
-  app->add_option("--shard", options->shard, "i/n: every n-th case, from the i-th on")
+  app->add_option("--shard", options->shard, "i/n: the i-th of n parts of each suite")
       ->excludes(only_case);
   app->add_option("--jobs", options->jobs, "Cases at a time (default: 1 on the CPU, 4 on a GPU)")
       ->check(CLI::Range(1, 64));
