@@ -99,9 +99,11 @@ def geometric_mean(values):
 def summary(ratios):
     """Of {side: ratio} for each shape that has one."""
     known = [ratio for ratio in ratios if ratio]
+    if not known:
+        return None
     return {side: {"geometric_mean": geometric_mean([r[side] for r in known]),
-                             "least": min(r[side] for r in known),
-                             "shapes": len(known)} for side in SIDES} if known else None
+                   "least": min(r[side] for r in known),
+                   "shapes": len(known)} for side in SIDES}
 
 
 def compare(rounds, shapes):
