@@ -194,8 +194,9 @@ std::vector<Timing> time_on_gpu(const std::vector<Shape>& shapes, const BenchOpt
     const support::DenseCase dense_case = dense.to_case();
     Timing& timing =
         timings.emplace_back(dense_timing(shape, dense.problem(dense_case), dense_case, roofline));
-    bench.time(timing);
-    timing.graph->recorded = recordings.find(shape, timing.tokens);
+    GraphFigures graph = bench.time(timing);
+    graph.recorded = recordings.find(shape, timing.tokens);
+    timing.graph = std::move(graph);
     progress.advance();
   }
   return timings;
@@ -242,8 +243,9 @@ int bench(const BenchOptions& options) {
     timings = options.on_gpu() ? time_on_gpu(shapes, options, roofline, recordings, progress)
                                : time_on_cpu(shapes, options, roofline, progress);
   }
-  if (options.json != "-" && options.on_gpu())
-    fmt::print("{}", graph_table(timings, roofline, support::gpu_facts(0).value(), recordings));
+  const auto gpu = options.on_gpu() ? support::gpu_facts(0) : std::nullopt;
+  if (options.json != "-" && gpu)
+    fmt::print("{}", graph_table(timings, roofline, *gpu, recordings));
   else if (options.json != "-")
     print_table(timings, roofline);
   write_json(options.json, to_json(timings, roofline, options));

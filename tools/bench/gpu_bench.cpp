@@ -130,7 +130,7 @@ GpuBench::GpuBench(const std::vector<Shape>& shapes, const BenchOptions& options
   lse_ = memory_->allocate(static_cast<std::size_t>(rows) * sizeof(float));
 }
 
-void GpuBench::time(Timing& timing) {
+GraphFigures GpuBench::time(Timing& timing) {
   Call call(options_.dense(timing.shape), *this);
   call.schedule(nullptr);
   memory_->wait();
@@ -142,7 +142,7 @@ void GpuBench::time(Timing& timing) {
     throw std::runtime_error(
         fmt::format("{}: the status names request {}", text_of(timing.shape), status - 1));
   timing.seconds = spread_of(times.cold);
-  GraphFigures& graph = timing.graph.emplace();
+  GraphFigures graph;
   graph.hot = times.hot;
   graph.hot_replays = times.hot_replays;
   if (options_.with_schedule) {
@@ -157,6 +157,7 @@ void GpuBench::time(Timing& timing) {
     graph.host_seconds = host.call;
     graph.bare_host_seconds = host.launches;
   }
+  return graph;
 }
 
 }  // namespace flashmla::tools

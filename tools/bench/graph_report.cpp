@@ -58,7 +58,7 @@ std::string row_of(const Timing& timing, bool with_records) {
                                 text_of(timing.shape), timing.tokens, micros(ours.cold),
                                 micros(ours.hot), timing.bytes / ours.cold * 1e-9,
                                 timing.flop / ours.cold * 1e-12, timing.roofline_part() * 100);
-  if (!with_records || !timing.graph->recorded)
+  if (!with_records || !timing.graph || !timing.graph->recorded)
     return row + "\n";
   const Recorded& recorded = *timing.graph->recorded;
   return fmt::format("{} | {} | {}  {}\n", row, beside(recorded.upstream, ours),
@@ -87,16 +87,19 @@ std::string line_of(const char* whom, const Comparison& comparison) {
 // What --with-schedule and --host-time asked for.
 std::string extra_lines(const Timing& timing) {
   std::string lines;
+  if (!timing.graph)
+    return lines;
+  const GraphFigures& graph = *timing.graph;
   const CallTime ours = timing.call_time();
-  if (const auto& both = timing.graph->with_schedule)
+  if (const auto& both = graph.with_schedule)
     lines += fmt::format(
         "{}: with schedule in the graph {} us cold, {} us hot; it adds {:.2f} us, {:.2f} us\n",
         text_of(timing.shape), micros(both->cold), micros(both->hot),
         (both->cold - ours.cold) * 1e6, (both->hot - ours.hot) * 1e6);
-  if (timing.graph->host_seconds && timing.graph->bare_host_seconds)
+  if (graph.host_seconds && graph.bare_host_seconds)
     lines += fmt::format("{}: host time of run {:.2f} us, of its launches alone {:.2f} us\n",
-                         text_of(timing.shape), *timing.graph->host_seconds * 1e6,
-                         *timing.graph->bare_host_seconds * 1e6);
+                         text_of(timing.shape), *graph.host_seconds * 1e6,
+                         *graph.bare_host_seconds * 1e6);
   return lines;
 }
 
@@ -142,6 +145,8 @@ std::string graph_table(const std::vector<Timing>& timings, const Roofline& roof
 }
 
 void add_graph_members(Json& entry, const Timing& timing) {
+  if (!timing.graph)
+    return;
   const GraphFigures& graph = *timing.graph;
   const CallTime ours = timing.call_time();
   entry["cold_s"] = ours.cold;

@@ -46,8 +46,7 @@ Json shape_json(const Timing& t) {
             {"flop_per_second", t.flop / t.seconds.median},
             {"bound", t.memory_bound() ? "memory" : "compute"},
             {"roofline_part", t.roofline_part()}};
-  if (t.graph)
-    add_graph_members(json, t);
+  add_graph_members(json, t);
   return json;
 }
 

@@ -148,7 +148,7 @@ double Engine::decode(std::span<const Session> sessions,
                       query_keys_.as<std::uint64_t>() + layer * rows * options_.heads,
                       rows * options_.heads);
     if (lists_)
-      fill_lists(sessions, layer);
+      lists_->fill(sessions, layer);
     run_layer(plan, batch_, layer);
     after_layer(layer);
   }
@@ -189,15 +189,6 @@ void Engine::upload_keys(std::span<const Session> sessions) {
       options_.layers, rows * options_.heads, [&](std::int64_t layer, std::int64_t i) {
         return query_key(options_.seed, place_of(layer, i / options_.heads), i % options_.heads);
       }));
-}
-
-// Tokens that the last step settled may complete rows of the extra cache.
-void Engine::fill_lists(std::span<const Session> sessions, std::int64_t layer) {
-  for (const Session& session : sessions) {
-    const std::int64_t before = std::max(session.context, session.position() - options_.drafts);
-    lists_->append_extra_rows(session, layer, before, session.position());
-  }
-  lists_->fill(sessions, layer);
 }
 
 void Engine::run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer) {

@@ -72,7 +72,6 @@ class Engine {
   void append_rows(const std::uint64_t* keys, std::int64_t count, std::int64_t layer);
   void upload_tables(std::span<const Session> sessions);
   void upload_keys(std::span<const Session> sessions);
-  void fill_lists(std::span<const Session> sessions, std::int64_t layer);
   void run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer);
 
   EngineOptions options_;

@@ -79,6 +79,9 @@ void SparseLists::append_extra_rows(const Session& session, std::int64_t layer, 
 
 void SparseLists::fill(std::span<const Session> sessions, std::int64_t layer) {
   const std::int64_t drafts = options_.drafts;
+  for (const Session& session : sessions)
+    append_extra_rows(session, layer, std::max(session.context, session.position() - drafts),
+                      session.position());
   indices_.resize(sessions.size() * drafts * topk_);
   extra_indices_.resize(sessions.size() * drafts * extra_topk_);
   lengths_.assign(sessions.size(), 0);
