@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Times FlashMLA and other installed libraries on one GPU, in alternating rounds, and prints how many
-times as fast FlashMLA is. Needs PyTorch, and the libraries.
+"""Times FlashMLA and other installed libraries on one GPU, in alternating rounds, and prints how
+many times as fast FlashMLA is. Needs PyTorch, and the libraries.
 
     python3 benchmarks/compare_peers.py --flash-mla PATH [--flashinfer] [--shape 1,1,128,8192 ...]
 
@@ -79,8 +79,9 @@ class Ours:
 
 def commit():
     """Of the repository, with a mark where files differ from it."""
-    result = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12",
-                             "--exclude=*"], capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12",
+               "--exclude=*"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.stdout.strip() or "unknown"
 
 

@@ -1,4 +1,4 @@
-"""The arithmetic of benchmarks/compare_peers.py: which calls, and what their times say. Plain Python.
+"""The arithmetic of benchmarks/compare_peers.py: which calls, what their times say. Plain Python.
 
 Times are {"cold": seconds, "hot": seconds}; a round is {library: [times of each shape]}."""
 

@@ -3,8 +3,8 @@ Reads shapes from standard input, one JSON object a line, and answers each with 
 usage: peer_worker.py upstream|flashinfer|flashinfer_p1 [PATH to look for the package first]
 
 A call is a replay of a CUDA graph, as `flashmla bench` times it: cold, the median of 10 single
-replays, each after 512 MB were set, which flushes the L2 cache; hot, the mean of replays back to back
-for more than 0.1 s. Schedules are made before."""
+replays, each after 512 MB were set, which flushes the L2 cache; hot, the mean of replays back to
+back for more than 0.1 s. Schedules are made before."""
 
 import inspect
 import json
