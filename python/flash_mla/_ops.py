@@ -1,0 +1,268 @@
+"""PyTorch operators: torch.ops.flash_mla.*, for torch.compile, torch.export and dispatch.
+
+They are functions of tensors and numbers alone. A schedule is a tensor, too: `schedule` makes it
+once a step and `decode` takes it; without one, `decode` plans by itself, in each call.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from . import _core
+from ._cache import append
+from ._decode import (
+    _DECODE_NAMES,
+    _HEAD_DIM_V,
+    _check_head_dim,
+    _check_scale,
+    _renamed,
+    describe_call,
+    flash_mla_sparse_fwd,
+)
+from ._frameworks import Memory, error, framework_of, host_memory
+from ._merge import merge_states
+from ._metadata import FlashMLASchedMeta
+from ._plan import Plan
+
+_CALL = (
+    "Tensor q, Tensor k_cache, Tensor? block_table=None, Tensor? cache_seqlens=None, "
+    "bool causal=False, Tensor? indices=None, Tensor? extra_k_cache=None, "
+    "Tensor? extra_indices=None, bool batch_invariant=False, int max_workers=0"
+)
+_RUN = (
+    "Tensor? schedule=None, float? softmax_scale=None, Tensor? attn_sink=None, "
+    "Tensor? topk_length=None, Tensor? extra_topk_length=None"
+)
+
+_library = torch.library.Library("flash_mla", "DEF")
+_library.define(f"schedule({_CALL}) -> Tensor")
+_library.define(f"decode({_CALL}, {_RUN}) -> (Tensor, Tensor)")
+_library.define(f"decode_out({_CALL}, {_RUN}, *, Tensor(a!) out, Tensor(b!) lse) -> ()")
+_library.define(
+    "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float sm_scale, Tensor? attn_sink=None, "
+    "Tensor? topk_length=None) -> (Tensor, Tensor, Tensor)"
+)
+_library.define(
+    "merge_states(Tensor[] outs, Tensor[] lses, Tensor? attn_sink=None) -> (Tensor, Tensor)"
+)
+_library.define("append(Tensor(a!) cache, Tensor rows, Tensor slots) -> ()")
+
+_MOST_PLANS = 64
+_local = threading.local()  # a plan that is being run must not be attached elsewhere
+
+
+def _shape_key(tensor):
+    return None if tensor is None else (tensor.shape, tensor.dtype)
+
+
+def _plan_for(
+    q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+    batch_invariant, max_workers, topk_length, extra_topk_length,
+):  # fmt: skip
+    """A plan of this thread for a call like this one."""
+    key = (
+        q.shape, q.dtype, q.device, k_cache.shape[1:], k_cache.dtype, _shape_key(block_table),
+        causal, _shape_key(indices), _shape_key(extra_k_cache), _shape_key(extra_indices),
+        batch_invariant, max_workers, cache_seqlens is None,
+    )  # fmt: skip
+    plans = _local.__dict__.setdefault("plans", {})
+    plan = plans.get(key)
+    if plan is None:
+        device, fields, _ = describe_call(
+            q, k_cache, block_table, cache_seqlens, causal,
+            indices is not None and k_cache.dtype.itemsize == 1,
+            indices, extra_k_cache, extra_indices, topk_length, extra_topk_length,
+        )  # fmt: skip
+        fields.update(batch_invariant=batch_invariant, max_workers=max_workers)
+        plan = Plan(fields, device)
+        plan.framework = framework_of(q)
+        if len(plans) >= _MOST_PLANS:
+            plans.pop(next(iter(plans)))
+        plans[key] = plan
+    return plan
+
+
+def _memory_of(schedule, plan):
+    """The plan workspace that a schedule tensor is; an aligned copy where PyTorch moved it (CPU)."""
+    size = schedule.numel()
+    if schedule.dtype != torch.uint8 or size < plan.plan_workspace_bytes:
+        wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flash_mla.schedule"
+        raise error(ValueError, "schedule", f"{schedule.dtype}{list(schedule.shape)}", wanted)
+    if (schedule.device.type, schedule.device.index or 0) != plan.device:
+        wanted = f"one on {plan.device[0]}:{plan.device[1]}, as q"
+        raise error(ValueError, "schedule", f"a tensor on {schedule.device}", wanted)
+    address = schedule.data_ptr()
+    if address % 256 == 0:
+        return Memory(schedule, address, size)
+    memory = host_memory(size)
+    torch.frombuffer(memory.owner, dtype=torch.uint8, count=size).copy_(schedule)
+    return memory
+
+
+def _new_schedule(plan, cache_seqlens, indices):
+    memory = plan.framework.memory(plan.device, plan.plan_workspace_bytes)
+    stream = plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
+    lengths = cache_seqlens if indices is None else None
+    plan.core.schedule(lengths, memory.address, memory.bytes, stream)
+    return memory
+
+
+def _schedule(
+    q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
+    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
+):  # fmt: skip
+    try:
+        plan = _plan_for(
+            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+            batch_invariant, max_workers, None, None,
+        )  # fmt: skip
+        memory = _new_schedule(plan, cache_seqlens, indices)
+    except (ValueError, NotImplementedError, TypeError) as failure:
+        raise _renamed(failure, _DECODE_NAMES) from None
+    if isinstance(memory.owner, torch.Tensor):
+        return memory.owner
+    return torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
+
+
+def _decode_out(
+    q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
+    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0, schedule=None,
+    softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, out, lse,
+):  # fmt: skip
+    try:
+        plan = _plan_for(
+            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+            batch_invariant, max_workers, topk_length, extra_topk_length,
+        )  # fmt: skip
+        if schedule is None:
+            memory = _new_schedule(plan, cache_seqlens, indices)
+        else:
+            memory = _memory_of(schedule, plan)
+            plan.core.attach(memory.address, memory.bytes)
+        stream = plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
+        scratch = plan.run_memory(stream)
+        plan.core.run(
+            q, k_cache, block_table if indices is None else None, out, lse, None, attn_sink,
+            indices, topk_length, extra_k_cache, extra_indices, extra_topk_length, softmax_scale,
+            scratch.address, scratch.bytes, stream,
+        )  # fmt: skip
+    except (ValueError, NotImplementedError, TypeError) as failure:
+        raise _renamed(failure, _DECODE_NAMES) from None
+
+
+def _empty_outputs(q):
+    b, s_q, h_q, _ = q.shape
+    return q.new_empty((b, s_q, h_q, _HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
+
+
+def _check_rank(name, tensor, rank):
+    if tensor.dim() != rank:
+        raise error(ValueError, name, f"shape {list(tensor.shape)}", f"{rank} dimensions")
+
+
+def _decode(q, *arguments, **named):
+    _check_rank("q", q, 4)
+    out, lse = _empty_outputs(q)
+    _decode_out(q, *arguments, **named, out=out, lse=lse)
+    return out, lse
+
+
+def _sparse_prefill(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
+    return flash_mla_sparse_fwd(q, kv, indices, sm_scale, _HEAD_DIM_V, attn_sink, topk_length)
+
+
+def _append(cache, rows, slots):
+    append(cache, rows, slots)
+
+
+for _key in ("CPU", "CUDA"):
+    _library.impl("schedule", _schedule, _key)
+    _library.impl("decode", _decode, _key)
+    _library.impl("decode_out", _decode_out, _key)
+    _library.impl("sparse_prefill", _sparse_prefill, _key)
+    _library.impl("merge_states", merge_states, _key)
+    _library.impl("append", _append, _key)
+
+
+@torch.library.register_fake("flash_mla::schedule", lib=_library)
+def _(q, *arguments, **named):
+    # Depends on the device's number of workers.
+    size = torch.library.get_ctx().new_dynamic_size()
+    return q.new_empty((size,), dtype=torch.uint8)
+
+
+@torch.library.register_fake("flash_mla::decode", lib=_library)
+def _(q, *arguments, **named):
+    return _empty_outputs(q)
+
+
+@torch.library.register_fake("flash_mla::decode_out", lib=_library)
+def _(q, *arguments, **named):
+    return None
+
+
+@torch.library.register_fake("flash_mla::sparse_prefill", lib=_library)
+def _(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
+    s_q, h_q, _ = q.shape
+    statistics = [q.new_empty((s_q, h_q), dtype=torch.float32) for _ in range(2)]
+    return (q.new_empty((s_q, h_q, _HEAD_DIM_V)), *statistics)
+
+
+@torch.library.register_fake("flash_mla::merge_states", lib=_library)
+def _(outs, lses, attn_sink=None):
+    return torch.empty_like(outs[0], memory_format=torch.contiguous_format), torch.empty_like(
+        lses[0], memory_format=torch.contiguous_format
+    )
+
+
+@torch.library.register_fake("flash_mla::append", lib=_library)
+def _(cache, rows, slots):
+    return None
+
+
+def compiled_decode(
+    q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
+    indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
+    out, lse,
+):  # fmt: skip
+    """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
+    _check_head_dim("head_dim_v", head_dim_v)
+    _check_scale("softmax_scale", softmax_scale)
+    options = {"batch_invariant": False, "max_workers": 0}
+    if isinstance(metadata, FlashMLASchedMeta):
+        options["batch_invariant"] = metadata.batch_invariant
+        options["max_workers"] = metadata.max_workers
+    if indices is not None:
+        block_table = cache_seqlens = None
+    call = {
+        "causal": causal,
+        "indices": indices,
+        "extra_k_cache": extra_k_cache,
+        "extra_indices": extra_indices,
+        "softmax_scale": softmax_scale,
+        "attn_sink": attn_sink,
+        "topk_length": topk_length,
+        "extra_topk_length": extra_topk_length,
+        **options,
+    }
+    if out is None and lse is None:
+        return torch.ops.flash_mla.decode(q, k_cache, block_table, cache_seqlens, **call)
+    fresh_out, fresh_lse = _empty_outputs(q)
+    out = fresh_out if out is None else out
+    lse = fresh_lse if lse is None else lse
+    torch.ops.flash_mla.decode_out(q, k_cache, block_table, cache_seqlens, **call, out=out, lse=lse)
+    return out, lse
+
+
+def compiled_sparse_fwd(q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse):
+    """flash_mla_sparse_fwd inside of torch.compile."""
+    _check_head_dim("d_v", d_v)
+    _check_scale("sm_scale", sm_scale)
+    results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
+    given = (out, max_logits, lse)
+    return tuple(
+        computed if wanted is None else wanted.copy_(computed)
+        for computed, wanted in zip(results, given)
+    )
