@@ -16,6 +16,7 @@ const Names& names() {
       .data_ptr = PyUnicode_InternFromString("data_ptr"),
       .device = PyUnicode_InternFromString("device"),
       .dlpack = PyUnicode_InternFromString("__dlpack__"),
+      .dlpack_exchange = PyUnicode_InternFromString("__dlpack_c_exchange_api__"),
       .dtype = PyUnicode_InternFromString("dtype"),
       .get_device = PyUnicode_InternFromString("get_device"),
       .is_cpu = PyUnicode_InternFromString("is_cpu"),

@@ -14,6 +14,7 @@ struct Names {
   PyObject* data_ptr;
   PyObject* device;
   PyObject* dlpack;
+  PyObject* dlpack_exchange;
   PyObject* dtype;
   PyObject* get_device;
   PyObject* is_cpu;

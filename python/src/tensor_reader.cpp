@@ -3,7 +3,9 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "attributes.h"
+#include "dlpack_exchange.h"
 #include "errors.h"
 
 namespace nb = nanobind;
@@ -20,6 +23,12 @@ namespace flashmla::python {
 namespace {
 
 enum class Protocol { torch, array, cuda_array, dlpack, none };
+
+// What a type offers.
+struct Reader {
+  Protocol protocol = Protocol::none;
+  ReadExchange exchange = nullptr;
+};
 
 Protocol protocol_of(PyObject* object) {
   const Names& n = names();
@@ -36,16 +45,17 @@ Protocol protocol_of(PyObject* object) {
 }
 
 // Looked up once a type. The reference to the type keeps its address from being used again.
-Protocol protocol_of_type(PyObject* object) {
-  static std::unordered_map<PyTypeObject*, Protocol> known;
+const Reader& reader_of(PyObject* object) {
+  static std::unordered_map<PyTypeObject*, Reader> known;
   PyTypeObject* const type = Py_TYPE(object);
   const auto found = known.find(type);
   if (found != known.end())
     return found->second;
-  const Protocol protocol = protocol_of(object);
+  Reader reader{.protocol = protocol_of(object)};
+  if (reader.protocol == Protocol::torch)
+    reader.exchange = exchange_of(reinterpret_cast<PyObject*>(type));
   Py_INCREF(reinterpret_cast<PyObject*>(type));
-  known.emplace(type, protocol);
-  return protocol;
+  return known.emplace(type, reader).first->second;
 }
 
 struct NamedType {
@@ -123,6 +133,10 @@ Device torch_device(PyObject* tensor, const Reading& reading) {
               "one on cpu or cuda");
 }
 
+bool may_have_gradient(DType type) {
+  return type == DType::bf16 || type == DType::fp16 || type == DType::fp32;
+}
+
 TensorView read_torch(PyObject* tensor, const Reading& reading) {
   const Names& n = names();
   TensorView view;
@@ -134,7 +148,7 @@ TensorView read_torch(PyObject* tensor, const Reading& reading) {
   view.rank = static_cast<std::int32_t>(rank);
   read_sizes(shape, view.shape, view.rank);
   read_sizes(call(tensor, n.stride), view.strides, view.rank);
-  if (size_of(view.dtype) > 1 && view.dtype != DType::i32 && view.dtype != DType::i64)
+  if (may_have_gradient(view.dtype))
     refuse_gradient(tensor, reading);
   view.data = reinterpret_cast<void*>(address(call(tensor, n.data_ptr)));
   return view;
@@ -146,6 +160,14 @@ std::int64_t in_elements(std::int64_t bytes, DType type, const Reading& reading)
     value_error(reading.argument, "a stride of " + std::to_string(bytes) + " bytes",
                 "a multiple of the element's " + std::to_string(size));
   return bytes / size;
+}
+
+void set_contiguous(TensorView& view) {
+  std::int64_t stride = 1;
+  for (std::int32_t d = view.rank - 1; d >= 0; --d) {
+    view.strides[static_cast<std::size_t>(d)] = stride;
+    stride *= view.shape[static_cast<std::size_t>(d)];
+  }
 }
 
 // __array_interface__ and __cuda_array_interface__ are the same dictionary.
@@ -169,11 +191,7 @@ TensorView read_interface(PyObject* array, PyObject* interface_name, Device devi
   const nb::object strides = interface.contains("strides") ? nb::object(interface["strides"])
                                                            : nb::none();
   if (strides.is_none()) {
-    std::int64_t stride = 1;
-    for (std::int32_t d = view.rank - 1; d >= 0; --d) {
-      view.strides[static_cast<std::size_t>(d)] = stride;
-      stride *= view.shape[static_cast<std::size_t>(d)];
-    }
+    set_contiguous(view);
   } else {
     read_sizes(strides, view.strides, view.rank);
     for (std::int32_t d = 0; d < view.rank; ++d) {
@@ -212,6 +230,27 @@ DType dlpack_type(const nb::dlpack::dtype& type, const Reading& reading) {
   return type_named("of DLPack code " + std::to_string(type.code), reading);
 }
 
+// Reads a DLTensor whose owner stays alive.
+TensorView view_of(const nb::dlpack::dltensor& tensor, const Reading& reading) {
+  const int type = tensor.device.device_type;
+  if (type != nb::device::cpu::value && type != nb::device::cuda::value)
+    value_error(reading.argument, "a tensor on DLPack device type " + std::to_string(type),
+                "one on cpu or cuda");
+  check_rank(tensor.ndim, reading);
+  TensorView view;
+  if (type == nb::device::cuda::value)
+    view.device = {DeviceType::cuda, tensor.device.device_id};
+  view.dtype = dlpack_type(tensor.dtype, reading);
+  view.rank = tensor.ndim;
+  std::copy_n(tensor.shape, view.rank, view.shape.begin());
+  if (tensor.strides != nullptr)
+    std::copy_n(tensor.strides, view.rank, view.strides.begin());
+  else
+    set_contiguous(view);
+  view.data = static_cast<std::byte*>(tensor.data) + tensor.byte_offset;
+  return view;
+}
+
 TensorView read_dlpack(nb::handle object, const Reading& reading) {
   nb::ndarray<nb::ro> array;
   nb::ndarray<> writable;
@@ -220,22 +259,34 @@ TensorView read_dlpack(nb::handle object, const Reading& reading) {
   else if (reading.written || !nb::try_cast(object, array))
     type_error(reading.argument, "a " + type_text(object) + " that offers no DLPack tensor",
                "a tensor on the CPU or on a CUDA device");
-  const int type = array.device_type();
-  if (type != nb::device::cpu::value && type != nb::device::cuda::value)
-    value_error(reading.argument, "a tensor on DLPack device type " + std::to_string(type),
-                "one on cpu or cuda");
+  nb::dlpack::dltensor tensor{};
+  std::array<std::int64_t, max_rank> shape{};
+  std::array<std::int64_t, max_rank> strides{};
   check_rank(static_cast<std::int64_t>(array.ndim()), reading);
-  TensorView view;
-  view.device.type = type == nb::device::cpu::value ? DeviceType::cpu : DeviceType::cuda;
-  view.device.index = type == nb::device::cpu::value ? 0 : array.device_id();
-  view.dtype = dlpack_type(array.dtype(), reading);
-  view.rank = static_cast<std::int32_t>(array.ndim());
   for (std::size_t d = 0; d < array.ndim(); ++d) {
-    view.shape[d] = static_cast<std::int64_t>(array.shape(d));
-    view.strides[d] = array.stride(d);
+    shape[d] = static_cast<std::int64_t>(array.shape(d));
+    strides[d] = array.stride(d);
   }
-  view.data = const_cast<void*>(static_cast<const void*>(array.data()));
-  return view;
+  tensor.data = const_cast<void*>(static_cast<const void*>(array.data()));
+  tensor.device = {array.device_type(), array.device_id()};
+  tensor.ndim = static_cast<std::int32_t>(array.ndim());
+  tensor.dtype = array.dtype();
+  tensor.shape = shape.data();
+  tensor.strides = strides.data();
+  return view_of(tensor, reading);
+}
+
+// False where the framework cannot: the slower way then finds out why.
+bool read_exchange(PyObject* tensor, ReadExchange read, const Reading& reading, TensorView& view) {
+  nb::dlpack::dltensor fields{};
+  if (read(tensor, &fields) != 0) {
+    PyErr_Clear();
+    return false;
+  }
+  view = view_of(fields, reading);
+  if (may_have_gradient(view.dtype))
+    refuse_gradient(tensor, reading);
+  return true;
 }
 
 }  // namespace
@@ -243,7 +294,11 @@ TensorView read_dlpack(nb::handle object, const Reading& reading) {
 TensorView read_tensor(nb::handle object, const Reading& reading) {
   if (object.is_none())
     return {};
-  switch (protocol_of_type(object.ptr())) {
+  const Reader& reader = reader_of(object.ptr());
+  TensorView view;
+  if (reader.exchange != nullptr && read_exchange(object.ptr(), reader.exchange, reading, view))
+    return view;
+  switch (reader.protocol) {
     case Protocol::torch:
       return read_torch(object.ptr(), reading);
     case Protocol::array:

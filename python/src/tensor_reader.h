@@ -1,6 +1,7 @@
 // Python objects as tensor views: nothing is copied, moved or synchronised.
 //
-//   PyTorch's tensors (and what has the same attributes) by attributes: data_ptr(), shape, stride()
+//   PyTorch's tensors (and what has the same attributes) by DLPack's exchange functions where the
+//   type has them (PyTorch 2.10), else by attributes: data_ptr(), shape, stride()
 //   NumPy's arrays by __array_interface__, CuPy's and Numba's by __cuda_array_interface__
 //   all others by __dlpack__
 //
