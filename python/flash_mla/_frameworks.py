@@ -20,8 +20,14 @@ except ImportError:
 def error(kind, argument, given, wanted):
     """An exception of this type with the text and the attributes of the library's own."""
     failure = kind(f"{argument}: given {given}, wanted {wanted}")
-    failure.argument, failure.given, failure.wanted = argument, given, wanted
+    failure.argument, failure.given, failure.wanted = argument, str(given), str(wanted)
     return failure
+
+
+def type_text(kind):
+    """A type's name for messages: "list", "numpy.ndarray"."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return name.removeprefix("builtins.")
 
 
 class Memory:
@@ -178,7 +184,7 @@ def framework_of(array, argument="out"):
             raise error(
                 TypeError,
                 argument,
-                f"a {kind.__module__}.{kind.__qualname__}",
+                f"a {type_text(kind)}",
                 "a tensor of PyTorch, NumPy or CuPy (others can be inputs, beside one of these)",
             )
         _of_type[kind] = _instance(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Optional
 
 from . import _core
-from ._frameworks import error, framework_of
+from ._frameworks import error, framework_of, type_text
 from ._plan import Plan
 
 _ATTRIBUTE = "_flash_mla"  # on a tensor of the older form: the FlashMLASchedMeta that it stands for
@@ -101,9 +101,8 @@ def metadata_of(given, num_splits):
     name = "tile_scheduler_metadata"
     if given is None:
         raise error(TypeError, name, "None", _MADE_HERE)
-    kind = type(given)
     if hasattr(given, "have_initialized") and not hasattr(given, "shape"):
-        raise error(TypeError, name, f"a {kind.__module__}.{kind.__qualname__}", _MADE_HERE)
+        raise error(TypeError, name, f"a {type_text(type(given))}", _MADE_HERE)
     _, _, dtype, shape, _ = _core.inspect(given, name)
     if dtype != "i32" or len(shape) != 2 or shape[1] != 8:
         raise error(ValueError, name, f"{dtype}{list(shape)}", "int32 [parts, 8]")

@@ -71,12 +71,11 @@ class Plan:
             decoding. Sparse plans take none. On the device of the plan, or on the CPU.
         Returns the plan. Raises ValueError naming ``lengths``.
         """
-        if lengths is None:
-            framework = self.framework or default_framework(self.device)
-        else:
+        framework = self.framework
+        if framework is None and lengths is not None:
             framework = framework_of(lengths, "lengths")
-            if self.device[0] == "cuda" and framework.name == "numpy":
-                framework = self.framework or default_framework(self.device)
+        if framework is None or (self.device[0] == "cuda" and framework.name == "numpy"):
+            framework = default_framework(self.device)
         stream = framework.stream(self.device[1]) if self.device[0] == "cuda" else 0
         memory = self.memory or framework.memory(self.device, self.core.plan_workspace_bytes)
         self.core.schedule(lengths, memory.address, self.core.plan_workspace_bytes, stream)

@@ -60,6 +60,8 @@ nb::list backends() {
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the macro's own signature.
 NB_MODULE(_core, module) {
   namespace python = flashmla::python;
+  // Plans that threads keep outlive the interpreter; the library never prints.
+  nanobind::set_leak_warnings(false);
   python::translate_errors();
   python::bind_plan(module);
   python::bind_cache(module);

@@ -120,6 +120,23 @@ class PyPlan {
     flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
   }
 
+  // A function of no argument that runs a dense call whose tensors have been read already: what the
+  // C++ library takes, without Python's part. For measurements; the caller keeps the tensors alive.
+  nb::object bind(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
+                  nb::handle lse, std::uintptr_t workspace, std::size_t bytes,
+                  std::uintptr_t stream) const {
+    Inputs inputs;
+    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
+    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
+    inputs.block_table = require_tensor(block_table, {.argument = "block_table"});
+    Outputs outputs;
+    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
+    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
+    return nb::cpp_function([this, inputs, outputs, workspace, bytes, stream]() {
+      flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
+    });
+  }
+
   // {name: (byte offset in the plan workspace, shape)} of the schedule's arrays.
   nb::dict arrays() const {
     const ScheduleView view = plan_.view();
@@ -221,6 +238,7 @@ void bind_plan(nb::module_& module) {
            "indices"_a.none(), "topk_length"_a.none(), "extra_kv_cache"_a.none(),
            "extra_indices"_a.none(), "extra_topk_length"_a.none(), "softmax_scale"_a.none(),
            "workspace"_a, "bytes"_a, "stream"_a)
+      .def("bind", &PyPlan::bind, nb::keep_alive<0, 1>())
       .def("arrays", &PyPlan::arrays);
   module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);
   module.def("capture_id", [](std::uintptr_t stream) { return capture_id(pointer(stream)); });
