@@ -175,36 +175,50 @@ def _check_agreement(meta, config):
             raise error(ValueError, name, now, wanted)
 
 
-def _is_current(meta, held, given, cache_seqlens, stream):
+def _signature(q, k_cache, indices, extra_k_cache, extra_indices):
+    """Equal for calls that one schedule serves."""
+    return tuple(
+        None if tensor is None else (tuple(tensor.shape[first:]), tensor.dtype)
+        for tensor, first in (
+            (q, 0), (k_cache, 1), (indices, 0), (extra_k_cache, 1), (extra_indices, 0),
+        )
+    )  # fmt: skip
+
+
+def _is_current(meta, held, given, cache_seqlens, stream, tensors):
     """Whether the schedule is the one to use, as far as the host can tell."""
     if held.work is not meta.tile_scheduler_metadata or not meta.have_initialized:
         return False
     by_tensors = meta._by_tensors
-    if by_tensors and held.on_gpu:
+    if by_tensors:
+        if held.signature != _signature(*tensors):
+            return False
         version = version_of(given)
-        if version is None or version != held.tensor_version:
+        if held.on_gpu and (version is None or version != held.tensor_version):
             return False
     lengths = cache_seqlens if held.dense else None
     return held.core.current(lengths, stream, by_tensors)
 
 
-def _make(meta, given, call):
+def _make(meta, given, cache_seqlens, tensors, call):
     """Plans and schedules a call; leaves the metadata as it is."""
-    (q, cache_seqlens), rest = call
-    device, fields, config = rest
-    _check_agreement(meta, config)
-    meta._check_fields()
+    q = tensors[0]
+    device, fields, config = call
+    if not meta._by_tensors:
+        _check_agreement(meta, config)
+        meta._check_fields()
     fields["max_workers"] = meta.max_workers
     fields["batch_invariant"] = meta.batch_invariant
     plan = Plan(fields, device)
     plan.framework = framework_of(q, "q")
     dense = fields["kind"] == "dense_decode"
     plan.schedule(cache_seqlens if dense else None)
-    version = version_of(given) if meta._by_tensors else None
+    by_tensors = meta._by_tensors
     return Held(
         plan, plan.core, config, plan.framework.stream, device[1], device[0] == "cuda",
         plan.array("work"), plan.array("split_offset"), dense, config.causal,
-        config.is_fp8_kvcache, version,
+        config.is_fp8_kvcache, cache_seqlens, version_of(given) if by_tensors else None,
+        _signature(*tensors) if by_tensors else None,
     )  # fmt: skip
 
 
@@ -281,13 +295,15 @@ def flash_mla_with_kvcache(
                 tile_scheduler_metadata,
                 cache_seqlens,
                 held.stream_of(held.index) if held.on_gpu else 0,
+                (q, k_cache, indices, extra_k_cache, extra_indices_in_kvcache),
             )
         ):
             call = describe_call(
                 q, k_cache, block_table, cache_seqlens, causal, is_fp8_kvcache, indices,
                 extra_k_cache, extra_indices_in_kvcache, topk_length, extra_topk_length,
             )  # fmt: skip
-            held = _make(meta, tile_scheduler_metadata, ((q, cache_seqlens), call))
+            tensors = q, k_cache, indices, extra_k_cache, extra_indices_in_kvcache
+            held = _make(meta, tile_scheduler_metadata, cache_seqlens, tensors, call)
             made = True
         if out is None or lse is None:
             framework = held.plan.framework
@@ -304,9 +320,9 @@ def flash_mla_with_kvcache(
             memory.address, memory.bytes, stream,
         )  # fmt: skip
     except (ValueError, NotImplementedError, TypeError) as failure:
-        if not made and held is not None:
+        if not made and held is not None and not meta._by_tensors:
             # Perhaps not one tensor is wrong, but the call is another one than the schedule's.
-            _explain(meta, failure, (
+            _explain(meta, (
                 q, k_cache, block_table, cache_seqlens, causal, is_fp8_kvcache, indices,
                 extra_k_cache, extra_indices_in_kvcache, topk_length, extra_topk_length,
             ))  # fmt: skip
@@ -316,7 +332,7 @@ def flash_mla_with_kvcache(
     return out, lse
 
 
-def _explain(meta, failure, call):
+def _explain(meta, call):
     """Raises the error that names what differs from the schedule's first call, if anything does."""
     try:
         _, _, config = describe_call(*call)

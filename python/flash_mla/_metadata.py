@@ -41,7 +41,12 @@ class Held(NamedTuple):
     dense: bool
     causal: bool
     is_fp8_kvcache: bool
-    tensor_version: Optional[int]  # older form: of the tensor that was given
+    # Kept, so that no other tensor takes its address while that stands for these lengths.
+    lengths: Any
+    # Older form, whose tensors serve calls of any problem: of the tensor that was given, and the
+    # shapes that it was planned for.
+    tensor_version: Optional[int]
+    signature: Any
 
 
 class FlashMLASchedMeta:
@@ -63,6 +68,7 @@ class FlashMLASchedMeta:
         self.batch_invariant = batch_invariant
         self._held: Optional[Held] = None
         self._by_tensors = False
+        self._alias: Any = None  # what the older form's first tensor has as this field
 
     def __repr__(self):
         return f"FlashMLASchedMeta(have_initialized={self.have_initialized}, config={self.config})"
@@ -118,7 +124,14 @@ def metadata_of(given, num_splits):
             setattr(given, _ATTRIBUTE, meta)  # so that the calls of other layers find it
         except AttributeError:
             pass  # a plain NumPy array: planned again in each call
+    elif meta._alias is not None and not _is_any(getattr(given, name, None), None, meta._alias):
+        wanted = f"{_MADE_HERE}, which also takes batch_invariant and max_workers"
+        raise error(ValueError, name, "a plan of another library's making", wanted)
     return meta
+
+
+def _is_any(value, *candidates):
+    return any(value is candidate for candidate in candidates)
 
 
 def _as_tensors(plan, s_q, meta):
@@ -135,7 +148,9 @@ def _as_tensors(plan, s_q, meta):
     setattr(work, _ATTRIBUTE, meta)
     work.have_initialized = False
     work.config = None
-    work.tile_scheduler_metadata = work.view(work.shape) if hasattr(work, "data_ptr") else work[:]
+    # NOTE: another object on the same memory; itself would be a cycle.
+    meta._alias = work.view(work.shape) if hasattr(work, "data_ptr") else work[:]
+    work.tile_scheduler_metadata = meta._alias
     work.num_splits = splits
     return work, splits
 

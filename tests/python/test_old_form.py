@@ -103,3 +103,23 @@ def test_tensors_that_are_no_schedule(fw, rng):
     work, splits = get_mla_metadata(case.lengths, 8, 1)
     with pytest.raises(ValueError, match="^num_splits: given "):
         flash_mla_with_kvcache(*case.arguments(), work, fw.full((4,), 0.0, "fp32"))
+
+
+def test_one_tensor_serves_batches_of_any_size(fw, rng):
+    """As engines do that capture a CUDA graph for each batch size."""
+    kept, kept_splits = get_mla_metadata(fw.full((8,), 1, "i32"), 8, 1)
+    for b in (8, 3, 5):
+        case = cases.dense(fw, rng, b=b, page=64 if b > 3 else 16)
+        work, splits = get_mla_metadata(case.lengths, 8, 1)
+        kept[...] = work
+        kept_splits[: b + 1] = splits
+        for _ in range(2):
+            check(fw, case, kept, kept_splits[: b + 1])
+
+
+def test_a_plan_of_another_library_is_refused(fw, rng):
+    case = cases.dense(fw, rng)
+    work, _ = get_mla_metadata(case.lengths, 8, 1)
+    work.tile_scheduler_metadata = fw.full((1, 8), 0, "i32")
+    with pytest.raises(ValueError, match="^tile_scheduler_metadata: given a plan of another"):
+        flash_mla_with_kvcache(*case.arguments(), work)

@@ -108,6 +108,19 @@ def test_lengths_of_another_tensor_or_version(fw, rng):
     assert meta._held is not held
 
 
+def test_lengths_that_take_a_freed_tensor_s_place(fw, rng):
+    """One schedule for many steps, each with a fresh lengths tensor."""
+    case = cases.dense(fw, rng)
+    meta = get_mla_metadata()[0]
+    for _ in range(20):
+        case.values["lengths"] = rng.integers(0, case.values["lengths"] + 1)
+        case.wanted = reference.dense(*case.values.values())
+        lengths = fw.array(case.values["lengths"], "i32")
+        call = case.q, case.cache, case.table, lengths, 512
+        check(fw, case, flash_mla_with_kvcache(*call, meta))
+        del call, lengths
+
+
 def test_array_protocols_mix_on_the_cpu(rng):
     fw, arrays = frameworks.Torch("cpu"), frameworks.NumPy()
     case = cases.dense(fw, rng)
