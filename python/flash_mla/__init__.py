@@ -21,7 +21,7 @@ from ._unsupported import (
 from ._version import __version__
 
 if _torch is not None:
-    from . import _ops
+    from . import _ops as _ops
 
 __all__ = [
     "FlashMLASchedMeta",

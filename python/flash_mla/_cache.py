@@ -84,7 +84,7 @@ def quantise(plain, format, *, cache=None):
 
 
 def dequantise(cache, format=None, *, plain=None):
-    """The plain cache [num_blocks, page_size, h_kv, d_qk] of one of any format, bf16 for FP8 ones."""
+    """The plain cache [num_blocks, page_size, h_kv, d_qk] of any other; bf16 for FP8 formats."""
     fmt = format or format_of(cache)
     framework = framework_of(cache, "cache")
     if plain is None:

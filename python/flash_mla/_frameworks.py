@@ -176,7 +176,7 @@ def _kind_of(array):
 
 
 def framework_of(array, argument="out"):
-    """The framework of a tensor. One that cannot allocate here raises TypeError naming `argument`."""
+    """The framework of a tensor; TypeError naming `argument` where it cannot allocate here."""
     kind = type(array)
     if kind not in _of_type:
         found = _kind_of(array)

@@ -29,7 +29,9 @@ def merge_states(outs, lses, attn_sink=None, *, out=None, lse=None):
     if not outs:
         raise error(ValueError, "outs", "no tensor", "at least one partial result")
     if len(lses) != len(outs):
-        raise error(ValueError, "lses", f"{len(lses)} tensors", f"{len(outs)}, one for each of outs")
+        raise error(
+            ValueError, "lses", f"{len(lses)} tensors", f"{len(outs)}, one for each of outs"
+        )
     framework = framework_of(outs[0], "outs[0]")
     if out is None:
         out = framework.empty(outs[0], tuple(outs[0].shape))

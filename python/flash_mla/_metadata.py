@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from typing import Any, NamedTuple, Optional
 
 from . import _core
@@ -120,10 +122,9 @@ def metadata_of(given, num_splits):
     if meta is None:
         meta = FlashMLASchedMeta()
         meta._by_tensors = True
-        try:
-            setattr(given, _ATTRIBUTE, meta)  # so that the calls of other layers find it
-        except AttributeError:
-            pass  # a plain NumPy array: planned again in each call
+        # So that the calls of other layers find it; a plain NumPy array is planned in each call.
+        with contextlib.suppress(AttributeError):
+            setattr(given, _ATTRIBUTE, meta)
     elif meta._alias is not None and not _is_any(getattr(given, name, None), None, meta._alias):
         wanted = f"{_MADE_HERE}, which also takes batch_invariant and max_workers"
         raise error(ValueError, name, "a plan of another library's making", wanted)
@@ -135,7 +136,7 @@ def _is_any(value, *candidates):
 
 
 def _as_tensors(plan, s_q, meta):
-    """The older form: (int32 [parts, 8], int32 [b + 1]), the first with the fields as attributes."""
+    """The older form: int32 [parts, 8] with the fields as attributes, and int32 [b + 1]."""
     work, splits = plan.array("work"), plan.array("split_offset")
     if s_q > 1 and plan.fields["kind"] != "dense_decode":
         splits = splits[::s_q]

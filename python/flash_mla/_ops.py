@@ -10,7 +10,6 @@ import threading
 
 import torch
 
-from . import _core
 from ._cache import append
 from ._decode import (
     _DECODE_NAMES,
@@ -85,7 +84,7 @@ def _plan_for(
 
 
 def _memory_of(schedule, plan):
-    """The plan workspace that a schedule tensor is; an aligned copy where PyTorch moved it (CPU)."""
+    """The plan workspace that a schedule tensor is; an aligned copy where it is not (CPU)."""
     size = schedule.numel()
     if schedule.dtype != torch.uint8 or size < plan.plan_workspace_bytes:
         wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flash_mla.schedule"
@@ -101,8 +100,10 @@ def _memory_of(schedule, plan):
     return memory
 
 
-def _new_schedule(plan, cache_seqlens, indices):
+def _new_schedule(plan, cache_seqlens, indices, zeros=False):
     memory = plan.framework.memory(plan.device, plan.plan_workspace_bytes)
+    if zeros and isinstance(memory.owner, torch.Tensor):
+        memory.owner.zero_()
     stream = plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
     lengths = cache_seqlens if indices is None else None
     plan.core.schedule(lengths, memory.address, memory.bytes, stream)
@@ -118,11 +119,13 @@ def _schedule(
             q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
             batch_invariant, max_workers, None, None,
         )  # fmt: skip
-        memory = _new_schedule(plan, cache_seqlens, indices)
+        # An operator's result is a function of its arguments, gaps in the workspace included.
+        memory = _new_schedule(plan, cache_seqlens, indices, zeros=True)
     except (ValueError, NotImplementedError, TypeError) as failure:
         raise _renamed(failure, _DECODE_NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
         return memory.owner
+    # NOTE: a tensor that PyTorch allocates; nobody else may own what an operator returns.
     return torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
 
 
@@ -256,7 +259,9 @@ def compiled_decode(
     return out, lse
 
 
-def compiled_sparse_fwd(q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse):
+def compiled_sparse_fwd(
+    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
+):
     """flash_mla_sparse_fwd inside of torch.compile."""
     _check_head_dim("d_v", d_v)
     _check_scale("sm_scale", sm_scale)

@@ -172,7 +172,7 @@ class Plan:
         memory = self._runs.get(stream)
         if memory is None:
             memory = self._runs[stream] = self.framework.memory(self.device, size)
-            if stream != self._stream:
+            if stream != self._stream and self.memory is not None:
                 self.framework.used_on(self.memory, stream)
         return memory
 

@@ -132,7 +132,8 @@ class PyPlan {
     Outputs outputs;
     outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
     outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
-    return nb::cpp_function([this, inputs, outputs, workspace, bytes, stream]() {
+    const nb::object self = nb::find(*this);
+    return nb::cpp_function([self, this, inputs, outputs, workspace, bytes, stream]() {
       flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
     });
   }
@@ -238,7 +239,7 @@ void bind_plan(nb::module_& module) {
            "indices"_a.none(), "topk_length"_a.none(), "extra_kv_cache"_a.none(),
            "extra_indices"_a.none(), "extra_topk_length"_a.none(), "softmax_scale"_a.none(),
            "workspace"_a, "bytes"_a, "stream"_a)
-      .def("bind", &PyPlan::bind, nb::keep_alive<0, 1>())
+      .def("bind", &PyPlan::bind)
       .def("arrays", &PyPlan::arrays);
   module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);
   module.def("capture_id", [](std::uintptr_t stream) { return capture_id(pointer(stream)); });

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy
-
 import reference
 
 
@@ -23,7 +22,9 @@ class Dense:
         return self.q, self.cache, self.table, self.lengths, 512
 
 
-def dense(fw, rng, *, b=3, s_q=1, h_q=8, h_kv=1, d=576, page=64, kind="bf16", longest=200, **options):
+def dense(
+    fw, rng, *, b=3, s_q=1, h_q=8, h_kv=1, d=576, page=64, kind="bf16", longest=200, **options
+):
     """A dense decoding call; `options` go to the reference."""
     lengths = rng.integers(0, longest + 1, b)
     lengths[rng.integers(b)] = longest
@@ -46,9 +47,7 @@ def dense(fw, rng, *, b=3, s_q=1, h_q=8, h_kv=1, d=576, page=64, kind="bf16", lo
         values["q"], values["cache"], table, lengths, options.get("scale"),
         options.get("causal", False), sink,
     )  # fmt: skip
-    return Dense(
-        kind, q, cache, fw.array(table, "i32"), fw.array(lengths, "i32"), wanted, values
-    )
+    return Dense(kind, q, cache, fw.array(table, "i32"), fw.array(lengths, "i32"), wanted, values)
 
 
 def packed_cache(rng, fmt, pages, page):

@@ -2,10 +2,9 @@
 
 import secrets
 
+import frameworks
 import numpy
 import pytest
-
-import frameworks
 
 
 @pytest.fixture

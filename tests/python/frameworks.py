@@ -62,9 +62,8 @@ class Torch:
         if not HAS_TORCH:
             return "PyTorch is not installed"
         if self.device == "cuda":
-            import torch
-
             import flash_mla
+            import torch
 
             if not torch.cuda.is_available():
                 return "no GPU"

@@ -35,7 +35,9 @@ def decode_v32(page):
     """[n, 656] bytes of a page → [n, 576] float64."""
     latent = E4M3[page[:, :512]].reshape(-1, 4, 128)
     scales = page[:, 512:528].copy().view(numpy.float32).astype(numpy.float64)
-    product = (latent.astype(numpy.float32) * scales[..., None].astype(numpy.float32)).reshape(-1, 512)
+    product = (latent.astype(numpy.float32) * scales[..., None].astype(numpy.float32)).reshape(
+        -1, 512
+    )
     rotary = bits_to_float(page[:, 528:].copy().view(numpy.uint16))
     return numpy.concatenate([round_to_bf16(product), rotary], axis=1)
 

@@ -1,9 +1,8 @@
 """append, gather, quantise, dequantise: every format, bit by bit where it is FP8."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import append, dequantise, gather, quantise
 

@@ -1,9 +1,8 @@
 """flash_mla_with_kvcache over a whole paged cache."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import FlashMLASchedMeta, flash_mla_with_kvcache, get_mla_metadata
 
@@ -78,15 +77,11 @@ def test_changed_lengths_are_planned_again(fw, rng):
     flash_mla_with_kvcache(*case.arguments(), meta)
     case.lengths[0] = case.values["lengths"][0] = 1 if case.values["lengths"][0] != 1 else 0
     out, lse = flash_mla_with_kvcache(*case.arguments(), meta)
-    reference.check(
-        fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values())
-    )
+    reference.check(fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values()))
     other = fw.array(case.values["lengths"] // 2, "i32")
     out, lse = flash_mla_with_kvcache(case.q, case.cache, case.table, other, 512, meta)
     case.values["lengths"] = case.values["lengths"] // 2
-    reference.check(
-        fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values())
-    )
+    reference.check(fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values()))
 
 
 CHANGED = {

@@ -1,9 +1,8 @@
 """merge_states: the parts of a sequence give what the whole gives."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata, merge_states
 

@@ -1,9 +1,8 @@
 """The older call form: the schedule is two int32 tensors."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata
 
@@ -26,9 +25,7 @@ def test_two_tensors(fw, rng, s_q, h_q, h_kv):
 
 def test_old_name_of_the_second_argument(fw, rng):
     case = cases.dense(fw, rng)
-    schedule = get_mla_metadata(
-        cache_seqlens=case.lengths, num_heads_per_head_k=8, num_heads_k=1
-    )
+    schedule = get_mla_metadata(cache_seqlens=case.lengths, num_heads_per_head_k=8, num_heads_k=1)
     check(fw, case, *schedule)
 
 
@@ -100,7 +97,7 @@ def test_tensors_that_are_no_schedule(fw, rng):
     case = cases.dense(fw, rng)
     with pytest.raises(ValueError, match="^tile_scheduler_metadata: given i32"):
         flash_mla_with_kvcache(*case.arguments(), fw.full((4, 7), 0, "i32"))
-    work, splits = get_mla_metadata(case.lengths, 8, 1)
+    work, _ = get_mla_metadata(case.lengths, 8, 1)
     with pytest.raises(ValueError, match="^num_splits: given "):
         flash_mla_with_kvcache(*case.arguments(), work, fw.full((4,), 0.0, "fp32"))
 

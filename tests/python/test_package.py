@@ -1,13 +1,14 @@
 """The package itself: names, versions, imports."""
 
+import ast
 import inspect
+import pathlib
 import re
 import subprocess
 import sys
 
-import pytest
-
 import flash_mla
+import pytest
 from flash_mla import flash_mla_interface
 
 SIGNATURES = {
@@ -39,7 +40,8 @@ def test_names_without_a_kernel(suffix):
 
 
 def test_version():
-    assert tuple(map(int, flash_mla.__version__.split("."))) >= (1, 1)
+    major, minor = flash_mla.__version__.split(".")[:2]
+    assert (int(major), int(minor)) >= (1, 1)
 
 
 def test_info():
@@ -81,5 +83,41 @@ def test_backend_filter():
 
 def test_prints_nothing_at_exit():
     code = "import flash_mla; flash_mla.plan(device='cpu', query_heads=8).describe = 1"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout == result.stderr == ""
+
+
+def stub_arguments():
+    """{name: [(argument, default), ...]} of the functions and methods in the type stub."""
+    package = pathlib.Path(flash_mla.__file__).parent
+    assert (package / "py.typed").is_file()
+    found = {}
+    for node in ast.walk(ast.parse((package / "__init__.pyi").read_text())):
+        if isinstance(node, ast.FunctionDef) and not node.args.vararg:
+            given = node.args.args
+            missing = [None] * (len(given) - len(node.args.defaults))
+            pairs = list(zip(given, missing + node.args.defaults))
+            pairs += zip(node.args.kwonlyargs, node.args.kw_defaults)
+            found[node.name] = [
+                (argument.arg, None if default is None else ast.unparse(default))
+                for argument, default in pairs
+            ]
+    return found
+
+
+def test_stub_matches_the_functions():
+    stub = stub_arguments()
+    for name in flash_mla.__all__:
+        value = getattr(flash_mla, name)
+        if not inspect.isfunction(value) or name.startswith("flash_attn"):
+            continue
+        real = [
+            (parameter.name, None if parameter.default is inspect._empty else parameter.default)
+            for parameter in inspect.signature(value).parameters.values()
+        ]
+        typed = [(n, None if d is None else ast.literal_eval(d)) for n, d in stub[name]]
+        assert typed == real, name
+    run = [p for p in inspect.signature(flash_mla.Plan.run).parameters]
+    assert [name for name, _ in stub["run"]] == run

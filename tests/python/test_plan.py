@@ -1,9 +1,8 @@
 """flash_mla.plan: describe, schedule, run."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import plan
 

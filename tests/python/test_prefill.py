@@ -1,9 +1,8 @@
 """flash_mla_sparse_fwd."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import flash_mla_sparse_fwd
 

@@ -1,9 +1,8 @@
 """flash_mla_with_kvcache over lists of cache slots."""
 
+import cases
 import numpy
 import pytest
-
-import cases
 import reference
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata
 
@@ -120,9 +119,7 @@ def test_extra_cache_must_agree(fw, rng):
 
     def with_extra(**shape):
         extra = cases.sparse(fw, rng, **shape)
-        return decode(
-            case, meta, extra_k_cache=extra.cache, extra_indices_in_kvcache=extra.indices
-        )
+        return decode(case, meta, extra_k_cache=extra.cache, extra_indices_in_kvcache=extra.indices)
 
     with_extra()
     with pytest.raises(ValueError, match="^extra_page_block_size: given 8, wanted 16"):

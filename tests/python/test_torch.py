@@ -148,9 +148,7 @@ def test_any_library_with_dlpack(rng):
     case.cache, case.table = OnlyDlpack(case.cache), OnlyDlpack(case.table)
     check(fw, case, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]))
     with pytest.raises(TypeError, match="^q: given a .*OnlyDlpack, wanted a tensor of PyTorch"):
-        flash_mla_with_kvcache(
-            OnlyDlpack(case.q), *case.arguments()[1:], get_mla_metadata()[0]
-        )
+        flash_mla_with_kvcache(OnlyDlpack(case.q), *case.arguments()[1:], get_mla_metadata()[0])
 
 
 def test_threads_share_a_schedule(rng):

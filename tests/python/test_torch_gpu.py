@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import cases  # noqa: E402
 import frameworks  # noqa: E402
-import reference  # noqa: E402
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata, plan  # noqa: E402
 
 pytestmark = pytest.mark.gpu
@@ -96,7 +95,7 @@ def test_plan_in_a_graph(fw, rng):
 def test_old_form_in_a_graph(fw, rng):
     """As engines do: preallocated schedule tensors, filled before each replay, sliced."""
     case = whole_cache(fw, rng)
-    work, splits = get_mla_metadata(case.lengths, 8, 1)
+    work, _ = get_mla_metadata(case.lengths, 8, 1)
     kept_work, kept_splits = torch.empty_like(work), fw.full((64,), -7, "i32")
 
     def prepare():
@@ -162,9 +161,7 @@ def test_no_allocation(fw, rng):
     schedule = torch.ops.flash_mla.schedule(*case.arguments()[:4])
 
     def operator():
-        torch.ops.flash_mla.decode_out(
-            *case.arguments()[:4], schedule=schedule, out=out, lse=lse
-        )
+        torch.ops.flash_mla.decode_out(*case.arguments()[:4], schedule=schedule, out=out, lse=lse)
 
     operator()
     for each in (call, operator):

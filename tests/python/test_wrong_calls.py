@@ -1,7 +1,6 @@
 """Each argument of the drop-in functions spoiled once: the error names it, given and wanted."""
 
 import pytest
-
 from flash_mla import flash_mla_sparse_fwd, flash_mla_with_kvcache, get_mla_metadata
 
 
