@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Totals of the JUnit files that ctest and pytest wrote, as one last line: 'N passed, N failed, N skipped'."""
+"""Totals of the JUnit files that ctest and pytest wrote, as one last line:
+'N passed, N failed, N skipped'."""
 
 import pathlib
 import sys

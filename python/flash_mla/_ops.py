@@ -49,11 +49,27 @@ _library.define(
 _library.define("append(Tensor(a!) cache, Tensor rows, Tensor slots) -> ()")
 
 _MOST_PLANS = 64
+_ATTRIBUTE = "_flash_mla"  # of a schedule tensor
 _local = threading.local()  # a plan that is being run must not be attached elsewhere
 
 
 def _shape_key(tensor):
     return None if tensor is None else (tensor.shape, tensor.dtype)
+
+
+def _new_plan(
+    q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+    batch_invariant, max_workers, topk_length, extra_topk_length,
+):  # fmt: skip
+    device, fields, _ = describe_call(
+        q, k_cache, block_table, cache_seqlens, causal,
+        indices is not None and k_cache.dtype.itemsize == 1,
+        indices, extra_k_cache, extra_indices, topk_length, extra_topk_length,
+    )  # fmt: skip
+    fields.update(batch_invariant=batch_invariant, max_workers=max_workers)
+    plan = Plan(fields, device)
+    plan.framework = framework_of(q)
+    return plan
 
 
 def _plan_for(
@@ -69,14 +85,10 @@ def _plan_for(
     plans = _local.__dict__.setdefault("plans", {})
     plan = plans.get(key)
     if plan is None:
-        device, fields, _ = describe_call(
-            q, k_cache, block_table, cache_seqlens, causal,
-            indices is not None and k_cache.dtype.itemsize == 1,
-            indices, extra_k_cache, extra_indices, topk_length, extra_topk_length,
+        plan = _new_plan(
+            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+            batch_invariant, max_workers, topk_length, extra_topk_length,
         )  # fmt: skip
-        fields.update(batch_invariant=batch_invariant, max_workers=max_workers)
-        plan = Plan(fields, device)
-        plan.framework = framework_of(q)
         if len(plans) >= _MOST_PLANS:
             plans.pop(next(iter(plans)))
         plans[key] = plan
@@ -100,13 +112,17 @@ def _memory_of(schedule, plan):
     return memory
 
 
-def _new_schedule(plan, cache_seqlens, indices, zeros=False):
+def _stream_of(plan):
+    return plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
+
+
+def _make_schedule(plan, cache_seqlens, indices, zeros=False):
+    """The plan's schedule in new memory."""
     memory = plan.framework.memory(plan.device, plan.plan_workspace_bytes)
     if zeros and isinstance(memory.owner, torch.Tensor):
         memory.owner.zero_()
-    stream = plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
     lengths = cache_seqlens if indices is None else None
-    plan.core.schedule(lengths, memory.address, memory.bytes, stream)
+    plan.core.schedule(lengths, memory.address, memory.bytes, _stream_of(plan))
     return memory
 
 
@@ -115,18 +131,33 @@ def _schedule(
     extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
 ):  # fmt: skip
     try:
-        plan = _plan_for(
+        plan = _new_plan(
             q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
             batch_invariant, max_workers, None, None,
         )  # fmt: skip
         # An operator's result is a function of its arguments, gaps in the workspace included.
-        memory = _new_schedule(plan, cache_seqlens, indices, zeros=True)
+        memory = _make_schedule(plan, cache_seqlens, indices, zeros=True)
     except (ValueError, NotImplementedError, TypeError) as failure:
         raise _renamed(failure, _DECODE_NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
-        return memory.owner
-    # NOTE: a tensor that PyTorch allocates; nobody else may own what an operator returns.
-    return torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
+        schedule = memory.owner
+    else:
+        # NOTE: a tensor that PyTorch allocates; nobody else may own what an operator returns.
+        schedule = torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
+    # Found again where the very tensor comes back; a copy of it is attached to another plan.
+    plan.memory = memory
+    setattr(schedule, _ATTRIBUTE, (plan, schedule.data_ptr(), causal, indices is None))
+    return schedule
+
+
+def _scheduled_plan(schedule, causal, dense):
+    """The plan that made this schedule tensor, where it is known and of such a call."""
+    made = getattr(schedule, _ATTRIBUTE, None)
+    if made is not None:
+        plan, address, was_causal, was_dense = made
+        if address == schedule.data_ptr() and was_causal is causal and was_dense is dense:
+            return plan
+    return None
 
 
 def _decode_out(
@@ -135,16 +166,20 @@ def _decode_out(
     softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, out, lse,
 ):  # fmt: skip
     try:
-        plan = _plan_for(
-            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
-            batch_invariant, max_workers, topk_length, extra_topk_length,
-        )  # fmt: skip
-        if schedule is None:
-            memory = _new_schedule(plan, cache_seqlens, indices)
-        else:
-            memory = _memory_of(schedule, plan)
-            plan.core.attach(memory.address, memory.bytes)
-        stream = plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
+        plan = None
+        if schedule is not None:
+            plan = _scheduled_plan(schedule, causal, indices is None)
+        if plan is None:
+            plan = _plan_for(
+                q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache,
+                extra_indices, batch_invariant, max_workers, topk_length, extra_topk_length,
+            )  # fmt: skip
+            if schedule is None:
+                memory = _make_schedule(plan, cache_seqlens, indices)
+            else:
+                memory = _memory_of(schedule, plan)
+                plan.core.attach(memory.address, memory.bytes)
+        stream = _stream_of(plan)
         scratch = plan.run_memory(stream)
         plan.core.run(
             q, k_cache, block_table if indices is None else None, out, lse, None, attn_sink,
@@ -187,6 +222,10 @@ for _key in ("CPU", "CUDA"):
     _library.impl("sparse_prefill", _sparse_prefill, _key)
     _library.impl("merge_states", merge_states, _key)
     _library.impl("append", _append, _key)
+# There is no backward pass: nothing to do on the way down. A tensor that requires grad is refused
+# where it is read.
+for _name in ("schedule", "decode", "decode_out", "sparse_prefill", "merge_states", "append"):
+    _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
 
 
 @torch.library.register_fake("flash_mla::schedule", lib=_library)

@@ -60,8 +60,8 @@ bool flag(PyObject* object, PyObject* name) {
 
 nb::object call(PyObject* object, PyObject* method) {
   PyObject* arguments[] = {object};
-  PyObject* const value = PyObject_VectorcallMethod(
-      method, arguments, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+  PyObject* const value =
+      PyObject_VectorcallMethod(method, arguments, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
   if (value == nullptr)
     throw nb::python_error();
   return nb::steal(value);

@@ -74,11 +74,16 @@ void merge_parts(const nb::list& outs, const nb::list& lses, nb::handle attn_sin
 }  // namespace
 
 void bind_cache(nb::module_& module) {
-  module.def("append", &append_rows, "cache"_a.none(), "format"_a, "rows"_a.none(), "slots"_a.none(), "stream"_a);
-  module.def("gather", &gather_rows, "cache"_a.none(), "format"_a, "slots"_a.none(), "rows"_a.none(), "stream"_a);
-  module.def("quantise", &quantise_cache, "plain"_a.none(), "cache"_a.none(), "format"_a, "stream"_a);
-  module.def("dequantise", &dequantise_cache, "cache"_a.none(), "format"_a, "plain"_a.none(), "stream"_a);
-  module.def("merge", &merge_parts, "outs"_a, "lses"_a, "attn_sink"_a.none(), "out"_a.none(), "lse"_a.none(), "stream"_a);
+  module.def("append", &append_rows, "cache"_a.none(), "format"_a, "rows"_a.none(),
+             "slots"_a.none(), "stream"_a);
+  module.def("gather", &gather_rows, "cache"_a.none(), "format"_a, "slots"_a.none(),
+             "rows"_a.none(), "stream"_a);
+  module.def("quantise", &quantise_cache, "plain"_a.none(), "cache"_a.none(), "format"_a,
+             "stream"_a);
+  module.def("dequantise", &dequantise_cache, "cache"_a.none(), "format"_a, "plain"_a.none(),
+             "stream"_a);
+  module.def("merge", &merge_parts, "outs"_a, "lses"_a, "attn_sink"_a.none(), "out"_a.none(),
+             "lse"_a.none(), "stream"_a);
   module.def("token_elements", [](const std::string& format, std::int64_t qk_dim) {
     return token_elements(format_named(format, "format"), qk_dim);
   });

@@ -35,8 +35,8 @@ namespace {
 
 // ("cpu" or "cuda", index, dtype, shape) of a tensor of any framework.
 nb::tuple inspect(nb::handle tensor, const std::string& argument) {
-  const TensorView view = require_tensor(
-      tensor, {.argument = argument.c_str(), .words = DType::bf16});
+  const TensorView view =
+      require_tensor(tensor, {.argument = argument.c_str(), .words = DType::bf16});
   nb::list shape;
   for (std::int32_t d = 0; d < view.rank; ++d)
     shape.append(view.shape[static_cast<std::size_t>(d)]);
@@ -65,7 +65,8 @@ NB_MODULE(_core, module) {
   python::translate_errors();
   python::bind_plan(module);
   python::bind_cache(module);
-  module.def("inspect", &python::inspect, nanobind::arg("tensor").none(), nanobind::arg("argument"));
+  module.def("inspect", &python::inspect, nanobind::arg("tensor").none(),
+             nanobind::arg("argument"));
   module.def("backends", &python::backends);
   module.def("library_version", &flashmla::version);
   module.def("set_cpu_threads", &flashmla::set_cpu_threads);

@@ -44,8 +44,8 @@ std::int64_t version_of(PyObject* tensor) {
 }
 
 AttentionKind kind_named(const std::string& name) {
-  for (const AttentionKind kind : {AttentionKind::dense_decode, AttentionKind::sparse_decode,
-                                   AttentionKind::sparse_prefill})
+  for (const AttentionKind kind :
+       {AttentionKind::dense_decode, AttentionKind::sparse_decode, AttentionKind::sparse_prefill})
     if (name_of(kind) == name)
       return kind;
   value_error("kind", name, "dense_decode, sparse_decode or sparse_prefill");
@@ -148,8 +148,7 @@ class PyPlan {
     const std::ptrdiff_t entries = view.lengths == nullptr ? 0 : requests();
     nb::dict parts;
     parts["work"] = nb::make_tuple(offset(view.work), nb::make_tuple(view.workers, 8));
-    parts["split_offset"] =
-        nb::make_tuple(offset(view.split_offset), nb::make_tuple(entries + 1));
+    parts["split_offset"] = nb::make_tuple(offset(view.split_offset), nb::make_tuple(entries + 1));
     return parts;
   }
 

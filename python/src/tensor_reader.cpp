@@ -64,10 +64,10 @@ struct NamedType {
 };
 
 constexpr std::array named_types{
-    NamedType{"bfloat16", DType::bf16},  NamedType{"float16", DType::fp16},
-    NamedType{"float32", DType::fp32},   NamedType{"float8_e4m3fn", DType::e4m3},
-    NamedType{"uint8", DType::u8},       NamedType{"int8", DType::i8},
-    NamedType{"int32", DType::i32},      NamedType{"int64", DType::i64},
+    NamedType{"bfloat16", DType::bf16}, NamedType{"float16", DType::fp16},
+    NamedType{"float32", DType::fp32},  NamedType{"float8_e4m3fn", DType::e4m3},
+    NamedType{"uint8", DType::u8},      NamedType{"int8", DType::i8},
+    NamedType{"int32", DType::i32},     NamedType{"int64", DType::i64},
 };
 
 DType type_named(std::string_view name, const Reading& reading) {
@@ -177,9 +177,8 @@ TensorView read_interface(PyObject* array, PyObject* interface_name, Device devi
   const std::string typestr = nb::cast<std::string>(nb::str(interface["typestr"]));
   if (typestr.starts_with('>'))
     value_error(reading.argument, "big-endian elements", "little-endian elements");
-  const std::string name =
-      nb::cast<std::string>(nb::str(attribute(attribute(array, names().dtype).ptr(),
-                                              names().name)));
+  const std::string name = nb::cast<std::string>(
+      nb::str(attribute(attribute(array, names().dtype).ptr(), names().name)));
   TensorView view;
   view.device = device;
   view.dtype = type_named(name, reading);
@@ -188,8 +187,8 @@ TensorView read_interface(PyObject* array, PyObject* interface_name, Device devi
   check_rank(rank, reading);
   view.rank = static_cast<std::int32_t>(rank);
   read_sizes(shape, view.shape, view.rank);
-  const nb::object strides = interface.contains("strides") ? nb::object(interface["strides"])
-                                                           : nb::none();
+  const nb::object strides =
+      interface.contains("strides") ? nb::object(interface["strides"]) : nb::none();
   if (strides.is_none()) {
     set_contiguous(view);
   } else {

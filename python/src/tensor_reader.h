@@ -17,9 +17,9 @@
 namespace flashmla::python {
 
 struct Reading {
-  const char* argument;               // its name in messages
-  std::optional<DType> words = {};    // what uint16 elements are; not allowed where absent
-  bool written = false;               // an output
+  const char* argument;             // its name in messages
+  std::optional<DType> words = {};  // what uint16 elements are; not allowed where absent
+  bool written = false;             // an output
 };
 
 // None gives a view that is not given. Raises TypeError on what is no tensor, ValueError on a type,

@@ -119,5 +119,5 @@ def test_stub_matches_the_functions():
         ]
         typed = [(n, None if d is None else ast.literal_eval(d)) for n, d in stub[name]]
         assert typed == real, name
-    run = [p for p in inspect.signature(flash_mla.Plan.run).parameters]
+    run = list(inspect.signature(flash_mla.Plan.run).parameters)
     assert [name for name, _ in stub["run"]] == run

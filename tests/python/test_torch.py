@@ -276,6 +276,8 @@ def test_operators_give_what_functions_give(fw, rng):
 def test_operator_errors_name_the_argument(fw, rng):
     case = cases.dense(fw, rng)
     q, cache, table, lengths = case.arguments()[:4]
+    with pytest.raises(ValueError, match="^q: given a tensor that requires grad"):
+        torch.ops.flash_mla.decode(q.clone().requires_grad_(), cache, table, lengths)
     with pytest.raises(ValueError, match="^cache_seqlens: given .*, wanted "):
         torch.ops.flash_mla.decode(q, cache, table, lengths.long())
     with pytest.raises(TypeError, match="^block_table: given None"):

@@ -164,8 +164,8 @@ TEST_F(CudaBackend, AppendAndMerge) {
   support::Random random(support::fresh_seed());
   support::HostMemory host;
   const std::int64_t rows = 300;
-  for (const auto& [columns, slot_type] : {std::pair{576, DType::i64}, {41, DType::i64},
-                                           {576, DType::i32}}) {
+  for (const auto& [columns, slot_type] :
+       {std::pair{576, DType::i64}, {41, DType::i64}, {576, DType::i32}}) {
     std::array<std::vector<std::byte>, 2> caches;
     int side = 0;
     for (support::Memory* memory : {static_cast<support::Memory*>(&host), memory_.get()}) {
