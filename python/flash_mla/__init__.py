@@ -7,12 +7,13 @@ python.md of the repository is the guide.
 
 from ._cache import append, dequantise, gather, quantise
 from ._core import cpu_threads, set_cpu_threads
-from ._decode import flash_mla_sparse_fwd, flash_mla_with_kvcache
+from ._decode import flash_mla_with_kvcache
 from ._frameworks import torch as _torch
 from ._info import Info, info
 from ._merge import merge_states
 from ._metadata import FlashMLASchedMeta, get_mla_metadata
 from ._plan import Plan, plan
+from ._prefill import flash_mla_sparse_fwd
 from ._unsupported import (
     flash_attn_varlen_func,
     flash_attn_varlen_kvpacked_func,

@@ -11,19 +11,20 @@ import threading
 import torch
 
 from ._cache import append
-from ._decode import (
-    _DECODE_NAMES,
-    _HEAD_DIM_V,
-    _check_head_dim,
-    _check_scale,
-    _renamed,
+from ._call import (
+    DECODE_NAMES,
+    FAILURES,
+    HEAD_DIM_V,
+    check_head_dim,
+    check_scale,
     describe_call,
-    flash_mla_sparse_fwd,
+    renamed,
 )
 from ._frameworks import Memory, error, framework_of, host_memory
 from ._merge import merge_states
 from ._metadata import FlashMLASchedMeta
 from ._plan import Plan
+from ._prefill import flash_mla_sparse_fwd
 
 _CALL = (
     "Tensor q, Tensor k_cache, Tensor? block_table=None, Tensor? cache_seqlens=None, "
@@ -137,8 +138,8 @@ def _schedule(
         )  # fmt: skip
         # An operator's result is a function of its arguments, gaps in the workspace included.
         memory = _make_schedule(plan, cache_seqlens, indices, zeros=True)
-    except (ValueError, NotImplementedError, TypeError) as failure:
-        raise _renamed(failure, _DECODE_NAMES) from None
+    except FAILURES as failure:
+        raise renamed(failure, DECODE_NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
         schedule = memory.owner
     else:
@@ -186,13 +187,13 @@ def _decode_out(
             indices, topk_length, extra_k_cache, extra_indices, extra_topk_length, softmax_scale,
             scratch.address, scratch.bytes, stream,
         )  # fmt: skip
-    except (ValueError, NotImplementedError, TypeError) as failure:
-        raise _renamed(failure, _DECODE_NAMES) from None
+    except FAILURES as failure:
+        raise renamed(failure, DECODE_NAMES) from None
 
 
 def _empty_outputs(q):
     b, s_q, h_q, _ = q.shape
-    return q.new_empty((b, s_q, h_q, _HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
+    return q.new_empty((b, s_q, h_q, HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
 
 
 def _check_rank(name, tensor, rank):
@@ -208,7 +209,7 @@ def _decode(q, *arguments, **named):
 
 
 def _sparse_prefill(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
-    return flash_mla_sparse_fwd(q, kv, indices, sm_scale, _HEAD_DIM_V, attn_sink, topk_length)
+    return flash_mla_sparse_fwd(q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length)
 
 
 def _append(cache, rows, slots):
@@ -249,7 +250,7 @@ def _(q, *arguments, **named):
 def _(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
     s_q, h_q, _ = q.shape
     statistics = [q.new_empty((s_q, h_q), dtype=torch.float32) for _ in range(2)]
-    return (q.new_empty((s_q, h_q, _HEAD_DIM_V)), *statistics)
+    return (q.new_empty((s_q, h_q, HEAD_DIM_V)), *statistics)
 
 
 @torch.library.register_fake("flash_mla::merge_states", lib=_library)
@@ -270,8 +271,8 @@ def compiled_decode(
     out, lse,
 ):  # fmt: skip
     """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
-    _check_head_dim("head_dim_v", head_dim_v)
-    _check_scale("softmax_scale", softmax_scale)
+    check_head_dim("head_dim_v", head_dim_v)
+    check_scale("softmax_scale", softmax_scale)
     options = {"batch_invariant": False, "max_workers": 0}
     if isinstance(metadata, FlashMLASchedMeta):
         options["batch_invariant"] = metadata.batch_invariant
@@ -302,8 +303,8 @@ def compiled_sparse_fwd(
     q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
 ):
     """flash_mla_sparse_fwd inside of torch.compile."""
-    _check_head_dim("d_v", d_v)
-    _check_scale("sm_scale", sm_scale)
+    check_head_dim("d_v", d_v)
+    check_scale("sm_scale", sm_scale)
     results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
     given = (out, max_logits, lse)
     return tuple(

@@ -129,6 +129,27 @@ def test_array_protocols_mix_on_the_cpu(rng):
     check(fw, case, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]))
 
 
+class OnlyAttributes(torch.Tensor):
+    """A tensor as PyTorch before 2.10 has it, without DLPack's exchange functions."""
+
+    __dlpack_c_exchange_api__ = None
+
+
+def test_attributes_alone(fw, rng):
+    case = cases.dense(fw, rng)
+    strided = fw.full((3, 1, 16, 600), numpy.nan, "bf16")[:, :, ::2, 8:584]
+    strided[...] = case.q
+    call = [tensor.as_subclass(OnlyAttributes) for tensor in (strided, *case.arguments()[1:4])]
+    results = flash_mla_with_kvcache(*call, 512, get_mla_metadata()[0])
+    check(fw, case, results)
+    with pytest.raises(ValueError, match="^q: given a tensor that requires grad"):
+        call[0] = case.q.clone().requires_grad_().as_subclass(OnlyAttributes)
+        flash_mla_with_kvcache(*call, 512, get_mla_metadata()[0])
+    with pytest.raises(ValueError, match="^q: given dtype float64"):
+        call[0] = case.q.double().as_subclass(OnlyAttributes)
+        flash_mla_with_kvcache(*call, 512, get_mla_metadata()[0])
+
+
 class OnlyDlpack:
     """A tensor of a library that nobody knows."""
 
