@@ -136,19 +136,33 @@ def flash_mla_with_kvcache(
     made = False
     dense = indices is None
     try:
+        alike = (
+            held is not None
+            and held.causal is causal
+            and held.is_fp8_kvcache is is_fp8_kvcache
+            and held.dense is dense
+        )
         if (
-            held is None
-            or held.causal is not causal
-            or held.is_fp8_kvcache is not is_fp8_kvcache
-            or held.dense is not dense
-            or not _is_current(
-                meta,
-                held,
-                tile_scheduler_metadata,
-                cache_seqlens,
-                held.stream_of(held.index) if held.on_gpu else 0,
-                (q, k_cache, indices, extra_k_cache, extra_indices_in_kvcache),
+            alike
+            and out is not None
+            and lse is not None
+            and held.work is meta.tile_scheduler_metadata
+            and meta.have_initialized
+            and not meta._by_tensors
+            and held.core.run_current(
+                cache_seqlens if dense else None, q, k_cache, block_table if dense else None, out,
+                lse, attn_sink, indices, topk_length, extra_k_cache, extra_indices_in_kvcache,
+                extra_topk_length, softmax_scale,
             )
+        ):  # fmt: skip
+            return out, lse  # the short way on a GPU
+        if not alike or not _is_current(
+            meta,
+            held,
+            tile_scheduler_metadata,
+            cache_seqlens,
+            held.stream_of(held.index) if held.on_gpu else 0,
+            (q, k_cache, indices, extra_k_cache, extra_indices_in_kvcache),
         ):
             call = describe_call(
                 q, k_cache, block_table, cache_seqlens, causal, is_fp8_kvcache, indices,

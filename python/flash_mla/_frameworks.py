@@ -49,6 +49,7 @@ class NumPyArrays:
     """NumPy arrays, and host memory for every other library whose tensors are on the CPU."""
 
     name = "numpy"
+    tensor_type = None
 
     def __init__(self):
         self.numpy = importlib.import_module("numpy")
@@ -85,6 +86,7 @@ class TorchTensors:
     """PyTorch tensors on the CPU and on CUDA devices."""
 
     name = "torch"
+    tensor_type = None if torch is None else torch.Tensor
 
     def __init__(self):
         raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
@@ -121,6 +123,7 @@ class CuPyArrays:
     """CuPy arrays on CUDA devices."""
 
     name = "cupy"
+    tensor_type = None
 
     def __init__(self):
         self.cupy = sys.modules["cupy"]

@@ -39,7 +39,8 @@ _RUN = (
 _library = torch.library.Library("flash_mla", "DEF")
 _library.define(f"schedule({_CALL}) -> Tensor")
 _library.define(f"decode({_CALL}, {_RUN}) -> (Tensor, Tensor)")
-_library.define(f"decode_out({_CALL}, {_RUN}, *, Tensor(a!) out, Tensor(b!) lse) -> ()")
+# NOTE: no argument is called out, which Dynamo of PyTorch 2.4 would not trace.
+_library.define(f"decode_out({_CALL}, {_RUN}, *, Tensor(a!) output, Tensor(b!) output_lse) -> ()")
 _library.define(
     "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float sm_scale, Tensor? attn_sink=None, "
     "Tensor? topk_length=None) -> (Tensor, Tensor, Tensor)"
@@ -164,12 +165,18 @@ def _scheduled_plan(schedule, causal, dense):
 def _decode_out(
     q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
     extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0, schedule=None,
-    softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, out, lse,
+    softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, output, output_lse,
 ):  # fmt: skip
     try:
         plan = None
         if schedule is not None:
             plan = _scheduled_plan(schedule, causal, indices is None)
+            if plan is not None and plan.core.run_current(
+                None, q, k_cache, block_table if indices is None else None, output, output_lse, attn_sink,
+                indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
+                softmax_scale,
+            ):  # fmt: skip
+                return  # the short way on a GPU
         if plan is None:
             plan = _plan_for(
                 q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache,
@@ -183,7 +190,7 @@ def _decode_out(
         stream = _stream_of(plan)
         scratch = plan.run_memory(stream)
         plan.core.run(
-            q, k_cache, block_table if indices is None else None, out, lse, None, attn_sink,
+            q, k_cache, block_table if indices is None else None, output, output_lse, None, attn_sink,
             indices, topk_length, extra_k_cache, extra_indices, extra_topk_length, softmax_scale,
             scratch.address, scratch.bytes, stream,
         )  # fmt: skip
@@ -204,7 +211,7 @@ def _check_rank(name, tensor, rank):
 def _decode(q, *arguments, **named):
     _check_rank("q", q, 4)
     out, lse = _empty_outputs(q)
-    _decode_out(q, *arguments, **named, out=out, lse=lse)
+    _decode_out(q, *arguments, **named, output=out, output_lse=lse)
     return out, lse
 
 
@@ -295,7 +302,9 @@ def compiled_decode(
     fresh_out, fresh_lse = _empty_outputs(q)
     out = fresh_out if out is None else out
     lse = fresh_lse if lse is None else lse
-    torch.ops.flash_mla.decode_out(q, k_cache, block_table, cache_seqlens, **call, out=out, lse=lse)
+    torch.ops.flash_mla.decode_out(
+        q, k_cache, block_table, cache_seqlens, **call, output=out, output_lse=lse
+    )
     return out, lse
 
 

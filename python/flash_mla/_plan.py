@@ -172,6 +172,8 @@ class Plan:
         memory = self._runs.get(stream)
         if memory is None:
             memory = self._runs[stream] = self.framework.memory(self.device, size)
+            kind, current = self.framework.tensor_type, self.framework.stream
+            self.core.lend(stream, memory.address, memory.bytes, kind, current)
             if stream != self._stream and self.memory is not None:
                 self.framework.used_on(self.memory, stream)
         return memory

@@ -17,16 +17,16 @@ struct ExchangeTable {
   void* managed_from_object;
   void* managed_to_object;
   ReadExchange fields_from_object;
-  void* current_work_stream;
+  CurrentStream current_work_stream;
 };
 
 }  // namespace
 
-ReadExchange exchange_of(PyObject* type) {
+Exchange exchange_of(PyObject* type) {
   PyObject* const capsule = PyObject_GetAttr(type, names().dlpack_exchange);
   if (capsule == nullptr) {
     PyErr_Clear();
-    return nullptr;
+    return {};
   }
   constexpr const char* name = "dlpack_exchange_api";
   const ExchangeTable* table = nullptr;
@@ -36,7 +36,9 @@ ReadExchange exchange_of(PyObject* type) {
   Py_DECREF(capsule);
   while (table != nullptr && table->major != 1)
     table = table->previous;
-  return table == nullptr ? nullptr : table->fields_from_object;
+  if (table == nullptr)
+    return {};
+  return {table->fields_from_object, table->current_work_stream};
 }
 
 }  // namespace flashmla::python

@@ -10,10 +10,12 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "attributes.h"
 #include "bindings.h"
 #include "capture.h"
+#include "dlpack_exchange.h"
 #include "errors.h"
 #include "flashmla/decode.h"
 #include "tensor_reader.h"
@@ -89,10 +91,36 @@ class PyPlan {
     if (view.device.type == DeviceType::cpu)
       return std::equal(plan_.view().lengths, plan_.view().lengths + view.shape[0],
                         static_cast<const std::int32_t*>(view.data));
-    if (view.data != identity_.data)
+    return view.data == identity_.data && same_version(lengths.ptr(), versioned);
+  }
+
+  // Memory for runs on one stream, which the caller keeps alive. Streams are found by the exchange
+  // functions of the type `tensors`, or else by calling current_stream(device index).
+  void lend(std::uintptr_t stream, std::uintptr_t workspace, std::size_t bytes, nb::handle tensors,
+            nb::object current_stream) {
+    lent_.push_back({pointer(stream), {pointer(workspace), bytes}});
+    if (!tensors.is_none())
+      stream_function_ = exchange_of(tensors.ptr()).current_stream;
+    stream_object_ = std::move(current_stream);
+  }
+
+  // A whole call on a GPU where nothing is left to prepare: the schedule is current, the stream
+  // has been lent memory and is not being captured. False, with nothing done, everywhere else.
+  bool run_current(nb::handle lengths, nb::handle q, nb::handle kv_cache, nb::handle block_table,
+                   nb::handle out, nb::handle lse, nb::handle attn_sink, nb::handle indices,
+                   nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
+                   nb::handle extra_topk_length, std::optional<float> softmax_scale) const {
+    if (lent_.empty() || capture_ != 0)
       return false;
-    const std::int64_t version = version_of(lengths.ptr());
-    return version == identity_.version && !(versioned && version == Identity::no_version);
+    void* const stream = current_stream();
+    const auto lent = std::ranges::find(lent_, stream, &Lent::stream);
+    const auto number = reinterpret_cast<std::uintptr_t>(stream);
+    if (lent == lent_.end() || !current(lengths, number, false))
+      return false;
+    run(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices, topk_length,
+        extra_kv_cache, extra_indices, extra_topk_length, softmax_scale,
+        reinterpret_cast<std::uintptr_t>(lent->workspace.data), lent->workspace.bytes, number);
+    return true;
   }
 
   void run(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
@@ -153,6 +181,31 @@ class PyPlan {
   }
 
  private:
+  struct Lent {
+    void* stream;
+    Workspace workspace;
+  };
+
+  void* current_stream() const {
+    void* stream = nullptr;
+    const std::int32_t index = problem().device.index;
+    if (stream_function_ != nullptr && stream_function_(dlpack_cuda, index, &stream) == 0)
+      return stream;
+    PyErr_Clear();
+    return pointer(address(stream_object_(index)));
+  }
+
+  bool same_version(PyObject* lengths, bool versioned) const {
+    if (identity_.version == Identity::no_version)
+      return !versioned && version_of(lengths) == Identity::no_version;
+    PyObject* const version = PyObject_GetAttr(lengths, names().version);
+    if (version == nullptr) {  // an inference tensor now
+      PyErr_Clear();
+      return false;
+    }
+    return integer(nb::steal(version)) == identity_.version;
+  }
+
   std::uint64_t capture_of(std::uintptr_t stream) const {
     return problem().device.type == DeviceType::cuda ? capture_id(pointer(stream)) : 0;
   }
@@ -166,6 +219,9 @@ class PyPlan {
   std::optional<DType> words_;
   Identity identity_;
   std::uint64_t capture_ = 0;
+  std::vector<Lent> lent_;  // one for each stream: few
+  CurrentStream stream_function_ = nullptr;
+  nb::object stream_object_;
 };
 
 // One Python dictionary of the problem's fields, all of them numbers, names or booleans.
@@ -238,6 +294,13 @@ void bind_plan(nb::module_& module) {
            "indices"_a.none(), "topk_length"_a.none(), "extra_kv_cache"_a.none(),
            "extra_indices"_a.none(), "extra_topk_length"_a.none(), "softmax_scale"_a.none(),
            "workspace"_a, "bytes"_a, "stream"_a)
+      .def("lend", &PyPlan::lend, "stream"_a, "workspace"_a, "bytes"_a, "tensors"_a.none(),
+           "current_stream"_a)
+      .def("run_current", &PyPlan::run_current, "lengths"_a.none(), "q"_a.none(),
+           "kv_cache"_a.none(), "block_table"_a.none(), "out"_a.none(), "lse"_a.none(),
+           "attn_sink"_a.none(), "indices"_a.none(), "topk_length"_a.none(),
+           "extra_kv_cache"_a.none(), "extra_indices"_a.none(), "extra_topk_length"_a.none(),
+           "softmax_scale"_a.none())
       .def("bind", &PyPlan::bind)
       .def("arrays", &PyPlan::arrays);
   module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);

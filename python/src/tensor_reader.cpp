@@ -53,7 +53,7 @@ const Reader& reader_of(PyObject* object) {
     return found->second;
   Reader reader{.protocol = protocol_of(object)};
   if (reader.protocol == Protocol::torch)
-    reader.exchange = exchange_of(reinterpret_cast<PyObject*>(type));
+    reader.exchange = exchange_of(reinterpret_cast<PyObject*>(type)).read;
   Py_INCREF(reinterpret_cast<PyObject*>(type));
   return known.emplace(type, reader).first->second;
 }

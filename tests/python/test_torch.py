@@ -271,7 +271,7 @@ def test_opcheck(fw, rng):
     torch.library.opcheck(ops.schedule.default, call)
     torch.library.opcheck(ops.decode.default, call)
     torch.library.opcheck(ops.decode.default, call, {"schedule": ops.schedule(*call)})
-    torch.library.opcheck(ops.decode_out.default, call, {"out": out, "lse": lse})
+    torch.library.opcheck(ops.decode_out.default, call, {"output": out, "output_lse": lse})
     torch.library.opcheck(ops.merge_states.default, ([out, out], [lse, lse]))
     rows = fw.full((1, 1, 576), 1.0, "bf16")
     torch.library.opcheck(ops.append.default, (case.cache, rows, fw.full((1,), 3, "i32")))

@@ -161,7 +161,9 @@ def test_no_allocation(fw, rng):
     schedule = torch.ops.flash_mla.schedule(*case.arguments()[:4])
 
     def operator():
-        torch.ops.flash_mla.decode_out(*case.arguments()[:4], schedule=schedule, out=out, lse=lse)
+        torch.ops.flash_mla.decode_out(
+            *case.arguments()[:4], schedule=schedule, output=out, output_lse=lse
+        )
 
     operator()
     for each in (call, operator):
@@ -197,7 +199,7 @@ def test_host_time(fw, rng, record_property):
         "plain function": host_time(call),
         "operator": host_time(
             lambda: torch.ops.flash_mla.decode_out(
-                *case.arguments()[:4], schedule=schedule, out=out, lse=lse
+                *case.arguments()[:4], schedule=schedule, output=out, output_lse=lse
             )
         ),
     }
