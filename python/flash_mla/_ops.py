@@ -165,15 +165,16 @@ def _scheduled_plan(schedule, causal, dense):
 def _decode_out(
     q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
     extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0, schedule=None,
-    softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, output, output_lse,
+    softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, output,
+    output_lse,
 ):  # fmt: skip
     try:
         plan = None
         if schedule is not None:
             plan = _scheduled_plan(schedule, causal, indices is None)
             if plan is not None and plan.core.run_current(
-                None, q, k_cache, block_table if indices is None else None, output, output_lse, attn_sink,
-                indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
+                None, q, k_cache, block_table if indices is None else None, output, output_lse,
+                attn_sink, indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
                 softmax_scale,
             ):  # fmt: skip
                 return  # the short way on a GPU
@@ -190,9 +191,9 @@ def _decode_out(
         stream = _stream_of(plan)
         scratch = plan.run_memory(stream)
         plan.core.run(
-            q, k_cache, block_table if indices is None else None, output, output_lse, None, attn_sink,
-            indices, topk_length, extra_k_cache, extra_indices, extra_topk_length, softmax_scale,
-            scratch.address, scratch.bytes, stream,
+            q, k_cache, block_table if indices is None else None, output, output_lse, None,
+            attn_sink, indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
+            softmax_scale, scratch.address, scratch.bytes, stream,
         )  # fmt: skip
     except FAILURES as failure:
         raise renamed(failure, DECODE_NAMES) from None
