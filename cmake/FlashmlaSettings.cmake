@@ -19,7 +19,9 @@ endif()
 
 find_program(FLASHMLA_CCACHE ccache)
 if(FLASHMLA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${FLASHMLA_CCACHE})
+  # ccache keeps what includes a precompiled header only when it is told not to mind the time.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${FLASHMLA_CCACHE})
 endif()
 
 set(FLASHMLA_HAS_CUDA OFF)

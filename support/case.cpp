@@ -88,7 +88,10 @@ std::vector<CaseOption> options_of(const DenseCase& c) {
           {"d_qk_512", c.qk_dim == 512},
           {"shared_pages", c.shared_pages && c.batch() > 1},
           {"above_4096", c.longest() > 4096},
-          {"above_32768", c.longest() > 32768}};
+          {"above_32768", c.longest() > 32768},
+          {"above_65536", c.longest() > 65536},
+          {"appended", c.appended},
+          {"merged", c.merged}};
 }
 
 }  // namespace flashmla::support

@@ -39,6 +39,10 @@ struct DenseCase {
   bool permuted = false;      // padded tensors have heads outside of tokens in memory
   bool shared_pages = false;  // requests begin with the same pages
 
+  // How the library computes it (dense_library.h).
+  bool appended = false;  // it writes the cached rows itself, to a poisoned cache
+  bool merged = false;    // in two parts of each request's pages, which it merges; not causal
+
   std::int64_t batch() const { return static_cast<std::int64_t>(lengths.size()); }
   std::int64_t rows() const { return batch() * query_tokens * query_heads; }
   std::int64_t longest() const;

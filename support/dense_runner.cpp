@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "flashmla/error.h"
-#include "flashmla/plan.h"
+#include "support/dense_library.h"
 #include "support/numeric.h"
 #include "support/parallel.h"
 #include "support/random.h"
@@ -50,6 +50,11 @@ struct Results {
 
 std::int64_t kv_head_of(const DenseCase& c, std::int64_t head) {
   return head * c.kv_heads / c.query_heads;
+}
+
+RowIndex row_at(const DenseCase& c, std::int64_t i) {
+  return {i / (c.query_tokens * c.query_heads), i / c.query_heads % c.query_tokens,
+          i % c.query_heads};
 }
 
 // Runs of rows of one request and KV head, each at most rows_at_once.
@@ -100,10 +105,11 @@ void check_against_oracle(DenseTensors& tensors, const Results& results, CaseRes
     return std::tuple(row.request, kv_head_of(c, row.head), row.query_token, row.head);
   });
   const auto groups = group_rows(c, rows);
-  const Comparison none(c.type, !c.softmax_scale.has_value(), AttentionKind::dense_decode,
-                        tensors.q.view.device.type == DeviceType::cuda
-                            ? Comparison::rounded_element_rule_tokens
-                            : Comparison::element_rule_tokens);
+  // Where partial results are rounded to the type: on a GPU, and what merge() takes.
+  const bool rounded = c.merged || tensors.q.view.device.type == DeviceType::cuda;
+  const Comparison none(
+      c.type, !c.softmax_scale.has_value(), AttentionKind::dense_decode,
+      rounded ? Comparison::rounded_element_rule_tokens : Comparison::element_rule_tokens);
   std::vector<Comparison> comparisons(groups.size(), none);
   parallel_for(static_cast<std::int64_t>(groups.size()), [&](std::int64_t g) {
     const std::span<const RowIndex> group = groups[static_cast<std::size_t>(g)];
@@ -136,13 +142,19 @@ std::string unsound(const DenseTensors& tensors, const Results& results, const R
 
 void check_every_row(const DenseTensors& tensors, const Results& results, CaseResult& result) {
   const DenseCase& c = tensors.dense_case;
-  for (std::int64_t r = 0; r < c.batch(); ++r)
-    for (std::int64_t t = 0; t < c.query_tokens; ++t)
-      for (std::int64_t h = 0; h < c.query_heads; ++h)
-        if (const std::string fault = unsound(tensors, results, {r, t, h}); !fault.empty()) {
-          result.faults.push_back(text_of({r, t, h}) + ": " + fault);
-          return;
-        }
+  constexpr std::int64_t rows_of_a_task = 256;
+  const std::int64_t tasks = (c.rows() + rows_of_a_task - 1) / rows_of_a_task;
+  std::vector<std::string> faults(static_cast<std::size_t>(tasks));  // the first of each task
+  parallel_for(tasks, [&](std::int64_t task) {
+    std::string& first = faults[static_cast<std::size_t>(task)];
+    const std::int64_t end = std::min(c.rows(), (task + 1) * rows_of_a_task);
+    for (std::int64_t i = task * rows_of_a_task; i < end && first.empty(); ++i)
+      if (const std::string fault = unsound(tensors, results, row_at(c, i)); !fault.empty())
+        first = text_of(row_at(c, i)) + ": " + fault;
+  });
+  const auto found = std::ranges::find_if_not(faults, &std::string::empty);
+  if (found != faults.end())
+    result.faults.push_back(*found);
 }
 
 // Memory between the rows of a strided `out` keeps its poison.
@@ -180,17 +192,13 @@ void check_memory(DenseTensors& tensors, const Results& results, CaseResult& res
 
 std::vector<RowIndex> rows_to_check(const DenseCase& c) {
   std::vector<RowIndex> rows;
-  const auto row_at = [&](std::int64_t i) {
-    return RowIndex{i / (c.query_tokens * c.query_heads), i / c.query_heads % c.query_tokens,
-                    i % c.query_heads};
-  };
   if (c.row_tokens() <= oracle_row_tokens || c.rows() <= oracle_rows) {
     for (std::int64_t i = 0; i < c.rows(); ++i)
-      rows.push_back(row_at(i));
+      rows.push_back(row_at(c, i));
     return rows;
   }
   Random random(key_of(c.seed, row_choice));
-  std::set<RowIndex> chosen{row_at(0), row_at(c.rows() - 1)};
+  std::set<RowIndex> chosen{row_at(c, 0), row_at(c, c.rows() - 1)};
   const auto add_request = [&](auto request) {
     if (request == c.lengths.end())
       return;
@@ -204,28 +212,8 @@ std::vector<RowIndex> rows_to_check(const DenseCase& c) {
   add_request(std::max_element(c.lengths.begin(), c.lengths.end()));
   add_request(std::find(c.lengths.begin(), c.lengths.end(), 0));
   while (static_cast<std::int64_t>(chosen.size()) < oracle_rows)
-    chosen.insert(row_at(random.between(0, c.rows() - 1)));
+    chosen.insert(row_at(c, random.between(0, c.rows() - 1)));
   return {chosen.begin(), chosen.end()};
-}
-
-void run_library(DenseTensors& tensors, Memory& memory, CaseResult& result) {
-  const DenseCase& c = tensors.dense_case;
-  Plan plan = make_plan(problem_of(c, memory.device()));
-  GuardedBuffer plan_workspace(memory, plan.plan_workspace_bytes());
-  GuardedBuffer run_workspace(memory, plan.run_workspace_bytes());
-  plan_workspace.upload();
-  run_workspace.upload();
-  plan.schedule(tensors.lengths.view, {plan_workspace.data(), plan_workspace.bytes()});
-  run(plan, tensors.inputs(), tensors.outputs(), {run_workspace.data(), run_workspace.bytes()});
-  if (const std::int32_t status = plan.status(); status != 0)
-    result.faults.push_back("status names request " + std::to_string(status - 1));
-  if (!plan_workspace.guards_unchanged())
-    result.faults.emplace_back("memory around the plan workspace was written to");
-  if (!run_workspace.guards_unchanged())
-    result.faults.emplace_back("memory around the run workspace was written to");
-  std::vector<std::byte> last(sizeof(std::int32_t));
-  memory.download(last, reinterpret_cast<const std::byte*>(plan.view().split_offset + c.batch()));
-  result.split = std::ranges::any_of(last, [](std::byte b) { return b != std::byte{0}; });
 }
 
 CaseResult run_case(const DenseCase& dense_case, Memory& memory) {

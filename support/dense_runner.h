@@ -24,9 +24,6 @@ std::vector<RowIndex> rows_to_check(const DenseCase& dense_case);
 // What computes a case: the library, or whatever a test puts in its place.
 using DenseFunction = std::function<void(DenseTensors& tensors, CaseResult& result)>;
 
-// make_plan → schedule → run.
-void run_library(DenseTensors& tensors, Memory& memory, CaseResult& result);
-
 // Generates, computes and judges. An Error that the library throws is a fault; one of code
 // `unsupported` comes back to the caller.
 CaseResult run_case(const DenseCase& dense_case, Memory& memory);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "support/random.h"
+#include "support/sanitizer_cases.h"
 
 namespace flashmla::support {
 
@@ -18,6 +19,7 @@ struct Scale {
   std::int64_t batch;       // requests
   std::int64_t row_tokens;  // Σ rows × tokens, what a run costs
   std::int64_t tokens;      // Σ tokens × KV heads, what the cache costs
+  std::int64_t rows = 16'384;
 };
 
 constexpr Scale tiny{1, 300, 5, 100'000, 1'500};
@@ -26,6 +28,23 @@ constexpr Scale wide{1, 160, 321, 1'200'000, 24'000};
 constexpr Scale medium{200, 4'096, 32, 3'000'000, 40'000};
 constexpr Scale large{4'097, 32'768, 6, 6'000'000, 70'000};
 constexpr Scale huge{32'769, 131'072, 3, 17'000'000, 200'000};
+
+// On a GPU, what is dear is making the cache and the oracle's rows, which are chosen ones.
+constexpr std::int64_t gpu_rows = 65'536;
+constexpr Scale gpu_wide{1, 600, 321, 100'000'000, 60'000, gpu_rows};
+constexpr Scale gpu_medium{200, 8'192, 128, 400'000'000, 100'000, gpu_rows};
+constexpr Scale gpu_large{4'097, 32'768, 32, 1'000'000'000, 150'000, gpu_rows};
+constexpr Scale gpu_huge{65'537, 131'072, 8, 4'000'000'000, 250'000, gpu_rows};
+
+Scale gpu_scale_of(std::int64_t index) {
+  constexpr std::array<Scale, 8> scales{gpu_wide, gpu_large, gpu_medium, gpu_large,
+                                        gpu_wide, gpu_large, gpu_medium, gpu_huge};
+  return scales[static_cast<std::size_t>(index) % scales.size()];
+}
+
+constexpr std::int64_t full_cases = 1040;
+constexpr std::int64_t gpu_cases = 480;
+constexpr std::int64_t extreme_cases = 3;
 
 // Which scale a case has: fixed by its index, so that every suite holds its share of each.
 Scale scale_of(SuiteSize size, std::int64_t index) {
@@ -103,7 +122,32 @@ bool fits(const DenseCase& c, const Scale& scale) {
   for (const std::int32_t length : c.lengths)
     tokens += length + c.page_size;
   return tokens * c.kv_heads <= scale.tokens + c.page_size * c.batch() &&
-         c.row_tokens() <= scale.row_tokens && c.rows() <= 16'384;
+         c.row_tokens() <= scale.row_tokens && c.rows() <= scale.rows;
+}
+
+// Engines pass all tokens as query tokens of one request, or as requests of one token.
+DenseCase extreme_case(std::int64_t which, Random& random) {
+  DenseCase c;
+  c.causal = true;
+  switch (which) {
+    case 0:
+      c.query_tokens = 700;
+      c.query_heads = 16;
+      c.lengths = {3000, 500};
+      break;
+    case 1:
+      c.query_heads = 2;
+      c.page_size = 2;
+      c.lengths.resize(131'072);
+      for (std::int32_t& length : c.lengths)
+        length = static_cast<std::int32_t>(random.between(0, 5));
+      break;
+    default:
+      c.query_tokens = 131'072;
+      c.lengths = {static_cast<std::int32_t>(random.between(100, 300))};
+      break;
+  }
+  return c;
 }
 
 }  // namespace
@@ -111,11 +155,13 @@ bool fits(const DenseCase& c, const Scale& scale) {
 std::int64_t DenseSuite::cases() const {
   switch (size_) {
     case SuiteSize::full:
-      return 1040;
+      return full_cases + (on_gpu_ ? gpu_cases + extreme_cases : 0);
     case SuiteSize::shorter:
       return 300;
     case SuiteSize::tiny:
       return 150;
+    case SuiteSize::sanitizer:
+      return sanitizer_cases();
   }
   return 0;
 }
@@ -123,20 +169,39 @@ std::int64_t DenseSuite::cases() const {
 DenseCase DenseSuite::draw(std::int64_t index) const {
   DenseCase drawn;
   drawn.seed = key_of(seed_, static_cast<int>(size_), index);
+  if (size_ == SuiteSize::sanitizer)
+    return sanitizer_case(index, drawn.seed);
   Random random(drawn.seed);
+  if (index >= full_cases + gpu_cases) {
+    DenseCase extreme = extreme_case(index - full_cases - gpu_cases, random);
+    extreme.seed = drawn.seed;
+    return extreme;
+  }
   draw_options(drawn, random);
-  const Scale scale = scale_of(size_, index);
+  const bool gpu_alone = index >= full_cases;
+  const Scale scale = gpu_alone ? gpu_scale_of(index) : scale_of(size_, index);
   constexpr int attempts = 20;
-  for (int i = 0; i < attempts; ++i) {
+  bool fitting = false;
+  for (int i = 0; i < attempts && !fitting; ++i) {
     drawn.lengths = draw_lengths(scale, random);
-    for (int j = 0; j < attempts; ++j) {
+    for (int j = 0; j < attempts && !fitting; ++j) {
       draw_heads(drawn, random);
-      if (fits(drawn, scale))
-        return drawn;
+      fitting = fits(drawn, scale);
     }
   }
-  drawn.query_heads = drawn.kv_heads = drawn.query_tokens = 1;
-  drawn.lengths = {static_cast<std::int32_t>(scale.shortest)};
+  if (!fitting) {
+    drawn.query_heads = drawn.kv_heads = drawn.query_tokens = 1;
+    drawn.lengths = {static_cast<std::int32_t>(scale.shortest)};
+  }
+  if (gpu_alone) {
+    drawn.appended = random.chance(0.2);
+    drawn.merged = !drawn.causal && random.chance(0.3);
+    // The rule for whole tensors has room for one rounding of partial results.
+    if (drawn.merged) {
+      drawn.max_workers = 1;
+      drawn.batch_invariant = false;
+    }
+  }
   return drawn;
 }
 

@@ -11,7 +11,9 @@ namespace flashmla::support {
 
 class DenseSuite {
  public:
-  DenseSuite(SuiteSize size, std::uint64_t seed) : size_(size), seed_(seed) {}
+  // `on_gpu`: the full suite goes on with larger cases, whose results only a GPU has soon enough.
+  DenseSuite(SuiteSize size, std::uint64_t seed, bool on_gpu = false)
+      : size_(size), seed_(seed), on_gpu_(on_gpu) {}
 
   std::int64_t cases() const;
   DenseCase draw(std::int64_t index) const;
@@ -19,6 +21,7 @@ class DenseSuite {
  private:
   SuiteSize size_;
   std::uint64_t seed_;
+  bool on_gpu_;
 };
 
 }  // namespace flashmla::support

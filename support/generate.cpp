@@ -62,6 +62,21 @@ PageAssignment assign_pages(const DenseCase& c) {
   return assignment;
 }
 
+// Only whole pages are shared, so the first request that has a page fills it.
+std::vector<PageFill> page_fills(const DenseCase& c, const PageAssignment& assignment) {
+  std::vector<PageFill> fills;
+  std::vector<char> seen(static_cast<std::size_t>(assignment.num_blocks), 0);
+  for (std::int64_t r = 0; r < c.batch(); ++r) {
+    std::int64_t left = c.lengths[static_cast<std::size_t>(r)];
+    for (const std::int32_t page : assignment.pages[static_cast<std::size_t>(r)]) {
+      if (std::exchange(seen[static_cast<std::size_t>(page)], 1) == 0)
+        fills.push_back({page, std::min(left, c.page_size)});
+      left -= c.page_size;
+    }
+  }
+  return fills;
+}
+
 DenseTensors::DenseTensors(const DenseCase& c, Memory& memory)
     : dense_case(c),
       q(make_tensor(padded_view(c, memory.device(), c.query_tokens, c.query_heads, c.batch(),
@@ -145,23 +160,9 @@ void DenseTensors::fill_block_table() {
 void DenseTensors::fill_cache() {
   const DenseCase& c = dense_case;
   poison(c.type, kv_cache.buffer.image_as<std::uint16_t>());
-  const PageAssignment assignment = assign_pages(c);
-  struct Fill {
-    std::int32_t page;
-    std::int64_t tokens;
-  };
-  std::vector<Fill> fills;
-  std::vector<char> seen(static_cast<std::size_t>(assignment.num_blocks), 0);
-  for (std::int64_t r = 0; r < c.batch(); ++r) {
-    std::int64_t left = c.lengths[static_cast<std::size_t>(r)];
-    for (const std::int32_t page : assignment.pages[static_cast<std::size_t>(r)]) {
-      if (std::exchange(seen[static_cast<std::size_t>(page)], 1) == 0)
-        fills.push_back({page, std::min(left, c.page_size)});
-      left -= c.page_size;
-    }
-  }
+  const std::vector<PageFill> fills = page_fills(c, assign_pages(c));
   parallel_for(static_cast<std::int64_t>(fills.size()), [&](std::int64_t i) {
-    const Fill& fill = fills[static_cast<std::size_t>(i)];
+    const PageFill& fill = fills[static_cast<std::size_t>(i)];
     for (std::int64_t token = 0; token < fill.tokens; ++token)
       for (std::int64_t head = 0; head < c.kv_heads; ++head)
         write_row(c.type, key_of(c.seed, Stream::cache, fill.page, token, head),

@@ -50,4 +50,11 @@ struct PageAssignment {
 };
 PageAssignment assign_pages(const DenseCase& dense_case);
 
+// The first `tokens` rows of a page hold numbers.
+struct PageFill {
+  std::int32_t page;
+  std::int64_t tokens;
+};
+std::vector<PageFill> page_fills(const DenseCase& dense_case, const PageAssignment& assignment);
+
 }  // namespace flashmla::support

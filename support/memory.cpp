@@ -4,6 +4,10 @@
 #include <cstring>
 #include <new>
 
+#include "support/numeric.h"
+#include "support/parallel.h"
+#include "support/random.h"
+
 namespace flashmla::support {
 
 std::shared_ptr<std::byte> HostMemory::allocate(std::size_t bytes) {
@@ -20,6 +24,26 @@ void HostMemory::upload(std::byte* to, std::span<const std::byte> from) {
 void HostMemory::download(std::span<std::byte> to, const std::byte* from) {
   if (!to.empty())
     std::memcpy(to.data(), from, to.size());
+}
+
+void HostMemory::set_bytes(std::byte* to, std::byte value, std::size_t bytes) {
+  if (bytes > 0)
+    std::memset(to, std::to_integer<int>(value), bytes);
+}
+
+void HostMemory::fill_rows(std::byte* to, DType type, std::int64_t columns,
+                           const std::uint64_t* keys, std::int64_t rows) {
+  constexpr std::int64_t rows_of_a_task = 64;
+  auto* const numbers = reinterpret_cast<std::uint16_t*>(to);
+  const auto width = static_cast<std::size_t>(columns);
+  parallel_for((rows + rows_of_a_task - 1) / rows_of_a_task, [&](std::int64_t task) {
+    std::vector<float> row(width);
+    const std::int64_t end = std::min(rows, (task + 1) * rows_of_a_task);
+    for (std::int64_t i = task * rows_of_a_task; i < end; ++i) {
+      fill_normal(row, keys[i]);
+      encode(type, row, {numbers + i * columns, width});
+    }
+  });
 }
 
 GuardedBuffer::GuardedBuffer(Memory& memory, std::size_t bytes)

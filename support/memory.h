@@ -7,11 +7,14 @@
 #include <span>
 #include <vector>
 
+#include "flashmla/dtype.h"
 #include "flashmla/tensor_view.h"
+#include "support/stopwatch.h"
 
 namespace flashmla::support {
 
-// Where the tensors of a case live. Transfers are complete when they return.
+// Where the tensors of a case live, and what fills and times them there. Transfers are complete
+// when they return. On a GPU everything is in the order of the default stream.
 class Memory {
  public:
   virtual ~Memory() = default;
@@ -21,6 +24,16 @@ class Memory {
   virtual std::shared_ptr<std::byte> allocate(std::size_t bytes) = 0;
   virtual void upload(std::byte* to, std::span<const std::byte> from) = 0;
   virtual void download(std::span<std::byte> to, const std::byte* from) = 0;
+
+  virtual void set_bytes(std::byte* to, std::byte value, std::size_t bytes) = 0;
+  // Row i of `rows` consecutive ones: `columns` numbers of fill_normal(keys[i]), as bf16 or fp16.
+  // The keys lie in this memory too.
+  virtual void fill_rows(std::byte* to, DType type, std::int64_t columns, const std::uint64_t* keys,
+                         std::int64_t rows) = 0;
+
+  // Returns when all work on the device is done.
+  virtual void wait() = 0;
+  virtual std::unique_ptr<Stopwatch> stopwatch() = 0;
 };
 
 class HostMemory : public Memory {
@@ -29,6 +42,11 @@ class HostMemory : public Memory {
   std::shared_ptr<std::byte> allocate(std::size_t bytes) override;
   void upload(std::byte* to, std::span<const std::byte> from) override;
   void download(std::span<std::byte> to, const std::byte* from) override;
+  void set_bytes(std::byte* to, std::byte value, std::size_t bytes) override;
+  void fill_rows(std::byte* to, DType type, std::int64_t columns, const std::uint64_t* keys,
+                 std::int64_t rows) override;
+  void wait() override {}
+  std::unique_ptr<Stopwatch> stopwatch() override { return std::make_unique<HostStopwatch>(); }
 };
 
 // A piece of that memory with a guard on either side, and an image of it on the host. The image is

@@ -10,6 +10,11 @@
 namespace flashmla::support {
 
 void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& body) {
+  parallel_for(count, std::max<std::int64_t>(1, std::thread::hardware_concurrency()), body);
+}
+
+void parallel_for(std::int64_t count, std::int64_t threads_wanted,
+                  const std::function<void(std::int64_t)>& body) {
   std::atomic<std::int64_t> next{0};
   std::exception_ptr failure;
   std::mutex failure_mutex;
@@ -24,10 +29,9 @@ void parallel_for(std::int64_t count, const std::function<void(std::int64_t)>& b
       next = count;
     }
   };
-  const auto processors = std::max<std::int64_t>(1, std::thread::hardware_concurrency());
   {
     std::vector<std::jthread> threads;
-    for (std::int64_t i = 1; i < std::min(processors, count); ++i)
+    for (std::int64_t i = 1; i < std::min(threads_wanted, count); ++i)
       threads.emplace_back(work);
     work();
   }

@@ -1,9 +1,12 @@
 // What the subcommands of `flashmla` share: how they register, and the exit status they end with.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <stdexcept>
+
+namespace CLI {
+class App;
+}
 
 namespace flashmla::tools {
 

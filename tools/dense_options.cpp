@@ -1,17 +1,18 @@
 #include "tools/dense_options.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <fstream>
 #include <limits>
-#include <numbers>
 #include <system_error>
 
 #include "flashmla/backends.h"
 #include "flashmla/error.h"
+#include "support/device/memory_of.h"
+#include "support/python_random.h"
 #include "support/random.h"
 #include "tools/command.h"
 
@@ -52,6 +53,11 @@ Device device_of_backend(const std::string& backend) {
   throw BadInput(fmt::format("--backend: given '{}', wanted cuda or cpu", backend));
 }
 
+std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend) {
+  device_of_backend(backend);  // or why not
+  return support::memory_of(backend);
+}
+
 std::vector<std::int32_t> read_lengths(const std::string& path) {
   std::ifstream file(path);
   if (!file)
@@ -81,16 +87,12 @@ std::vector<std::int32_t> read_lengths(const std::string& path) {
 
 std::vector<std::int32_t> varlen_lengths(std::int64_t batch, std::int64_t tokens,
                                          std::int64_t least, std::uint64_t seed) {
-  support::Random random(support::key_of(seed, 0x1e6));
+  support::PythonRandom random(seed);
+  const auto mean = static_cast<double>(tokens);
   std::vector<std::int32_t> lengths;
-  for (std::int64_t r = 0; r < batch; ++r) {
-    // Box and Muller's transform of two uniform numbers into a normal one.
-    const double radius = std::sqrt(-2.0 * std::log(1.0 - random.unit()));
-    const double normal = radius * std::cos(2.0 * std::numbers::pi * random.unit());
-    const double mean = static_cast<double>(tokens);
-    const double drawn = std::clamp(mean + normal * mean / 2, static_cast<double>(least), 2e9);
-    lengths.push_back(static_cast<std::int32_t>(drawn));
-  }
+  for (std::int64_t r = 0; r < batch; ++r)
+    lengths.push_back(static_cast<std::int32_t>(
+        std::clamp(random.normal(mean, mean / 2), static_cast<double>(least), 2e9)));
   return lengths;
 }
 

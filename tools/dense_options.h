@@ -1,14 +1,19 @@
 // The command-line options that describe a dense decoding problem, shared by `plan` and `run`.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "flashmla/problem.h"
 #include "support/case.h"
+#include "support/memory.h"
+
+namespace CLI {
+class App;
+}
 
 namespace flashmla::tools {
 
@@ -53,12 +58,15 @@ KvFormat format_named(const std::string& name);
 // reason when this machine or build cannot use it.
 Device device_of_backend(const std::string& backend);
 
+// Memory of that device; throws the same.
+std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend);
+
 // Tokens of each request, integers separated by commas or white space. Throws BadInput naming the
 // line.
 std::vector<std::int32_t> read_lengths(const std::string& path);
 
-// Tokens of each of b requests, as the suites draw them: normal(tokens, tokens / 2), at least
-// `least`.
+// Tokens of each of b requests by the recipe of the recorded figures: Python's
+// random.Random(seed).normalvariate(tokens, tokens / 2), rounded down, at least `least`.
 std::vector<std::int32_t> varlen_lengths(std::int64_t batch, std::int64_t tokens,
                                          std::int64_t least, std::uint64_t seed);
 

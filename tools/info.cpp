@@ -1,5 +1,7 @@
 // `flashmla info`: version, backends, devices, and why each backend refuses.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <memory>
 

@@ -1,6 +1,7 @@
 // The command `flashmla`. Exit status: 0 right, 1 a check failed, 2 bad input, 3 no backend serves
 // it.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cstdio>

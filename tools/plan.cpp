@@ -1,5 +1,7 @@
 // `flashmla plan`: prints how the work of a batch is divided.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -30,8 +32,7 @@ Json segments_json(const ScheduleView& view, std::int32_t worker) {
   return segments;
 }
 
-Json to_json(const Plan& plan) {
-  const ScheduleView view = plan.view();
+Json to_json(const Plan& plan, const ScheduleView& view) {
   Json workers = Json::array();
   for (std::int32_t w = 0; w < view.workers; ++w)
     workers.push_back(segments_json(view, w));
@@ -49,10 +50,23 @@ Json to_json(const Plan& plan) {
           {"workers", workers}};
 }
 
+// What Plan::describe() cannot say of a schedule that lies on a GPU.
+void print_workers(const ScheduleView& view) {
+  for (std::int32_t w = 0; w < view.workers; ++w) {
+    const std::vector<Segment> segments = worker_segments(view, w);
+    std::int64_t blocks = 0;
+    for (const Segment& segment : segments)
+      blocks += segment.end_block - segment.first_block;
+    if (!segments.empty())
+      fmt::print("worker {}: requests {} … {}, from block {} to block {}, {} segments, {} blocks\n",
+                 w, segments.front().request, segments.back().request, segments.front().first_block,
+                 segments.back().end_block, segments.size(), blocks);
+  }
+}
+
 // Its first requests; a batch may have 131,072 of them.
-void print_requests(const Plan& plan) {
+void print_requests(const Plan& plan, const ScheduleView& view) {
   constexpr std::int64_t shown = 32;
-  const ScheduleView view = plan.view();
   const std::int64_t requests = plan.problem().batch;
   fmt::print("{:>8} {:>10} {:>8} {:>9}\n", "request", "tokens", "blocks", "segments");
   for (std::int32_t r = 0; r < std::min(shown, requests); ++r)
@@ -64,15 +78,19 @@ void print_requests(const Plan& plan) {
 
 int plan_command(PlanOptions options) {
   const support::DenseCase dense_case = options.dense.to_case();
-  const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths);
+  const auto memory = memory_of_backend(options.dense.backend);
+  const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths, *memory);
+  const HostSchedule schedule = scheduled.schedule();
   if (options.json) {
-    write_json("-", to_json(scheduled.plan()));
+    write_json("-", to_json(scheduled.plan(), schedule.view()));
     return all_right;
   }
   fmt::print("{}", scheduled.plan().describe());
+  if (memory->device().type != DeviceType::cpu)
+    print_workers(schedule.view());
   if (options.dense.varlen)
     fmt::print("lengths drawn from seed {}\n", dense_case.seed);
-  print_requests(scheduled.plan());
+  print_requests(scheduled.plan(), schedule.view());
   return all_right;
 }
 

@@ -9,8 +9,9 @@
 #include <vector>
 
 #include "flashmla/backends.h"
-#include "flashmla/error.h"
+#include "tools/dense_options.h"
 #include "tools/machine.h"
+#include "tools/roofline/gpu.h"
 #include "tools/roofline/loops.h"
 
 namespace flashmla::tools {
@@ -99,9 +100,12 @@ double measure_bandwidth(const RooflineLoops& loops, int threads) {
 }  // namespace
 
 Roofline measure_roofline(const Device& device) {
-  if (device.type != DeviceType::cpu)
-    throw Error(ErrorCode::unsupported, "device", describe(device),
-                "cpu:0, whose roofline this build can measure");
+  if (device.type == DeviceType::cuda) {
+    device_of_backend("cuda");
+#if defined(FLASHMLA_HAS_CUDA)
+    return gpu_roofline(device.index);
+#endif
+  }
   const RooflineLoops& loops = best_loops();
   const int threads = cpu_threads();
   return {.bytes_per_second = measure_bandwidth(loops, threads),

@@ -1,5 +1,6 @@
 // `flashmla run`: one case of random numbers, its results as .npy files.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include "tools/dense_options.h"
 #include "tools/figures.h"
 #include "tools/files.h"
+#include "tools/host_copy.h"
 #include "tools/machine.h"
 #include "tools/npy_tensors.h"
 #include "tools/scheduled_plan.h"
@@ -57,18 +59,28 @@ class Files {
   std::vector<std::string> names_;
 };
 
-Files save(const RunOptions& options, const support::DenseTensors& tensors) {
+Files save(const RunOptions& options, const support::DenseTensors& tensors,
+           support::Memory& memory) {
   Files files(options.output);
-  files.write("out.npy", halves_npy(tensors.out.view));
-  files.write("lse.npy", numbers_npy<float>(tensors.lse.view));
+  const auto halves = [&](const support::GuardedTensor& tensor) {
+    return halves_npy(HostCopy(memory, tensor.view).view());
+  };
+  const auto integers = [&](const support::GuardedTensor& tensor) {
+    return numbers_npy<std::int32_t>(HostCopy(memory, tensor.view).view());
+  };
+  const auto floats = [&](const support::GuardedTensor& tensor) {
+    return numbers_npy<float>(HostCopy(memory, tensor.view).view());
+  };
+  files.write("out.npy", halves(tensors.out));
+  files.write("lse.npy", floats(tensors.lse));
   if (!options.save_inputs)
     return files;
-  files.write("q.npy", halves_npy(tensors.q.view));
-  files.write("kv_cache.npy", halves_npy(tensors.kv_cache.view));
-  files.write("block_table.npy", numbers_npy<std::int32_t>(tensors.block_table.view));
-  files.write("lengths.npy", numbers_npy<std::int32_t>(tensors.lengths.view));
+  files.write("q.npy", halves(tensors.q));
+  files.write("kv_cache.npy", halves(tensors.kv_cache));
+  files.write("block_table.npy", integers(tensors.block_table));
+  files.write("lengths.npy", integers(tensors.lengths));
   if (options.dense.sink)
-    files.write("attn_sink.npy", numbers_npy<float>(tensors.attn_sink.view));
+    files.write("attn_sink.npy", floats(tensors.attn_sink));
   return files;
 }
 
@@ -84,26 +96,37 @@ std::string cache_npy(const TensorView& cache, KvFormat format) {
   return halves_npy(plain);
 }
 
-Files save(const RunOptions& options, const support::SparseTensors& tensors) {
+Files save(const RunOptions& options, const support::SparseTensors& tensors,
+           support::Memory& memory) {
   Files files(options.output);
+  const auto floats = [&](const TensorView& tensor) {
+    return numbers_npy<float>(HostCopy(memory, tensor).view());
+  };
+  const auto integers = [&](const TensorView& tensor) {
+    return numbers_npy<std::int32_t>(HostCopy(memory, tensor).view());
+  };
+  const auto halves = [&](const TensorView& tensor) {
+    return halves_npy(HostCopy(memory, tensor).view());
+  };
   const Inputs inputs = tensors.inputs();
   const Outputs outputs = tensors.outputs();
-  files.write("out.npy", halves_npy(outputs.out));
-  files.write("lse.npy", numbers_npy<float>(outputs.lse));
+  files.write("out.npy", halves(outputs.out));
+  files.write("lse.npy", floats(outputs.lse));
   if (outputs.max_logits.given())
-    files.write("max_logits.npy", numbers_npy<float>(outputs.max_logits));
+    files.write("max_logits.npy", floats(outputs.max_logits));
   if (!options.save_inputs)
     return files;
   const KvFormat format = tensors.sparse_case.format;
-  files.write("q.npy", halves_npy(inputs.q));
-  files.write("kv_cache.npy", cache_npy(inputs.kv_cache, format));
-  files.write("indices.npy", numbers_npy<std::int32_t>(inputs.indices));
+  files.write("q.npy", halves(inputs.q));
+  files.write("kv_cache.npy", cache_npy(HostCopy(memory, inputs.kv_cache).view(), format));
+  files.write("indices.npy", integers(inputs.indices));
   if (inputs.extra_indices.given()) {
-    files.write("extra_kv_cache.npy", cache_npy(inputs.extra_kv_cache, format));
-    files.write("extra_indices.npy", numbers_npy<std::int32_t>(inputs.extra_indices));
+    files.write("extra_kv_cache.npy",
+                cache_npy(HostCopy(memory, inputs.extra_kv_cache).view(), format));
+    files.write("extra_indices.npy", integers(inputs.extra_indices));
   }
   if (inputs.attn_sink.given())
-    files.write("attn_sink.npy", numbers_npy<float>(inputs.attn_sink));
+    files.write("attn_sink.npy", floats(inputs.attn_sink));
   return files;
 }
 
@@ -127,14 +150,15 @@ double memory_needed(const support::SparseCase& c) {
 
 // One call, and what it left behind.
 template <class Tensors, class Case>
-int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& scheduled) {
+int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& scheduled,
+            support::Memory& memory) {
   demand_memory(memory_needed(chosen));
-  support::HostMemory memory;
   const Tensors tensors(chosen, memory);
   const auto start = std::chrono::steady_clock::now();
   run(scheduled.plan(), tensors.inputs(), tensors.outputs(), scheduled.run_workspace());
+  memory.wait();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  const Files files = save(options, tensors);
+  const Files files = save(options, tensors, memory);
   fmt::print("{}\nbackend {}, seed {}, first call {}\n", describe(scheduled.plan().problem()),
              scheduled.plan().backend(), chosen.seed, seconds_text(elapsed.count()));
   fmt::print("wrote to {}: {}\n", options.output, fmt::join(files.names(), ", "));
@@ -144,15 +168,15 @@ int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& 
 int run_command(RunOptions options) {
   check_folder(options.output);
   const AttentionKind kind = kind_named(options.kind);
+  const auto memory = memory_of_backend(options.dense.backend);
   if (kind == AttentionKind::dense_decode) {
     const support::DenseCase dense_case = options.dense.to_case();
-    const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths);
-    return compute<support::DenseTensors>(options, dense_case, scheduled);
+    const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths, *memory);
+    return compute<support::DenseTensors>(options, dense_case, scheduled, *memory);
   }
   const support::SparseCase sparse_case = sparse_case_of(kind, options.dense, options.sparse);
-  const ScheduledPlan scheduled(problem_of(sparse_case, device_of_backend(options.dense.backend)),
-                                {});
-  return compute<support::SparseTensors>(options, sparse_case, scheduled);
+  const ScheduledPlan scheduled(problem_of(sparse_case, memory->device()), {}, *memory);
+  return compute<support::SparseTensors>(options, sparse_case, scheduled, *memory);
 }
 
 }  // namespace

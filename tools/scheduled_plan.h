@@ -1,44 +1,85 @@
-// A plan together with the memory it lives in, on the host.
+// A plan together with the memory it lives in, on the device that it computes on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
-#include "flashmla/error.h"
 #include "flashmla/plan.h"
 #include "support/memory.h"
 
 namespace flashmla::tools {
 
+// A schedule on the host, wherever it was made.
+struct HostSchedule {
+  std::vector<std::int32_t> work;
+  std::vector<std::int32_t> split_offset;
+  std::vector<std::int32_t> lengths;
+  std::int32_t workers = 0;
+  std::int32_t block_tokens = 0;
+
+  ScheduleView view() const {
+    return {.workers = workers,
+            .block_tokens = block_tokens,
+            .work = work.data(),
+            .split_offset = split_offset.data(),
+            .lengths = lengths.data(),
+            .status = nullptr};
+  }
+};
+
 class ScheduledPlan {
  public:
-  // Throws Error as make_plan() and schedule() do. Sparse problems have no lengths.
-  ScheduledPlan(const Problem& problem, std::vector<std::int32_t> lengths)
-      : plan_(make_plan(on_the_host(problem))),
-        plan_memory_(support::HostMemory().allocate(plan_.plan_workspace_bytes())),
-        run_memory_(support::HostMemory().allocate(plan_.run_workspace_bytes())) {
+  // `memory` is of the problem's device. Throws Error as make_plan() and schedule() do. Sparse
+  // problems have no lengths.
+  ScheduledPlan(const Problem& problem, const std::vector<std::int32_t>& lengths,
+                support::Memory& memory)
+      : memory_(memory),
+        plan_(make_plan(problem)),
+        plan_memory_(allocate(plan_.plan_workspace_bytes())),
+        run_memory_(allocate(plan_.run_workspace_bytes())),
+        lengths_memory_(allocate(lengths.size() * sizeof(std::int32_t))) {
+    memory.upload(lengths_memory_.get(), std::as_bytes(std::span(lengths)));
     const bool dense = problem.kind == AttentionKind::dense_decode;
-    plan_.schedule(
-        dense ? TensorView(lengths.data(), DType::i32, {static_cast<std::int64_t>(lengths.size())})
-              : TensorView(),
-        {plan_memory_.get(), plan_.plan_workspace_bytes()});
+    plan_.schedule(dense ? TensorView(lengths_memory_.get(), DType::i32, {std::ssize(lengths)},
+                                      memory.device())
+                         : TensorView(),
+                   {plan_memory_.get(), plan_.plan_workspace_bytes()});
   }
 
   const Plan& plan() const { return plan_; }
   Workspace run_workspace() const { return {run_memory_.get(), plan_.run_workspace_bytes()}; }
 
- private:
-  static Problem on_the_host(const Problem& problem) {
-    if (problem.device.type != DeviceType::cpu)
-      throw Error(ErrorCode::unsupported, "--backend", "cuda",
-                  "cpu: of the subcommands, only check and info know GPUs so far");
-    return problem;
+  // Dense problems.
+  HostSchedule schedule() const {
+    const ScheduleView view = plan_.view();
+    const std::int64_t requests = plan_.problem().batch;
+    return {.work = download(view.work, std::int64_t{8} * view.workers),
+            .split_offset = download(view.split_offset, requests + 1),
+            .lengths = download(view.lengths, requests),
+            .workers = view.workers,
+            .block_tokens = view.block_tokens};
   }
 
+ private:
+  std::shared_ptr<std::byte> allocate(std::size_t bytes) const {
+    return memory_.allocate(std::max<std::size_t>(1, bytes));
+  }
+
+  std::vector<std::int32_t> download(const std::int32_t* from, std::int64_t count) const {
+    std::vector<std::int32_t> numbers(static_cast<std::size_t>(count));
+    memory_.download(std::as_writable_bytes(std::span(numbers)),
+                     reinterpret_cast<const std::byte*>(from));
+    return numbers;
+  }
+
+  support::Memory& memory_;
   Plan plan_;
   std::shared_ptr<std::byte> plan_memory_;
   std::shared_ptr<std::byte> run_memory_;
+  std::shared_ptr<std::byte> lengths_memory_;
 };
 
 }  // namespace flashmla::tools

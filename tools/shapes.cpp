@@ -75,7 +75,47 @@ std::span<const Shape> dense_shapes() {
   return shapes;
 }
 
-std::span<const Shape> shapes_of_suite(std::string_view suite) {
+std::span<const Shape> gpu_dense_shapes() {
+  static constexpr std::array<Shape, 36> shapes{{{128, 1, 128, 4096, true},
+                                                 {128, 1, 128, 8192, true},
+                                                 {128, 1, 128, 16384, true},
+                                                 {128, 1, 128, 32768, true},
+                                                 {128, 2, 128, 4096, true},
+                                                 {128, 2, 128, 8192, true},
+                                                 {128, 2, 128, 16384, true},
+                                                 {128, 2, 128, 32768, true},
+                                                 {128, 2, 128, 8192, true, true},
+                                                 {1, 1, 16, 65536, true},
+                                                 {16, 1, 16, 4096, true},
+                                                 {64, 1, 16, 4096, true},
+                                                 {128, 1, 16, 1024, true},
+                                                 {128, 1, 16, 8192, true},
+                                                 {128, 1, 16, 32768, true},
+                                                 {1, 1, 32, 65536, true},
+                                                 {16, 1, 32, 4096, true},
+                                                 {64, 1, 32, 4096, true},
+                                                 {128, 1, 32, 1024, true},
+                                                 {128, 1, 32, 8192, true},
+                                                 {128, 1, 32, 32768, true},
+                                                 {1, 1, 64, 65536, true},
+                                                 {16, 1, 64, 4096, true},
+                                                 {64, 1, 64, 4096, true},
+                                                 {128, 1, 64, 1024, true},
+                                                 {128, 1, 64, 8192, true},
+                                                 {128, 1, 64, 32768, true},
+                                                 {1, 1, 128, 1024},
+                                                 {1, 1, 128, 8192},
+                                                 {1, 1, 128, 65536},
+                                                 {1, 1, 128, 131072},
+                                                 {4, 1, 128, 8192},
+                                                 {16, 1, 128, 2048},
+                                                 {32, 1, 128, 1024},
+                                                 {1, 4, 128, 8192, true, true},
+                                                 {16, 4, 128, 8192, true, true}}};
+  return shapes;
+}
+
+std::span<const Shape> shapes_of_suite(std::string_view suite, bool on_gpu) {
   static constexpr std::array<Shape, 6> sparse{{{1, 1, 128, 2048},
                                                 {4, 1, 64, 2048},
                                                 {16, 1, 16, 2048},
@@ -88,7 +128,7 @@ std::span<const Shape> shapes_of_suite(std::string_view suite) {
     return sparse;
   if (suite == "prefill")
     return prefill;
-  return dense_shapes();
+  return on_gpu ? gpu_dense_shapes() : dense_shapes();
 }
 
 }  // namespace flashmla::tools

@@ -26,7 +26,10 @@ Shape parse_shape(const std::string& text);
 // From one request with few heads (bound by memory) to batches with all of DeepSeek's 128.
 std::span<const Shape> dense_shapes();
 
+// The shapes of the recorded figures in benchmarks/reference.
+std::span<const Shape> gpu_dense_shapes();
+
 // Of the suite dense, sparse or prefill; tokens are the entries of each list in the last two.
-std::span<const Shape> shapes_of_suite(std::string_view suite);
+std::span<const Shape> shapes_of_suite(std::string_view suite, bool on_gpu = false);
 
 }  // namespace flashmla::tools

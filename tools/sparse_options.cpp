@@ -1,6 +1,7 @@
 #include "tools/sparse_options.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <limits>

@@ -1,12 +1,15 @@
 // What sparse problems need beyond the options of dense ones, shared by `run` and `bench`.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 
 #include "support/sparse_case.h"
 #include "tools/dense_options.h"
+
+namespace CLI {
+class App;
+}
 
 namespace flashmla::tools {
 

@@ -42,26 +42,32 @@ FLASHMLA_HOST_DEVICE constexpr T larger(T a, T b) {
   return a < b ? b : a;
 }
 
+// a / b for a ≥ 0 and b > 0. A GPU divides 32-bit numbers several times faster.
+//
 // NOTE: out of line on a device. A kernel that runs once finds the instruction cache cold, which
 // costs more than the instructions; a 64-bit division is a hundred of them.
-FLASHMLA_HOST_DEVICE FLASHMLA_OUT_OF_LINE constexpr std::int64_t divide_wide(std::int64_t a,
-                                                                             std::int64_t b) {
-  return a / b;
-}
-
-// a / b for a ≥ 0 and b > 0. A GPU divides 32-bit numbers several times faster.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t divide(std::int64_t a, std::int64_t b) {
+FLASHMLA_HOST_DEVICE FLASHMLA_OUT_OF_LINE constexpr std::int64_t divide(std::int64_t a,
+                                                                        std::int64_t b) {
   if (((a | b) >> 32) == 0)
     return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
-  return divide_wide(a, b);
+  return a / b;
 }
 
 FLASHMLA_HOST_DEVICE constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return divide(a + b - 1, b);
 }
 
-// Largest integer whose square is at most `value`, digit by digit in base 2.
+// Largest integer whose square is at most `value`, digit by digit in base 2. A GPU has a square
+// root of its own, which is right to 24 bits.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
+#if defined(__CUDA_ARCH__)
+  auto estimate = static_cast<std::int64_t>(sqrtf(static_cast<float>(value)));
+  while (estimate * estimate > value)
+    --estimate;
+  while ((estimate + 1) * (estimate + 1) <= value)
+    ++estimate;
+  return estimate;
+#else
   std::int64_t digit = 1;  // a power of four
   while (digit <= value / 4)
     digit *= 4;
@@ -72,12 +78,14 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
     root = root / 2 + (fits ? digit : 0);
   }
   return root;
+#endif
 }
 
 // Blocks of a request; a request without tokens still takes one, in which its result is written.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t blocks_of(std::int64_t tokens,
                                                       std::int64_t block_tokens) {
-  return larger<std::int64_t>(1, divide_up(tokens, block_tokens));
+  // Not by divide(): a kernel knows block_tokens, and shifts.
+  return larger<std::int64_t>(1, (tokens + block_tokens - 1) / block_tokens);
 }
 
 // Most segments that a request of `blocks` may be cut into. With s segments its time is about
@@ -226,7 +234,8 @@ struct Division {
 // Fills work [workers] and split_offset [b + 1]; `start` [b + 1] is scratch. `team` runs the loops:
 // one thread (SerialTeam) or many, with the same result. It offers
 //   scan(n, prefix, value)  prefix[i] = Σ value(0 … i−1), i = 0 … n
-//   max(n, value)           the largest value(i), 0 when n is 0
+//   scan_and_max(n, prefix, value, candidate)
+//                           the same, and returns the largest candidate(i), 0 when n is 0
 //   for_each(n, body)       body(0 … n−1) in any order
 // and each returns when its results are visible to the whole team.
 template <class Team>
@@ -235,9 +244,9 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
                                    const Team& team) {
   const std::int32_t requests = params.requests;
   const auto blocks = [&](std::int32_t r) { return blocks_of(lengths[r], params.block_tokens); };
-  team.scan(requests, start, [&](std::int32_t r) { return request_cost(blocks(r), params); });
-  const std::int64_t floor =
-      team.max(requests, [&](std::int32_t r) { return least_stride(blocks(r), params); });
+  const std::int64_t floor = team.scan_and_max(
+      requests, start, [&](std::int32_t r) { return request_cost(blocks(r), params); },
+      [&](std::int32_t r) { return least_stride(blocks(r), params); });
   const std::int64_t share = divide_up(start[requests], params.workers);
   const Division division{params, lengths, start, larger<std::int64_t>(1, larger(share, floor))};
 
@@ -286,11 +295,12 @@ struct SerialTeam {
     prefix[n] = sum;
   }
 
-  template <class Value>
-  std::int64_t max(std::int32_t n, Value value) const {
+  template <class Sum, class Value, class Candidate>
+  std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value, Candidate candidate) const {
+    scan(n, prefix, value);
     std::int64_t largest = 0;
     for (std::int32_t i = 0; i < n; ++i)
-      largest = larger(largest, value(i));
+      largest = larger(largest, candidate(i));
     return largest;
   }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/end_to_end/command.h"
+#include "tests/end_to_end/each_backend.h"
 
 namespace flashmla::tests {
 namespace {
@@ -56,6 +57,40 @@ TEST(Bench, TheTableHasARowForEachShape) {
   for (const char* part : {"roofline", "2,1,4,200", "3,2,8,100,varlen,causal", "median", "GB/s"})
     EXPECT_THAT(result.out, HasSubstr(part));
   EXPECT_EQ(nlohmann::json::parse(contents(folder.file("bench.json")))["shapes"].size(), 2u);
+}
+
+class BenchOnGpu : public EachBackend {};
+
+INSTANTIATE_TEST_SUITE_P(Bench, BenchOnGpu, testing::Values("cuda"), backend_name);
+
+TEST_P(BenchOnGpu, TimesColdAndHotAndComparesWithTheRecord) {
+  const Folder folder;
+  const CommandResult result = run_command(
+      folder, {"bench", "--backend", "cuda", "--shape", "1,1,16,65536,varlen", "--shape",
+               "3,2,8,100,varlen,causal", "--with-schedule", "--host-time", "--json", "-"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  const auto report = nlohmann::json::parse(result.out);
+  EXPECT_FALSE(report["machine"]["gpu"]["driver"].get<std::string>().empty());
+  ASSERT_EQ(report["shapes"].size(), 2u);
+  for (const auto& shape : report["shapes"]) {
+    EXPECT_GE(shape["calls"], 10);
+    EXPECT_GT(shape["hot_s"], 1e-6);
+    EXPECT_LT(shape["hot_s"], shape["cold_s"]);
+    EXPECT_GT(shape["with_schedule"]["hot_s"], shape["hot_s"]);
+    EXPECT_GT(shape["host"]["run_s"], shape["host"]["launches_s"]);
+  }
+  EXPECT_EQ(report["shapes"][0]["tokens"], 59511);
+  EXPECT_TRUE(report["shapes"][0].contains("over_upstream"));
+  EXPECT_FALSE(report["shapes"][1].contains("over_upstream"));
+}
+
+TEST(Bench, OptionsOfAnotherBackendAreBadInput) {
+  const Folder folder;
+  for (const char* option : {"--with-schedule", "--host-time"}) {
+    const CommandResult result = run_command(folder, with(quick, {option}));
+    EXPECT_EQ(result.status, 2);
+    EXPECT_TRUE(is_one_line(result.err, "flashmla bench: ")) << result.err;
+  }
 }
 
 }  // namespace

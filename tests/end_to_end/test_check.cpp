@@ -4,14 +4,19 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/end_to_end/command.h"
+#include "tests/end_to_end/each_backend.h"
 
 namespace flashmla::tests {
 namespace {
 
-TEST(Check, TheTinySuitePasses) {
+class CheckOn : public EachBackend {};
+
+INSTANTIATE_TEST_SUITE_P(Check, CheckOn, every_backend(), backend_name);
+
+TEST_P(CheckOn, TheTinySuitePasses) {
   const Folder folder;
-  const CommandResult result =
-      run_command(folder, {"check", "--size", "tiny", "--json", "report.json"});
+  const CommandResult result = run_command(
+      folder, {"check", "--size", "tiny", "--backend", backend(), "--json", "report.json"});
   EXPECT_EQ(result.status, 0) << result.out << result.err;
   const auto report = nlohmann::json::parse(contents(folder.file("report.json")));
   EXPECT_GE(report["cases"].get<int>(), 100);
@@ -27,6 +32,47 @@ TEST(Check, OneCaseAlone) {
   const auto report = nlohmann::json::parse(contents(folder.file("report.json")));
   EXPECT_EQ(report["cases"], 1);
   EXPECT_EQ(report["seed"], 3);
+}
+
+// append() and merge() among them.
+TEST_P(CheckOn, TheSanitizerSuitePasses) {
+  const Folder folder;
+  const CommandResult result = run_command(
+      folder, {"check", "--size", "sanitizer", "--backend", backend(), "--json", "report.json"});
+  EXPECT_EQ(result.status, 0) << result.out << result.err;
+  const auto report = nlohmann::json::parse(contents(folder.file("report.json")));
+  EXPECT_GE(report["cases"].get<int>(), 60);
+  EXPECT_GT(report["cases_with_option"]["split"], 0);
+}
+
+TEST(Check, ShardsAreTheSuite) {
+  const Folder folder;
+  int cases = 0;
+  int causal = 0;
+  const auto check = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words{"check", "--size", "tiny", "--seed", "9", "--json", "-"};
+    words.insert(words.end(), more.begin(), more.end());
+    const CommandResult result = run_command(folder, words);
+    EXPECT_EQ(result.status, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  };
+  for (const char* shard : {"1/4", "2/4", "3/4", "4/4"}) {
+    const auto report = check({"--shard", shard, "--jobs", "2"});
+    cases += report["cases"].get<int>();
+    causal += report["cases_with_option"]["causal"].get<int>();
+  }
+  const auto whole = check({});
+  EXPECT_EQ(cases, whole["cases"]);
+  EXPECT_EQ(causal, whole["cases_with_option"]["causal"]);
+  for (const char* shard : {"0/4", "5/4", "1", "1/", "1/4x", "a/b"})
+    EXPECT_EQ(run_command(folder, {"check", "--shard", shard}).status, 2) << shard;
+}
+
+TEST(Check, ASuiteThatHasNoSuchSizeIsBadInput) {
+  const Folder folder;
+  const CommandResult result =
+      run_command(folder, {"check", "--suite", "sparse", "--size", "sanitizer"});
+  EXPECT_EQ(result.status, 2);
 }
 
 TEST(Check, JsonToStandardOutputIsAlone) {

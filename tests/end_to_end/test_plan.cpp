@@ -8,6 +8,7 @@
 
 #include "support/random.h"
 #include "tests/end_to_end/command.h"
+#include "tests/end_to_end/each_backend.h"
 
 namespace flashmla::tests {
 namespace {
@@ -35,7 +36,11 @@ void expect_every_block_once(const nlohmann::json& plan, const std::vector<int>&
     EXPECT_THAT(blocks, testing::Each(1));
 }
 
-TEST(Plan, JsonCoversEveryBlockOnce) {
+class PlanOn : public EachBackend {};
+
+INSTANTIATE_TEST_SUITE_P(Plan, PlanOn, every_backend(), backend_name);
+
+TEST_P(PlanOn, JsonCoversEveryBlockOnce) {
   const std::uint64_t seed = support::fresh_seed();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   support::Random random(seed);
@@ -43,8 +48,8 @@ TEST(Plan, JsonCoversEveryBlockOnce) {
     std::vector<int> lengths(static_cast<std::size_t>(random.between(1, 20)));
     for (int& length : lengths)
       length = random.chance(0.2) ? 0 : static_cast<int>(random.log_between(1, 50000));
-    std::vector<std::string> words{"plan",          "--json", "--heads",   "128",
-                                   "--max-workers", "16",     "--lengths", join(lengths)};
+    std::vector<std::string> words{"plan", "--json",    "--heads",     "128",       "--max-workers",
+                                   "16",   "--lengths", join(lengths), "--backend", backend()};
     if (invariant)
       words.emplace_back("--batch-invariant");
     const Folder folder;
@@ -54,16 +59,17 @@ TEST(Plan, JsonCoversEveryBlockOnce) {
     ASSERT_EQ(plan["requests"].size(), lengths.size());
     for (std::size_t r = 0; r < lengths.size(); ++r)
       EXPECT_EQ(plan["requests"][r]["tokens"], lengths[r]);
-    EXPECT_EQ(plan["workers"].size(), 16u);
+    // A worker of the CPU takes all row tiles, one of a GPU has two blocks of threads for them.
+    EXPECT_EQ(plan["workers"].size(), backend() == "cuda" ? 8u : 16u);
     expect_every_block_once(plan, lengths);
   }
 }
 
-TEST(Plan, TextDescribesProblemAndRequests) {
+TEST_P(PlanOn, TextDescribesProblemAndRequests) {
   const Folder folder;
   std::ofstream(folder.file("lengths")) << "5000\n0\n77\n";
-  const CommandResult result =
-      run_command(folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4"});
+  const CommandResult result = run_command(
+      folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4", "--backend", backend()});
   EXPECT_EQ(result.status, 0) << result.err;
   for (const char* part : {"dense_decode", "b=3", "worker 3", "request", "5000", "77"})
     EXPECT_THAT(result.out, HasSubstr(part));

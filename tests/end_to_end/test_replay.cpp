@@ -6,6 +6,7 @@
 
 #include "support/random.h"
 #include "tests/end_to_end/command.h"
+#include "tests/end_to_end/each_backend.h"
 
 namespace flashmla::tests {
 namespace {
@@ -60,14 +61,31 @@ TEST(Replay, BadTracesAreOneLineAndNothingIsWritten) {
   }
 }
 
-TEST(Replay, ASmallTraceIsServedAndChecked) {
+class ReplayOn : public EachBackend {};
+
+INSTANTIATE_TEST_SUITE_P(Replay, ReplayOn, every_backend(), backend_name);
+
+TEST_P(ReplayOn, ASmallTraceIsServedAndChecked) {
   const Folder folder;
   write(folder, std::string(header) + "0,100,5\n0.01,64,3\n0.02,7,1\n");
   const CommandResult result =
-      run_command(folder, {"replay", "trace.csv", "--svg", "picture.svg", "--json", "report.json"});
+      run_command(folder, {"replay", "trace.csv", "--layers", "2", "--speculative", "2", "--svg",
+                           "picture.svg", "--json", "report.json", "--backend", backend()});
   EXPECT_EQ(result.status, 0) << result.out << result.err;
   EXPECT_THAT(contents(folder.file("picture.svg")), HasSubstr("<svg"));
-  EXPECT_TRUE(nlohmann::json::accept(contents(folder.file("report.json"))));
+  const auto report = nlohmann::json::parse(contents(folder.file("report.json")));
+  EXPECT_GT(report["check"]["samples"], 0);
+  EXPECT_EQ(report["check"]["passed"], true);
+  EXPECT_GT(report["step_latency_ms"]["p50"], 0);
+}
+
+TEST(Replay, AGpuRefusesFp8CachesWithAReason) {
+  const Folder folder;
+  write(folder, std::string(header) + "0,10,2\n");
+  const CommandResult result = run_command(
+      folder, {"replay", "trace.csv", "--no-svg", "--backend", "cuda", "--format", "v32"});
+  EXPECT_EQ(result.status, 3);
+  EXPECT_TRUE(is_one_line(result.err, "flashmla replay: ")) << result.err;
 }
 
 TEST(Replay, JsonToStandardOutputIsAlone) {

@@ -8,6 +8,7 @@
 
 #include "support/random.h"
 #include "tests/end_to_end/command.h"
+#include "tests/end_to_end/each_backend.h"
 #include "tests/tools/read_npy.h"
 
 namespace flashmla::tests {
@@ -66,13 +67,18 @@ Row attend(const SavedCase& saved, std::int64_t request, std::int64_t query, std
   return row;
 }
 
-TEST(Run, TheSavedFilesAreAttention) {
+class RunOn : public EachBackend {};
+
+INSTANTIATE_TEST_SUITE_P(Run, RunOn, every_backend(), backend_name);
+
+TEST_P(RunOn, TheSavedFilesAreAttention) {
   const std::string seed = std::to_string(support::fresh_seed());
   SCOPED_TRACE("seed " + seed);
   const Folder folder;
-  const CommandResult result = run_command(
-      folder, {"run", "--lengths", "70,3,1", "--query-tokens", "2", "--heads", "3", "--causal",
-               "--page-size", "16", "--seed", seed, "--save-inputs", "--output", "."});
+  const CommandResult result =
+      run_command(folder, {"run", "--lengths", "70,3,1", "--query-tokens", "2", "--heads", "3",
+                           "--causal", "--page-size", "16", "--seed", seed, "--save-inputs",
+                           "--output", ".", "--backend", backend()});
   ASSERT_EQ(result.status, 0) << result.err;
   const SavedCase saved(folder);
   ASSERT_THAT(saved.lengths, ElementsAre(70, 3, 1));

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import source_tree
 
@@ -32,13 +33,11 @@ def compile_alone(root, compiler, flags, header):
 
 def nvcc_alone(root, nvcc, header):
     # nvcc reads no standard input.
-    unit = pathlib.Path(f"headers_alone_{header.stem}_{os.getpid()}.cu")
-    unit.write_text(f'#include "{header}"\n')
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        unit = pathlib.Path(folder, "unit.cu")
+        unit.write_text(f'#include "{header}"\n')
         command = [nvcc, *NVCC_FLAGS, f"-I{root}/include", f"-I{root}/src", f"-I{root}", str(unit)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
-    finally:
-        unit.unlink()
     return "" if result.returncode == 0 else result.stdout + result.stderr
 
 

@@ -11,6 +11,8 @@ CODE = {".h", ".cpp", ".cu", ".py", ".cmake", ".sh", ".json", ""}
 DATA = {".csv", ".svg", ".png", ".npy", ".patch"}
 # Tables and links have no line breaks.
 PROSE = {".md"}
+# Recorded data, whatever its form.
+RECORDED = ("tests/fuzz/corpus", "benchmarks/reference", "benchmarks/results")
 ONE_MACHINE = re.compile(r"(?<![\w.])/(?:work|home|root|Users|mnt)/[\w.]|\.\./shared\b")
 
 
@@ -29,7 +31,7 @@ def fault(path, line):
 def violations(root):
     found = []
     for path in source_tree.files_of(root):
-        if root / "tests/fuzz/corpus" in path.parents:
+        if any(root / folder in path.parents for folder in RECORDED):
             continue
         known = path.suffix in CODE | PROSE or path.name == "CMakeLists.txt"
         if not known or path.suffix in DATA:

@@ -9,6 +9,7 @@ import unittest
 
 import headers_alone
 import include_floors
+import kernel_gate
 import plain_text
 import quiet_library
 import source_tree
@@ -154,6 +155,76 @@ class HeadersAlone(Planted):
     def test_sees_a_warning(self):
         self.plant("tools/bad.h", "#pragma once\ninline int f(long x) { return x; }\n")
         self.assertRegex("".join(headers_alone.violations(self.root, COMPILER)), "^tools/bad.h")
+
+
+class KernelGate(Planted):
+    NAME = "_ZN8flashmla4sm907combine6mergedEv"
+    CALLED = "_ZN8flashmla8schedule6divideEv"
+    LIMIT = "combine::merged | 72 | 8 | 8 | 12 | yes | a reason\n"
+
+    def log(self, registers=72, stack=8, stores=8, loads=12, more=""):
+        return (f"ptxas info    : 0 bytes gmem\n"
+                f"ptxas info    : Compiling entry function '{self.NAME}' for 'sm_90a'\n"
+                f"ptxas info    : Function properties for {self.NAME}\n"
+                f"    {stack} bytes stack frame, {stores} bytes spill stores, "
+                f"{loads} bytes spill loads\n"
+                f"ptxas info    : Used {registers} registers, used 2 barriers\n"
+                f"ptxas info    : Function properties for {self.CALLED}\n"
+                f"    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n{more}")
+
+    def violations(self, log, limits=LIMIT):
+        table = self.plant("limits.txt", "# a comment\n" + limits)
+        self.plant("launch.cu.o.ptxas", log)
+        return kernel_gate.violations(table, [self.root / "launch.cu.o"])
+
+    def test_takes_what_is_within_the_table(self):
+        self.assertEqual(self.violations(self.log()), [])
+        self.assertEqual(self.violations(self.log(registers=40, stack=0, stores=0, loads=0)), [])
+
+    def test_sees_every_figure_that_grows(self):
+        for figure in ("registers", "stack", "stores", "loads"):
+            found = self.violations(self.log(**{figure: 100}))
+            self.assertEqual(len(found), 1, found)
+            self.assertRegex(found[0], f"^combine::merged: 100 {figure}, at most")
+
+    def test_sees_spills_of_a_function_that_a_kernel_calls(self):
+        called = self.log().replace("    0 bytes stack frame, 0 bytes spill stores",
+                                    "    16 bytes stack frame, 0 bytes spill stores")
+        self.assertRegex("".join(self.violations(called)), "24 stack")
+
+    def test_sees_advice_about_wgmma(self):
+        for code, words in (("C7510", "Potential Performance Loss: wgmma.mma_async instructions "
+                                      "are serialized due to ill formed pipeline stage"),
+                            ("C7520", "wgmma are serialized"), ("C7508", "setmaxnreg is ignored")):
+            line = f"ptxas info    : ({code}) {words} in the function '{self.NAME}'\n"
+            for log in (self.log(more=line), line + self.log()):
+                self.assertRegex("".join(self.violations(log)), f"^combine::merged: {code}")
+
+    def test_sees_kernels_without_a_line_and_lines_without_a_kernel(self):
+        self.assertRegex("".join(self.violations(self.log(), "other | 72 | 8 | 8 | 12 | no | x")),
+                         "combine::merged: no line.*other: in the table")
+        self.assertRegex("".join(self.violations("nvcc said nothing\n")), "no kernel")
+        table = self.plant("limits.txt", self.LIMIT)
+        self.assertRegex("".join(kernel_gate.violations(table, [self.root / "no.o"])), "not there")
+
+    def test_a_line_needs_a_reason(self):
+        for line in ("combine::merged | 72 | 8 | 8 | 12 | yes", "a | 72 | 8 | 8 | 12 | yes | "):
+            with self.assertRaisesRegex(ValueError, "line 2"):
+                self.violations(self.log(), line)
+
+    def test_sees_machine_code_without_tensor_cores(self):
+        limits = kernel_gate.read_limits(self.LIMIT + "plain::* | 9 | 0 | 0 | 0 | no | reason")
+        names = {self.NAME: "combine::merged", "_Zp": "plain::one"}
+        code = (f"        Function : {self.NAME}\n /*0*/ HGMMA.64x8x16.F32 R4 ;\n"
+                " /*1*/ UTMALDG.5D [UR8] ;\n        Function : _Zp\n /*0*/ FFMA R1 ;\n")
+
+        def faults(dump):
+            return kernel_gate.faults_in_code(kernel_gate.instruction_counts(dump), names, limits)
+
+        self.assertEqual(faults(code), [])
+        self.assertEqual(faults(code.replace("HGMMA", "HMMA")),
+                         ["combine::merged: no HGMMA in its machine code"])
+        self.assertEqual(len(faults(code.replace("UTMALDG", "LDG"))), 1)
 
 
 if __name__ == "__main__":

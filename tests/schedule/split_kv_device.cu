@@ -23,12 +23,14 @@ struct BlockTeam {
     __syncthreads();
   }
 
-  template <class Value>
-  __device__ std::int64_t max(std::int32_t n, Value value) const {
+  template <class Sum, class Value, class Candidate>
+  __device__ std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value,
+                                       Candidate candidate) const {
+    scan(n, prefix, value);
     if (threadIdx.x == 0) {
       *shared = 0;
       for (std::int32_t i = 0; i < n; ++i)
-        *shared = larger(*shared, static_cast<std::int64_t>(value(i)));
+        *shared = larger(*shared, static_cast<std::int64_t>(candidate(i)));
     }
     __syncthreads();
     return *shared;

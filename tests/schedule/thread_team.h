@@ -41,11 +41,12 @@ class ThreadTeam {
     common_->barrier.arrive_and_wait();
   }
 
-  template <class Value>
-  std::int64_t max(std::int32_t n, Value value) const {
+  template <class Sum, class Value, class Candidate>
+  std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value, Candidate candidate) const {
+    scan(n, prefix, value);
     std::int64_t largest = 0;
     for (std::int32_t i = rank_; i < n; i += size())
-      largest = largest < value(i) ? value(i) : largest;
+      largest = largest < candidate(i) ? candidate(i) : largest;
     share(largest);
     for (const std::int64_t other : common_->value)
       largest = largest < other ? other : largest;

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "support/guarded_tensor.h"
+
 namespace flashmla::support {
 namespace {
 
@@ -37,6 +39,32 @@ TEST(GuardedBuffer, SeesEveryByteThatChanges) {
     ASSERT_FALSE(buffer.unchanged()) << i;
     ASSERT_EQ(buffer.guards_unchanged(), i >= 0 && i < 40) << i;
   }
+}
+
+TEST(HostMemory, FillsRowsByTheirKeys) {
+  HostMemory memory;
+  std::vector<std::uint64_t> keys(200);
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    keys[i] = 1000 + 7 * i;
+  for (const DType type : {DType::bf16, DType::fp16}) {
+    std::vector<std::uint16_t> rows(keys.size() * 5);
+    memory.fill_rows(reinterpret_cast<std::byte*>(rows.data()), type, 5, keys.data(), 200);
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      std::vector<std::uint16_t> row(5);
+      write_row(type, keys[i], row);
+      ASSERT_TRUE(std::equal(row.begin(), row.end(), rows.begin() + 5 * i)) << i;
+    }
+  }
+}
+
+TEST(HostStopwatch, AddsItsPiecesOnce) {
+  HostStopwatch watch;
+  watch.start();
+  watch.stop();
+  watch.start();
+  watch.stop();
+  EXPECT_GE(watch.seconds(), 0);
+  EXPECT_EQ(watch.seconds(), 0);
 }
 
 }  // namespace

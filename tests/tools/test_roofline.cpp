@@ -17,10 +17,13 @@ TEST(Roofline, IsFiniteAndPositive) {
   EXPECT_LT(roofline.flop_per_second, 1e16);
 }
 
-TEST(Roofline, OfADeviceThatItCannotMeasure) {
+TEST(Roofline, OfAGpu) {
   try {
-    measure_roofline({DeviceType::cuda, 0});
-    FAIL() << "nothing was thrown";
+    const Roofline roofline = measure_roofline({DeviceType::cuda, 0});
+    EXPECT_GT(roofline.bytes_per_second, 2e12);
+    EXPECT_LT(roofline.bytes_per_second, 5e12);
+    EXPECT_GT(roofline.flop_per_second, 500e12);
+    EXPECT_LT(roofline.flop_per_second, 1000e12);
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);
   }

@@ -37,7 +37,8 @@ TEST(Segments, CoverEveryBlockOnce) {
   support::Random random(seed);
   for (int i = 0; i < 200; ++i) {
     const DrawnPlan drawn = draw(random);
-    const ScheduledPlan scheduled(drawn.problem, drawn.lengths);
+    support::HostMemory memory;
+    const ScheduledPlan scheduled(drawn.problem, drawn.lengths, memory);
     const ScheduleView view = scheduled.plan().view();
     std::map<std::int32_t, std::vector<Segment>> by_request;
     for (std::int32_t w = 0; w < view.workers; ++w)

@@ -1,18 +1,22 @@
 #include "tools/check/check.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "flashmla/error.h"
 #include "support/dense_runner.h"
 #include "support/dense_suite.h"
-#include "support/device/memory_of.h"
+#include "support/parallel.h"
 #include "support/random.h"
 #include "support/sparse_runner.h"
 #include "support/sparse_suite.h"
@@ -24,12 +28,6 @@
 namespace flashmla::tools {
 
 namespace {
-
-// Memory of the device that a backend computes on.
-std::unique_ptr<support::Memory> memory_for(const std::string& backend) {
-  device_of_backend(backend);  // or why not
-  return support::memory_of(backend);
-}
 
 // The suites of a name: their cases by number.
 struct Suite {
@@ -50,9 +48,10 @@ Suite suite_of(std::string name, const Cases& cases) {
 std::vector<Suite> suites_of(const CheckOptions& options, support::SuiteSize size,
                              std::uint64_t seed) {
   std::vector<Suite> suites{
-      suite_of("dense", support::DenseSuite(size, seed)),
+      suite_of("dense", support::DenseSuite(size, seed, options.backend == "cuda")),
       suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, size, seed)),
       suite_of("prefill", support::SparseSuite(AttentionKind::sparse_prefill, size, seed))};
+  std::erase_if(suites, [](const Suite& suite) { return suite.cases == 0; });
   if (options.suite == "all") {
     if (options.only_case)
       throw BadInput("--case: wanted the suite that the case is of, not all");
@@ -62,19 +61,59 @@ std::vector<Suite> suites_of(const CheckOptions& options, support::SuiteSize siz
   return suites;
 }
 
-struct CaseRange {
-  std::int64_t first;
-  std::int64_t end;
+// "2/5" is the second of five.
+struct Shard {
+  std::int64_t place = 1;
+  std::int64_t count = 1;
 };
 
-CaseRange cases_of(const CheckOptions& options, std::int64_t suite_cases) {
+Shard shard_of(const std::string& text) {
+  if (text.empty())
+    return {};
+  Shard shard;
+  int read = 0;
+  const bool two = std::sscanf(text.c_str(), "%ld/%ld%n", &shard.place, &shard.count, &read) == 2;
+  if (!two || static_cast<std::size_t>(read) != text.size() || shard.place < 1 ||
+      shard.place > shard.count)
+    throw BadInput(fmt::format("--shard: given '{}', wanted i/n with 1 ≤ i ≤ n", text));
+  return shard;
+}
+
+// The cases of a suite that the options ask for, by number. Shards draw lots for them: the costs of
+// cases recur with their numbers.
+std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t suite_cases) {
   if (options.only_case) {
     if (*options.only_case >= suite_cases)
       throw BadInput(fmt::format("--case: given {}, wanted less than the suite's {} cases",
                                  *options.only_case, suite_cases));
-    return {*options.only_case, *options.only_case + 1};
+    return {*options.only_case};
   }
-  return {0, std::min(suite_cases, options.cases.value_or(suite_cases))};
+  const Shard shard = shard_of(options.shard);
+  std::vector<std::int64_t> cases;
+  const std::int64_t end = std::min(suite_cases, options.cases.value_or(suite_cases));
+  for (std::int64_t i = 0; i < end; ++i)
+    if (support::key_of(0, i) % static_cast<std::uint64_t>(shard.count) ==
+        static_cast<std::uint64_t>(shard.place - 1))
+      cases.push_back(i);
+  return cases;
+}
+
+// Several cases at a time: while one waits for its device, others draw their numbers.
+void run_cases(const Suite& suite, const std::vector<std::int64_t>& cases, int jobs,
+               support::Memory& memory, CheckReport& report, Progress& progress) {
+  std::mutex mutex;
+  std::map<std::int64_t, CheckedCase> done;  // not reported yet; the report is in order
+  std::size_t reported = 0;
+  support::parallel_for(std::ssize(cases), jobs, [&](std::int64_t i) {
+    CheckedCase checked = suite.run(cases[i], memory);
+    const std::lock_guard lock(mutex);
+    done.emplace(i, std::move(checked));
+    for (auto first = done.find(reported); first != done.end(); first = done.find(++reported)) {
+      report.add(suite.name, cases[reported], first->second);
+      done.erase(first);
+    }
+    progress.advance();
+  });
 }
 
 int check(const CheckOptions& options) {
@@ -108,19 +147,14 @@ CheckReport run_check(const CheckOptions& options) {
   if (suites.empty())
     throw BadInput(fmt::format("no suite '{}' of size '{}'", options.suite, options.size));
   std::int64_t cases = 0;
-  for (const Suite& suite : suites) {
-    const auto [first, end] = cases_of(options, suite.cases);
-    cases += end - first;
-  }
-  const auto memory = memory_for(options.backend);
+  for (const Suite& suite : suites)
+    cases += std::ssize(cases_of(options, suite.cases));
+  const auto memory = memory_of_backend(options.backend);
   Progress progress("check", cases);
-  for (const Suite& suite : suites) {
-    const auto [first, end] = cases_of(options, suite.cases);
-    for (std::int64_t i = first; i < end; ++i) {
-      report.add(suite.name, i, suite.run(i, *memory));
-      progress.advance();
-    }
-  }
+  const int default_jobs = options.backend == "cuda" ? 4 : 1;
+  for (const Suite& suite : suites)
+    run_cases(suite, cases_of(options, suite.cases), options.jobs > 0 ? options.jobs : default_jobs,
+              *memory, report, progress);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
@@ -132,9 +166,10 @@ Subcommand add_check(CLI::App& parent) {
       ->check(CLI::IsMember({"dense", "sparse", "prefill", "all"}))
       ->capture_default_str();
   app->add_option("--size", options->size,
-                  "full: 1,040 dense, 900 sparse, 600 prefill cases; short: 300, 150, 100; tiny: "
-                  "150, 100, 80 small ones")
-      ->check(CLI::IsMember({"full", "short", "tiny"}))
+                  "full: 1,040 dense (1,523 on cuda), 900 sparse, 600 prefill cases; short: 300, "
+                  "150, 100; tiny: 150, 100, 80 small ones; sanitizer: 68 dense ones that reach "
+                  "every kernel of a GPU")
+      ->check(CLI::IsMember({"full", "short", "tiny", "sanitizer"}))
       ->capture_default_str();
   app->add_option("--backend", options->backend, "Backend, and so the device, to run on")
       ->capture_default_str();
@@ -145,6 +180,10 @@ Subcommand add_check(CLI::App& parent) {
   app->add_option("--cases", options->cases, "Run the first cases of each suite alone")
       ->check(CLI::PositiveNumber)
       ->excludes(only_case);
+  app->add_option("--shard", options->shard, "i/n: the i-th of n parts of each suite")
+      ->excludes(only_case);
+  app->add_option("--jobs", options->jobs, "Cases at a time (default: 1 on the CPU, 4 on a GPU)")
+      ->check(CLI::Range(1, 64));
   app->add_option("--json", options->json, "Write the report to this file; - prints it instead");
   app->footer(
       "Example:\n"

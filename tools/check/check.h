@@ -20,6 +20,8 @@ struct CheckOptions {
   std::optional<std::uint64_t> seed;      // fresh where absent
   std::optional<std::int64_t> only_case;  // index in the suite
   std::optional<std::int64_t> cases;      // the suite's first ones
+  std::string shard;                      // "i/n": the i-th of n parts of these
+  int jobs = 0;                           // cases at a time; 0: 1 on the CPU, 4 on a GPU
   std::string json;                       // as in write_json
 };
 

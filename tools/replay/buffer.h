@@ -3,19 +3,28 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
+
+#include "support/memory.h"
 
 namespace flashmla::tools {
 
-// Memory aligned for workspaces and tensors, full of NaN at first.
+// Memory of a device, aligned for workspaces and tensors, full of NaN at first.
 class Buffer {
  public:
-  Buffer() = default;
-  explicit Buffer(std::size_t bytes);
+  Buffer(support::Memory& memory, std::size_t bytes);
 
   std::byte* data() const { return data_.get(); }
   std::size_t bytes() const { return bytes_; }
   void poison();                 // fills it with NaN
   void grow(std::size_t bytes);  // to at least so many; what it held is lost where it grows
+
+  // Copies numbers to its beginning; it grows where it must.
+  template <class T>
+  void upload(std::span<const T> numbers) {
+    grow(numbers.size_bytes());
+    memory_->upload(data(), std::as_bytes(numbers));
+  }
 
   template <class T>
   T* as() const {
@@ -23,12 +32,9 @@ class Buffer {
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* data) const;
-  };
-
-  std::unique_ptr<std::byte, Free> data_;
-  std::size_t bytes_ = 0;
+  support::Memory* memory_;
+  std::shared_ptr<std::byte> data_;
+  std::size_t bytes_;
 };
 
 }  // namespace flashmla::tools

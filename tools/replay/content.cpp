@@ -21,9 +21,18 @@ enum Purpose : int {
 
 }  // namespace
 
+std::uint64_t row_key(std::uint64_t seed, const TokenPlace& place) {
+  return support::key_of(seed, int{row_purpose}, place.request, place.position, place.layer,
+                         place.attempt);
+}
+
+std::uint64_t query_key(std::uint64_t seed, const TokenPlace& place, std::int64_t head) {
+  return support::key_of(seed, int{query_purpose}, place.request, place.position, place.layer,
+                         place.attempt, head);
+}
+
 void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row) {
-  support::fill_normal(row, support::key_of(seed, int{row_purpose}, place.request, place.position,
-                                            place.layer, place.attempt));
+  support::fill_normal(row, row_key(seed, place));
 }
 
 void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row) {
@@ -33,8 +42,7 @@ void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float
 
 void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,
                 std::span<float> query) {
-  support::fill_normal(query, support::key_of(seed, int{query_purpose}, place.request,
-                                              place.position, place.layer, place.attempt, head));
+  support::fill_normal(query, query_key(seed, place, head));
 }
 
 std::int64_t accepted_drafts(std::uint64_t seed, std::int64_t request, std::int64_t step,

@@ -19,6 +19,10 @@ struct TokenPlace {
   std::int64_t attempt;
 };
 
+// Keys of support::fill_normal(): of a latent row, and of a query.
+std::uint64_t row_key(std::uint64_t seed, const TokenPlace& place);
+std::uint64_t query_key(std::uint64_t seed, const TokenPlace& place, std::int64_t head);
+
 // Numbers of variance 1.
 void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
 // Row `place.position` of the request's extra cache (selection.h).

@@ -1,7 +1,7 @@
 #include "tools/replay/engine.h"
 
 #include <algorithm>
-#include <chrono>
+#include <functional>
 #include <limits>
 
 #include "support/numeric.h"
@@ -12,33 +12,28 @@ namespace flashmla::tools {
 
 namespace {
 
-constexpr std::int64_t prefill_rows = 1024;  // rows of one append call
-constexpr std::int64_t rows_of_a_task = 64;  // rows that one thread makes at a time
+constexpr std::int64_t prefill_rows = 8192;  // rows of one append call
 
-double seconds_of(const std::function<void()>& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-// Calls body(first, last) for consecutive ranges of 0 … count − 1, from several threads where there
-// is enough to do.
-void for_ranges(std::int64_t count,
-                const std::function<void(std::int64_t first, std::int64_t last)>& body) {
-  const std::int64_t tasks = (count + rows_of_a_task - 1) / rows_of_a_task;
-  support::parallel_for(tasks, [&](std::int64_t task) {
-    body(task * rows_of_a_task, std::min(count, (task + 1) * rows_of_a_task));
+// keys[layer][i] = key(layer, i), made by several threads.
+std::vector<std::uint64_t> keys_of_layers(
+    std::int64_t layers, std::int64_t count,
+    const std::function<std::uint64_t(std::int64_t layer, std::int64_t i)>& key) {
+  constexpr std::int64_t keys_of_a_task = 4096;
+  std::vector<std::uint64_t> keys(static_cast<std::size_t>(layers * count));
+  const std::int64_t total = layers * count;
+  support::parallel_for((total + keys_of_a_task - 1) / keys_of_a_task, [&](std::int64_t task) {
+    const std::int64_t end = std::min(total, (task + 1) * keys_of_a_task);
+    for (std::int64_t n = task * keys_of_a_task; n < end; ++n)
+      keys[n] = key(n / count, n % count);
   });
-}
-
-void encode_row(DType type, std::span<const float> numbers, std::uint16_t* to) {
-  support::encode(type, numbers, std::span(to, numbers.size()));
+  return keys;
 }
 
 }  // namespace
 
 Problem step_problem(const EngineOptions& options, std::int64_t batch) {
   Problem problem;
+  problem.device = options.device;
   problem.query_type = options.format == KvFormat::fp16 ? DType::fp16 : DType::bf16;
   problem.kv_format = options.format;
   problem.batch = batch;
@@ -54,19 +49,34 @@ Problem step_problem(const EngineOptions& options, std::int64_t batch) {
   return problem;
 }
 
-Engine::Engine(const EngineOptions& options)
+Engine::Engine(const EngineOptions& options, support::Memory& memory)
     : options_(options),
+      memory_(memory),
+      stopwatch_(memory.stopwatch()),
       type_(step_problem(options, 0).query_type),
       qk_dim_(replay_qk_dim(options.format)),
-      lists_(options_) {
-  plan_for(options.max_batch);
+      plan_workspace_(memory, 0),
+      run_workspace_(memory, 0),
+      cache_(memory, 0),
+      rows_(memory, 0),
+      slots_(memory, 0),
+      queries_(memory, 0),
+      out_(memory, 0),
+      lse_(memory, 0),
+      lengths_(memory, 0),
+      block_table_(memory, 0),
+      row_keys_(memory, 0),
+      query_keys_(memory, 0) {
+  plan_for(options.max_batch);  // or why not
   const std::int64_t rows = options.max_batch * options.drafts;
-  cache_ = Buffer(static_cast<std::size_t>(options.layers * options.pages * options.page_size *
-                                           token_bytes(options.format, qk_dim_)));
-  rows_ = Buffer(static_cast<std::size_t>(std::max(rows, prefill_rows) * qk_dim_) * size_of(type_));
-  queries_ = Buffer(static_cast<std::size_t>(rows * options.heads * qk_dim_) * size_of(type_));
-  out_ = Buffer(static_cast<std::size_t>(rows * options.heads * v_dim) * size_of(type_));
-  lse_ = Buffer(static_cast<std::size_t>(rows * options.heads) * sizeof(float));
+  cache_.grow(static_cast<std::size_t>(options.layers * options.pages * options.page_size *
+                                       token_bytes(options.format, qk_dim_)));
+  rows_.grow(static_cast<std::size_t>(std::max(rows, prefill_rows) * qk_dim_) * size_of(type_));
+  queries_.grow(static_cast<std::size_t>(rows * options.heads * qk_dim_) * size_of(type_));
+  out_.grow(static_cast<std::size_t>(rows * options.heads * v_dim) * size_of(type_));
+  lse_.grow(static_cast<std::size_t>(rows * options.heads) * sizeof(float));
+  if (!is_plain(options.format))
+    lists_.emplace(options_, memory);
 }
 
 TensorView Engine::cache(std::int64_t layer) const {
@@ -74,7 +84,8 @@ TensorView Engine::cache(std::int64_t layer) const {
       options_.pages * options_.page_size * token_bytes(options_.format, qk_dim_);
   return {cache_.data() + layer * bytes,
           cache_dtype(options_.format),
-          {options_.pages, options_.page_size, 1, token_elements(options_.format, qk_dim_)}};
+          {options_.pages, options_.page_size, 1, token_elements(options_.format, qk_dim_)},
+          options_.device};
 }
 
 std::int64_t Engine::slot_of(const Session& session, std::int64_t position) const {
@@ -91,127 +102,124 @@ Plan& Engine::plan_for(std::int64_t batch) {
   return found->second;
 }
 
+// Rows of these keys, in device memory, to the places in slots_.
+void Engine::append_rows(const std::uint64_t* keys, std::int64_t count, std::int64_t layer) {
+  memory_.fill_rows(rows_.data(), type_, qk_dim_, keys, count);
+  options_.append(cache(layer), options_.format,
+                  {rows_.data(), type_, {count, 1, qk_dim_}, options_.device},
+                  {slots_.data(), DType::i64, {count}, options_.device});
+}
+
 void Engine::prefill(const Session& session) {
   for (std::int64_t first = 0; first < session.context; first += prefill_rows) {
     const std::int64_t count = std::min(prefill_rows, session.context - first);
-    slots_.resize(count);
+    std::vector<std::int64_t> slots(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i)
-      slots_[i] = slot_of(session, first + i);
-    for (std::int64_t layer = 0; layer < options_.layers; ++layer) {
-      for_ranges(count, [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> row(static_cast<std::size_t>(qk_dim_));
-        for (std::int64_t i = begin; i < end; ++i) {
-          fill_row(options_.seed, {session.request, first + i, layer, 0}, row);
-          encode_row(type_, row, rows_.as<std::uint16_t>() + i * qk_dim_);
-        }
-      });
-      options_.append(cache(layer), options_.format, {rows_.data(), type_, {count, 1, qk_dim_}},
-                      {slots_.data(), DType::i64, {count}});
-    }
+      slots[i] = slot_of(session, first + i);
+    slots_.upload<std::int64_t>(slots);
+    row_keys_.upload<std::uint64_t>(
+        keys_of_layers(options_.layers, count, [&](std::int64_t layer, std::int64_t i) {
+          return row_key(options_.seed, {session.request, first + i, layer, 0});
+        }));
+    for (std::int64_t layer = 0; layer < options_.layers; ++layer)
+      append_rows(row_keys_.as<std::uint64_t>() + layer * count, count, layer);
   }
-  for (std::int64_t layer = 0; layer < options_.layers; ++layer)
-    lists_.append_extra_rows(session, layer, 0, session.context);
+  for (std::int64_t layer = 0; layer < options_.layers && lists_; ++layer)
+    lists_->append_extra_rows(session, layer, 0, session.context);
 }
 
+// Nothing in it waits for a GPU but uploads, which come first: each launch finds the device at
+// work, so that the stopwatch sees kernels and not the host.
 double Engine::decode(std::span<const Session> sessions,
                       const std::function<void(std::int64_t layer)>& after_layer) {
   batch_ = std::ssize(sessions);
+  const std::int64_t rows = batch_ * options_.drafts;
   Plan& plan = plan_for(batch_);
-  fill_tables(sessions);
-  double seconds = seconds_of([&] {
-    plan.schedule(sparse() ? TensorView() : TensorView(lengths_.data(), DType::i32, {batch_}),
-                  {plan_workspace_.data(), plan_workspace_.bytes()});
-  });
+  upload_tables(sessions);
+  upload_keys(sessions);
+  stopwatch_->start();
+  plan.schedule(
+      lists_ ? TensorView() : TensorView(lengths_.data(), DType::i32, {batch_}, options_.device),
+      {plan_workspace_.data(), plan_workspace_.bytes()});
+  stopwatch_->stop();
   for (std::int64_t layer = 0; layer < options_.layers; ++layer) {
-    append_drafts(sessions, layer);
-    fill_queries(sessions, layer);
-    if (sparse())
-      fill_lists(sessions, layer);
-    seconds += run_layer(plan, batch_, layer);
+    append_rows(row_keys_.as<std::uint64_t>() + layer * rows, rows, layer);
+    memory_.fill_rows(queries_.data(), type_, qk_dim_,
+                      query_keys_.as<std::uint64_t>() + layer * rows * options_.heads,
+                      rows * options_.heads);
+    if (lists_)
+      lists_->fill(sessions, layer);
+    run_layer(plan, batch_, layer);
     after_layer(layer);
   }
-  return seconds;
+  return stopwatch_->seconds();
 }
 
 // Entries of the block table past a request's pages are no page numbers at all.
-void Engine::fill_tables(std::span<const Session> sessions) {
-  lengths_.resize(sessions.size());
-  block_table_.assign(sessions.size() * options_.max_blocks,
-                      std::numeric_limits<std::int32_t>::min());
-  slots_.resize(sessions.size() * options_.drafts);
+void Engine::upload_tables(std::span<const Session> sessions) {
+  std::vector<std::int32_t> lengths(sessions.size());
+  std::vector<std::int32_t> table(sessions.size() * options_.max_blocks,
+                                  std::numeric_limits<std::int32_t>::min());
+  std::vector<std::int64_t> slots(sessions.size() * options_.drafts);
   for (std::int64_t r = 0; r < std::ssize(sessions); ++r) {
     const Session& session = sessions[r];
-    lengths_[r] = static_cast<std::int32_t>(session.position() + options_.drafts);
-    std::copy(session.pages.begin(), session.pages.end(),
-              block_table_.begin() + r * options_.max_blocks);
+    lengths[r] = static_cast<std::int32_t>(session.position() + options_.drafts);
+    std::copy(session.pages.begin(), session.pages.end(), table.begin() + r * options_.max_blocks);
     for (std::int64_t t = 0; t < options_.drafts; ++t)
-      slots_[r * options_.drafts + t] = slot_of(session, session.position() + t);
+      slots[r * options_.drafts + t] = slot_of(session, session.position() + t);
   }
+  lengths_.upload<std::int32_t>(lengths);
+  block_table_.upload<std::int32_t>(table);
+  slots_.upload<std::int64_t>(slots);
 }
 
-void Engine::append_drafts(std::span<const Session> sessions, std::int64_t layer) {
-  const std::int64_t count = std::ssize(slots_);
-  for_ranges(count, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> row(static_cast<std::size_t>(qk_dim_));
-    for (std::int64_t i = begin; i < end; ++i) {
-      const Session& session = sessions[i / options_.drafts];
-      const std::int64_t position = session.position() + i % options_.drafts;
-      fill_row(options_.seed, {session.request, position, layer, session.step + 1}, row);
-      encode_row(type_, row, rows_.as<std::uint16_t>() + i * qk_dim_);
-    }
-  });
-  options_.append(cache(layer), options_.format, {rows_.data(), type_, {count, 1, qk_dim_}},
-                  {slots_.data(), DType::i64, {count}});
+// Of the rows and queries of a step, all layers.
+void Engine::upload_keys(std::span<const Session> sessions) {
+  const std::int64_t rows = std::ssize(sessions) * options_.drafts;
+  const auto place_of = [&](std::int64_t layer, std::int64_t row) {
+    const Session& session = sessions[row / options_.drafts];
+    return TokenPlace{session.request, session.position() + row % options_.drafts, layer,
+                      session.step + 1};
+  };
+  row_keys_.upload<std::uint64_t>(
+      keys_of_layers(options_.layers, rows, [&](std::int64_t layer, std::int64_t row) {
+        return row_key(options_.seed, place_of(layer, row));
+      }));
+  query_keys_.upload<std::uint64_t>(keys_of_layers(
+      options_.layers, rows * options_.heads, [&](std::int64_t layer, std::int64_t i) {
+        return query_key(options_.seed, place_of(layer, i / options_.heads), i % options_.heads);
+      }));
 }
 
-void Engine::fill_queries(std::span<const Session> sessions, std::int64_t layer) {
-  const std::int64_t heads = options_.heads;
-  for_ranges(std::ssize(sessions) * options_.drafts * heads,
-             [&](std::int64_t begin, std::int64_t end) {
-               std::vector<float> query(static_cast<std::size_t>(qk_dim_));
-               for (std::int64_t i = begin; i < end; ++i) {
-                 const std::int64_t token = i / heads;
-                 const Session& session = sessions[token / options_.drafts];
-                 const std::int64_t position = session.position() + token % options_.drafts;
-                 fill_query(options_.seed, {session.request, position, layer, session.step + 1},
-                            i % heads, query);
-                 encode_row(type_, query, queries_.as<std::uint16_t>() + i * qk_dim_);
-               }
-             });
-}
-
-// Tokens that the last step settled may complete rows of the extra cache.
-void Engine::fill_lists(std::span<const Session> sessions, std::int64_t layer) {
-  for (const Session& session : sessions) {
-    const std::int64_t before = std::max(session.context, session.position() - options_.drafts);
-    lists_.append_extra_rows(session, layer, before, session.position());
-  }
-  lists_.fill(sessions, layer);
-}
-
-double Engine::run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer) {
+void Engine::run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer) {
   out_.poison();
   lse_.poison();
+  const Device device = options_.device;
   Inputs inputs;
-  inputs.q = {queries_.data(), type_, {batch, options_.drafts, options_.heads, qk_dim_}};
+  inputs.q = {queries_.data(), type_, {batch, options_.drafts, options_.heads, qk_dim_}, device};
   inputs.kv_cache = cache(layer);
-  if (sparse())
-    lists_.add_to(inputs, batch, layer);
+  if (lists_)
+    lists_->add_to(inputs, batch, layer);
   else
-    inputs.block_table = {block_table_.data(), DType::i32, {batch, options_.max_blocks}};
+    inputs.block_table = {block_table_.data(), DType::i32, {batch, options_.max_blocks}, device};
   Outputs outputs;
-  outputs.out = {out_.data(), type_, {batch, options_.drafts, options_.heads, v_dim}};
-  outputs.lse = {lse_.data(), DType::fp32, {batch, options_.heads, options_.drafts}};
-  return seconds_of(
-      [&] { run(plan, inputs, outputs, {run_workspace_.data(), run_workspace_.bytes()}); });
+  outputs.out = {out_.data(), type_, {batch, options_.drafts, options_.heads, v_dim}, device};
+  outputs.lse = {lse_.data(), DType::fp32, {batch, options_.heads, options_.drafts}, device};
+  stopwatch_->start();
+  run(plan, inputs, outputs, {run_workspace_.data(), run_workspace_.bytes()});
+  stopwatch_->stop();
 }
 
 Result Engine::result(std::int64_t slot, std::int64_t query_token, std::int64_t head) const {
   const std::int64_t row = (slot * options_.drafts + query_token) * options_.heads + head;
-  Result result{
-      .out = std::vector<float>(v_dim),
-      .lse = lse_.as<float>()[(slot * options_.heads + head) * options_.drafts + query_token]};
-  support::decode(type_, {out_.as<std::uint16_t>() + row * v_dim, v_dim}, result.out);
+  const std::int64_t lse = (slot * options_.heads + head) * options_.drafts + query_token;
+  Result result{.out = std::vector<float>(v_dim), .lse = 0};
+  std::vector<std::uint16_t> bits(v_dim);
+  memory_.download(std::as_writable_bytes(std::span(bits)),
+                   reinterpret_cast<const std::byte*>(out_.as<std::uint16_t>() + row * v_dim));
+  memory_.download(std::as_writable_bytes(std::span(&result.lse, 1)),
+                   reinterpret_cast<const std::byte*>(lse_.as<float>() + lse));
+  support::decode(type_, bits, result.out);
   return result;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,7 @@ using Append = std::function<void(const TensorView& cache, KvFormat format, cons
                                   const TensorView& slots)>;
 
 struct EngineOptions {
+  Device device;
   std::uint64_t seed = 0;
   KvFormat format = KvFormat::bf16;
   std::int64_t heads = 16;
@@ -43,18 +45,20 @@ struct Result {
   float lse;
 };
 
-// The library throws where no backend serves the problem (at construction).
+// Everything that a step reads or writes lies in the memory of its device; rows and queries are
+// made there. The library throws where no backend serves the problem (at construction).
 class Engine {
  public:
   static constexpr std::int64_t v_dim = 512;
 
-  explicit Engine(const EngineOptions& options);
+  // `memory` is of options.device.
+  Engine(const EngineOptions& options, support::Memory& memory);
 
   // Writes the rows of a session's prompt, all layers.
   void prefill(const Session& session);
 
   // Writes each session's drafts and attends to them, layer after layer; `after_layer` may read
-  // result(). Returns the seconds spent in schedule and run.
+  // result(). Returns the seconds of schedule and run; on a GPU of the device alone.
   double decode(std::span<const Session> sessions,
                 const std::function<void(std::int64_t layer)>& after_layer);
 
@@ -63,31 +67,33 @@ class Engine {
 
  private:
   TensorView cache(std::int64_t layer) const;
-  bool sparse() const { return !is_plain(options_.format); }
   std::int64_t slot_of(const Session& session, std::int64_t position) const;
   Plan& plan_for(std::int64_t batch);
-  void append_drafts(std::span<const Session> sessions, std::int64_t layer);
-  void fill_tables(std::span<const Session> sessions);
-  void fill_queries(std::span<const Session> sessions, std::int64_t layer);
-  void fill_lists(std::span<const Session> sessions, std::int64_t layer);
-  double run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer);
+  void append_rows(const std::uint64_t* keys, std::int64_t count, std::int64_t layer);
+  void upload_tables(std::span<const Session> sessions);
+  void upload_keys(std::span<const Session> sessions);
+  void run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer);
 
   EngineOptions options_;
+  support::Memory& memory_;
+  std::unique_ptr<support::Stopwatch> stopwatch_;
   DType type_;
   std::int64_t qk_dim_;
   std::map<std::int64_t, Plan> plans_;  // by batch size
   std::int64_t batch_ = 0;              // of the step computed last
-  Buffer cache_;                        // [layers][pages][page_size][qk_dim]
-  Buffer rows_;                         // rows on their way into the cache
-  std::vector<std::int64_t> slots_;     // their places
-  Buffer queries_;                      // [b, s_q, h_q, qk_dim]
-  Buffer out_;                          // [b, s_q, h_q, v_dim]
-  Buffer lse_;                          // [b, h_q, s_q]
-  std::vector<std::int32_t> lengths_;
-  std::vector<std::int32_t> block_table_;  // [b, max_blocks]
   Buffer plan_workspace_;
   Buffer run_workspace_;
-  SparseLists lists_;  // of FP8 formats
+  Buffer cache_;                      // [layers][pages][page_size][qk_dim]
+  Buffer rows_;                       // rows on their way into the cache
+  Buffer slots_;                      // their places
+  Buffer queries_;                    // [b, s_q, h_q, qk_dim]
+  Buffer out_;                        // [b, s_q, h_q, v_dim]
+  Buffer lse_;                        // [b, h_q, s_q]
+  Buffer lengths_;                    // [b]
+  Buffer block_table_;                // [b, max_blocks]
+  Buffer row_keys_;                   // [layers][rows]
+  Buffer query_keys_;                 // [layers][b, s_q, h_q]
+  std::optional<SparseLists> lists_;  // of FP8 formats
 };
 
 }  // namespace flashmla::tools

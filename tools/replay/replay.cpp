@@ -70,8 +70,10 @@ Forecast forecast_of(std::span<const Request> requests, const ServerOptions& opt
   return forecast;
 }
 
-EngineOptions engine_options(const ReplayOptions& options, const Forecast& forecast) {
+EngineOptions engine_options(const ReplayOptions& options, const Forecast& forecast,
+                             const Device& device) {
   EngineOptions engine;
+  engine.device = device;
   engine.seed = options.server.seed;
   engine.format = options.format;
   engine.heads = options.heads;

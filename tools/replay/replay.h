@@ -52,7 +52,8 @@ struct Served {
 Forecast forecast_of(std::span<const Request> requests, const ServerOptions& options,
                      KvFormat format = KvFormat::bf16);
 
-EngineOptions engine_options(const ReplayOptions& options, const Forecast& forecast);
+EngineOptions engine_options(const ReplayOptions& options, const Forecast& forecast,
+                             const Device& device = Device{});
 
 // `advance` is told the token-steps computed since it was last called.
 Served serve(std::span<const Request> requests, const ReplayOptions& options,

@@ -1,6 +1,8 @@
 // `flashmla replay`: options, and the order of things.
 #include <fmt/format.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -8,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "support/device/gpu_facts.h"
 #include "support/random.h"
 #include "tools/command.h"
 #include "tools/dense_options.h"
@@ -43,8 +46,16 @@ struct Arguments {
   bool no_check = false;
 };
 
+// Of the machine, or of the GPU that computes.
+double memory_bytes(const std::string& backend) {
+  if (device_of_backend(backend).type == DeviceType::cuda)
+    if (const auto gpu = support::gpu_facts(0))
+      return static_cast<double>(gpu->free_bytes);
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+}
+
 // Rather than to be killed for want of memory later.
-void require_memory(const ReplayOptions& options) {
+void require_memory(const ReplayOptions& options, const std::string& backend) {
   const ServerOptions& server = options.server;
   const auto cache_rows = static_cast<double>(server.pages * server.page_size * options.layers);
   const std::int64_t qk_dim = replay_qk_dim(options.format);
@@ -52,13 +63,12 @@ void require_memory(const ReplayOptions& options) {
   const double bytes =
       cache_rows * static_cast<double>(token_bytes(options.format, qk_dim)) +
       results * sizeof(std::uint16_t) * static_cast<double>(qk_dim + Engine::v_dim);
-  const double memory =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  const double memory = memory_bytes(backend);
   if (bytes > memory)
     throw BadInput(fmt::format(
         "--pages, --layers, --max-batch: given what takes {:.4g} GB, wanted at most the {:.4g} GB "
-        "of this machine",
-        bytes / 1e9, memory / 1e9));
+        "of this {}",
+        bytes / 1e9, memory / 1e9, backend == "cuda" ? "GPU" : "machine"));
 }
 
 ReplayOptions replay_options(const Arguments& arguments) {
@@ -73,7 +83,7 @@ ReplayOptions replay_options(const Arguments& arguments) {
   if (server.pages > most / server.page_size)
     throw BadInput(fmt::format("--pages: given {} pages of {} tokens, wanted at most {} tokens",
                                server.pages, server.page_size, most));
-  require_memory(options);
+  require_memory(options, arguments.backend);
   return options;
 }
 
@@ -85,13 +95,6 @@ Trace load(const Arguments& arguments) {
   if (std::ssize(trace.requests) > arguments.max_requests)
     trace.requests.resize(arguments.max_requests);
   return trace;
-}
-
-// The rows and the cache of a replay are made in host memory.
-void require_host(const std::string& backend) {
-  if (device_of_backend(backend).type != DeviceType::cpu)
-    throw Error(ErrorCode::unsupported, "--backend", backend,
-                "cpu: replay keeps its cache in host memory");
 }
 
 void write_picture(const Arguments& arguments, const Report& report,
@@ -118,36 +121,40 @@ void show_mismatches(const Verdict& verdict) {
 }
 
 Served serve_with_progress(std::span<const Request> requests, const ReplayOptions& options,
-                           const Forecast& forecast) {
-  Engine engine(engine_options(options, forecast));
+                           const Forecast& forecast, support::Memory& memory) {
+  Engine engine(engine_options(options, forecast, memory.device()), memory);
   Progress progress("replay", forecast.token_steps);
   return serve(requests, options, forecast, engine,
                [&](std::int64_t amount) { progress.advance(amount); });
 }
 
 Verdict verify_with_progress(std::span<const Sample> samples, std::span<const Request> requests,
-                             const ReplayOptions& options) {
+                             const ReplayOptions& options, const Device& device) {
   Progress progress("check", std::ssize(samples));
+  using support::Comparison;
   const VerifyOptions verify_options{
       .seed = options.server.seed,
       .type = options.format == KvFormat::fp16 ? DType::fp16 : DType::bf16,
       .format = options.format,
       .drafts = options.server.drafts,
-      .qk_dim = replay_qk_dim(options.format)};
+      .qk_dim = replay_qk_dim(options.format),
+      .element_rule_tokens = device.type == DeviceType::cuda
+                                 ? Comparison::rounded_element_rule_tokens
+                                 : Comparison::element_rule_tokens};
   return verify(samples, requests, verify_options,
                 [&](std::int64_t amount) { progress.advance(amount); });
 }
 
 int run_replay(const Arguments& arguments) {
+  const auto memory = memory_of_backend(arguments.backend);
   const ReplayOptions options = replay_options(arguments);
-  require_host(arguments.backend);
   if (!arguments.no_svg)
     check_writable("--svg", arguments.svg);
   if (!arguments.json.empty() && arguments.json != "-")
     check_writable("--json", arguments.json);
   const Trace trace = load(arguments);
   const Forecast forecast = forecast_of(trace.requests, options.server, options.format);
-  const Served served = serve_with_progress(trace.requests, options, forecast);
+  const Served served = serve_with_progress(trace.requests, options, forecast, *memory);
   Report report{.trace = arguments.trace,
                 .backend = arguments.backend,
                 .options = options,
@@ -158,10 +165,11 @@ int run_replay(const Arguments& arguments) {
                 .latency = latency_of(served.steps),
                 .usage = usage_of(served.steps),
                 .work = decode_work(options, forecast, served.steps),
-                .roofline = measure_roofline(Device{}),
+                .roofline = measure_roofline(memory->device()),
                 .verdict = std::nullopt};
   if (!arguments.no_check)
-    report.verdict = verify_with_progress(served.samples, trace.requests, options);
+    report.verdict =
+        verify_with_progress(served.samples, trace.requests, options, memory->device());
   if (arguments.json != "-")
     fmt::print("{}", report_table(report));
   if (!arguments.no_svg)

@@ -1,6 +1,7 @@
 #include "tools/replay/report.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -117,8 +118,9 @@ std::string report_table(const Report& report) {
   add_line(table, "speed", "{:.1f} tokens/s ({:.1f} s in all, check not counted)",
            ratio(static_cast<double>(counts.generated_tokens), report.wall_seconds),
            report.wall_seconds);
-  add_line(table, "step latency", "p50 {:.3g} ms, p99 {:.3g} ms, longest {:.3g} ms",
-           report.latency.p50 * 1e3, report.latency.p99 * 1e3, report.latency.longest * 1e3);
+  add_line(table, "step latency", "p50 {:.3g} ms, p99 {:.3g} ms, longest {:.3g} ms{}",
+           report.latency.p50 * 1e3, report.latency.p99 * 1e3, report.latency.longest * 1e3,
+           report.backend == "cuda" ? " (of the GPU)" : "");
   add_line(table, "decode calls",
            "{:.3g} GB/s of {:.3g}, {:.3g} TFLOP/s of {:.3g}: {:.1f} % of the roofline",
            ratio(work.bytes, work.seconds) / 1e9, report.roofline.bytes_per_second / 1e9,

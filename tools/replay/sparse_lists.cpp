@@ -38,14 +38,15 @@ void make_sparse(Problem& problem, const EngineOptions& options) {
   problem.extra_page_size = (options.page_size + tokens_of_extra_row - 1) / tokens_of_extra_row;
 }
 
-SparseLists::SparseLists(const EngineOptions& options) : options_(options) {
+SparseLists::SparseLists(const EngineOptions& options, support::Memory& memory)
+    : options_(options), extra_cache_(memory, 0) {
   const Problem problem = step_problem(options, 0);
   topk_ = problem.topk;
   extra_topk_ = problem.extra_topk;
   extra_page_size_ = problem.extra_page_size;
   if (extra_topk_ > 0)
-    extra_cache_ = Buffer(static_cast<std::size_t>(options.layers * options.pages *
-                                                   extra_page_size_ * V4Layout::token_bytes));
+    extra_cache_.grow(static_cast<std::size_t>(options.layers * options.pages * extra_page_size_ *
+                                               V4Layout::token_bytes));
 }
 
 TensorView SparseLists::extra_cache(std::int64_t layer) const {
@@ -78,6 +79,9 @@ void SparseLists::append_extra_rows(const Session& session, std::int64_t layer, 
 
 void SparseLists::fill(std::span<const Session> sessions, std::int64_t layer) {
   const std::int64_t drafts = options_.drafts;
+  for (const Session& session : sessions)
+    append_extra_rows(session, layer, std::max(session.context, session.position() - drafts),
+                      session.position());
   indices_.resize(sessions.size() * drafts * topk_);
   extra_indices_.resize(sessions.size() * drafts * extra_topk_);
   lengths_.assign(sessions.size(), 0);

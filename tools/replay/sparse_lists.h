@@ -17,12 +17,13 @@ struct EngineOptions;
 
 class SparseLists {
  public:
-  explicit SparseLists(const EngineOptions& options);
+  SparseLists(const EngineOptions& options, support::Memory& memory);
 
   // Extra rows that became complete when tokens first … end − 1 of the session were settled.
   void append_extra_rows(const Session& session, std::int64_t layer, std::int64_t first,
                          std::int64_t end);
 
+  // The lists of a step, after the extra rows that the last step's tokens completed.
   void fill(std::span<const Session> sessions, std::int64_t layer);
   void add_to(Inputs& inputs, std::int64_t batch, std::int64_t layer) const;
 

@@ -106,9 +106,10 @@ CUtensorMap query_map(const TensorView& q, const dense::Kernel& kernel, std::int
 dense::Maps maps_of(const Inputs& in, const dense::Kernel& kernel, const dense::Params& p) {
   dense::Maps maps{};
   if (!p.gathered) {
-    maps.keys = key_map(in.kv_cache, block_tokens, kernel.box_chunks);
-    if (kernel.shares_rope)
-      maps.rope_keys = key_map(in.kv_cache, block_tokens / kernel.cluster, 1);
+    const std::int32_t rows = block_tokens / kernel.cluster;
+    maps.keys = key_map(in.kv_cache, rows, kernel.box_chunks);
+    if (kernel.boxes_rope)
+      maps.rope_keys = key_map(in.kv_cache, rows, 1);
   }
   if (p.q_box_rows > 0)
     maps.queries = query_map(in.q, kernel, p.q_box_rows);

@@ -32,6 +32,20 @@ FLASHMLA_DEVICE void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// True in one thread of the warp, the same each time. The compiler knows that it is one, and issues
+// copies below it without a loop over threads, as it does below a comparison of thread numbers.
+FLASHMLA_DEVICE bool elected() {
+  std::uint32_t chosen;
+  asm volatile(
+      "{\n"
+      ".reg .pred one;\n"
+      "elect.sync _|one, 0xffffffff;\n"
+      "selp.u32 %0, 1, 0, one;\n"
+      "}"
+      : "=r"(chosen));
+  return chosen != 0;
+}
+
 // A value that all threads of the warp hold, known to be uniform.
 FLASHMLA_DEVICE std::uint32_t uniform(std::uint32_t value) {
   return __shfl_sync(0xffffffffu, value, 0);

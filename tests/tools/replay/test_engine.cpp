@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "flashmla/error.h"
 
@@ -11,7 +12,8 @@ namespace flashmla::tools {
 namespace {
 
 TEST(Buffer, IsAlignedAndFullOfNan) {
-  Buffer buffer(1000);
+  support::HostMemory memory;
+  Buffer buffer(memory, 1000);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % workspace_alignment, 0u);
   for (int i = 0; i < 250; ++i)
     ASSERT_TRUE(std::isnan(buffer.as<float>()[i]));
@@ -22,6 +24,9 @@ TEST(Buffer, IsAlignedAndFullOfNan) {
   buffer.grow(2000);
   EXPECT_EQ(buffer.bytes(), 2000u);
   EXPECT_TRUE(std::isnan(buffer.as<float>()[499]));
+  buffer.upload<std::int32_t>(std::vector<std::int32_t>(600, 7));
+  EXPECT_EQ(buffer.bytes(), 2400u);
+  EXPECT_EQ(buffer.as<std::int32_t>()[599], 7);
 }
 
 TEST(Engine, ProblemFollowsTheOptions) {

@@ -49,7 +49,8 @@ Checked replay(const std::vector<Request>& requests, const ReplayOptions& option
   EngineOptions engine_settings = engine_options(options, forecast);
   if (append)
     engine_settings.append = append;
-  Engine engine(engine_settings);
+  support::HostMemory memory;
+  Engine engine(engine_settings, memory);
   std::int64_t advanced = 0;
   Checked checked;
   checked.served =

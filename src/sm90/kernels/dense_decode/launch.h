@@ -17,7 +17,7 @@ struct Kernel {
   std::int32_t cluster;     // tiles that share every block of keys
   std::int32_t qk_chunks;   // chunks of a row of q and of the cache
   std::int32_t box_chunks;  // chunks of a box of Maps::keys where a page holds whole blocks
-  bool shares_rope;         // uses Maps::rope_keys
+  bool boxes_rope;          // uses Maps::rope_keys
   std::uint32_t threads;
   std::uint32_t shared_bytes;  // dynamic
 };

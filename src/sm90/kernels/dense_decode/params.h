@@ -30,7 +30,7 @@ struct Strides {
 // Tensor maps; those that a launch does not need are empty.
 struct Maps {
   CUtensorMap keys;
-  CUtensorMap rope_keys;  // of the last chunk alone, for kernels whose clusters share its rows
+  CUtensorMap rope_keys;  // of the last chunk alone, for kernels that load it apart
   CUtensorMap queries;
 };
 

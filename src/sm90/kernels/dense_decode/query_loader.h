@@ -28,7 +28,7 @@ class QueryLoader {
     std::uint32_t uses = 0;
     const auto begin = [&](const SegmentRecord& record) {
       ptx::mbarrier_wait(shared.query_free(), (uses & 1) ^ 1);
-      if (warp == 0 && lane() == 0)
+      if (warp == 0 && ptx::elected())
         records[uses & 1] = record;
       ++uses;
     };
@@ -40,7 +40,7 @@ class QueryLoader {
         load_rows(segment, warp);
     });
     begin({no_more_segments, 0, 0, 0, 0, 0, 0});
-    if (p.q_box_rows == 0 || lane() == 0)
+    if (p.q_box_rows == 0 || ptx::elected())
       ptx::mbarrier_arrive(shared.query_ready());
   }
 
@@ -48,7 +48,7 @@ class QueryLoader {
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
 
   FLASHMLA_DEVICE void load_boxes(const TileSegment& segment) {
-    if (lane() != 0)
+    if (!ptx::elected())
       return;
     if (segment.blocks == 0)
       return ptx::mbarrier_arrive(shared.query_ready());

@@ -46,9 +46,7 @@ __global__ void __launch_bounds__(threads, 1)
     consume<T, Chunks, Rows>(p, storage);
   else if (warp > consumer_warps)
     Queries<Chunks, Rows>(p, &maps.queries, {}, storage.record).load_all(0);
-  else if (p.gathered)
-    gather_keys<Chunks, Rows>(p);
-  else if (threadIdx.x % 32 == 0)
+  else
     load_keys<Chunks, Rows>(p, &maps.keys);
 }
 

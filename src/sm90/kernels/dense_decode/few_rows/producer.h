@@ -13,8 +13,8 @@ namespace flashmla::sm90::dense_decode::few_rows {
 
 // One thread loads blocks by boxes of the tensor map: a slot in one box where a page holds whole
 // blocks, otherwise chunk by chunk and page by page.
-template <int Chunks, int Rows>
-FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
+template <int Chunks, int Rows, bool WholeBlocks>
+FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
   RingPosition<Shared::Storage::slots> at;
@@ -24,7 +24,7 @@ FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
     const std::uint32_t target = Shared::keys(at.slot);
     ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
     ptx::mbarrier_arrive_expect(ready, Ring<Chunks>::slot_bytes);
-    if (p.page_size >= block_tokens) {
+    if constexpr (WholeBlocks) {
       ptx::tma_load(target, map, ready, {0, walk.token_in_page, first_chunk, segment.kv_head, page},
                     static_cast<std::uint64_t>(p.key_policy));
     } else {
@@ -93,6 +93,19 @@ FLASHMLA_DEVICE void gather_keys(const Params& p) {
       }
     }
   });
+}
+
+// The warp loads the keys in the way that suits the cache.
+template <int Chunks, int Rows>
+FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
+  if (p.gathered) {
+    gather_keys<Chunks, Rows>(p);
+  } else if (ptx::elected()) {
+    if (p.page_size >= block_tokens)
+      load_boxes<Chunks, Rows, true>(p, map);
+    else
+      load_boxes<Chunks, Rows, false>(p, map);
+  }
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

@@ -63,11 +63,11 @@ struct Consumer {
     }
   }
 
-  // scores += Q Kᵀ over one chunk of columns, once it has arrived.
+  // scores += Q Kᵀ over one chunk of columns; waits for its part of the block before the first.
   template <int Chunk, bool First = false>
   FLASHMLA_DEVICE void multiply_chunk() {
-    if constexpr (Chunk % arrival_chunks == 0) {
-      ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk / arrival_chunks), phase);
+    if constexpr (Chunk % v_half_chunks == 0) {
+      ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk / v_half_chunks), phase);
       ptx::pin(scores);
       ptx::wgmma_fence();
     }
@@ -167,23 +167,6 @@ struct Consumer {
   FLASHMLA_DEVICE void adopt_other_max() {
     rows.adopt(ptx::load_shared(shared.max(1 - side, row())),
                ptx::load_shared(shared.max(1 - side, row() + 8)), factor);
-  }
-
-  // Zeroes this consumer's columns of V past the end of the request: P is 0 there, but 0 · NaN is
-  // not.
-  FLASHMLA_DEVICE void clear_tail(int keys_buffer, int rows_there) {
-    if (rows_there >= block_tokens)
-      return;
-    const int unit = thread() % tile::units_per_row;
-    for (int r = max(rows_there, 0) + thread() / tile::units_per_row; r < block_tokens;
-         r += warpgroup_threads / tile::units_per_row)
-#pragma unroll
-      for (int chunk = 0; chunk < v_half_chunks; ++chunk)
-        ptx::store_shared(shared.keys(keys_buffer, side * v_half_chunks + chunk) +
-                              r * tile::row_bytes + unit * tile::unit_bytes,
-                          uint4{});
-    ptx::fence_async_proxy();
-    ptx::barrier_sync(side == left ? left_tail_cleared : right_tail_cleared, warpgroup_threads);
   }
 
   // Gives a part of a block back to the producers of the cluster.

@@ -17,10 +17,11 @@ using Queries =
 template <int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, const Params& p) {
   for (int buffer = 0; buffer < 2; ++buffer) {
-    for (int arrival = 0; arrival < key_arrivals; ++arrival)
-      ptx::mbarrier_init(shared.keys_ready(buffer, arrival), p.gathered ? 32 : 1);
-    for (int part = 0; part < key_parts; ++part)
+    for (int part = 0; part < key_parts; ++part) {
+      ptx::mbarrier_init(shared.keys_ready(buffer, part), p.gathered ? 32 : 1);
       ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
+    }
+    ptx::mbarrier_init(shared.tail_landed(buffer), Chunks > rope_chunk ? key_parts : key_parts - 1);
   }
   ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
   ptx::mbarrier_init(shared.query_free(), consumer_threads);
@@ -56,13 +57,10 @@ __global__ void __launch_bounds__(threads, 1)
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
     if (warp >= 2)
       Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.record).load_all(warp - 2);
-    else if (p.gathered)
-      warp == 0 ? gather_keys<Chunks, ClusterSize, 0>(p, shared)
-                : gather_keys<Chunks, ClusterSize, 1>(p, shared);
-    else if (threadIdx.x % 32 == 0)
-      warp == 0
-          ? KeyLoader<Chunks, ClusterSize, 0>(p, {&maps.keys, &maps.rope_keys}, shared).load_all()
-          : KeyLoader<Chunks, ClusterSize, 1>(p, {&maps.keys, &maps.rope_keys}, shared).load_all();
+    else if (warp == 0)
+      load_keys<Chunks, ClusterSize, 0>(p, maps, shared);
+    else
+      load_keys<Chunks, ClusterSize, 1>(p, maps, shared);
   } else {
     ptx::raise_registers<232>();
     if (role == 0)

@@ -13,7 +13,7 @@ Kernel instance(const char* name) {
           tile_rows,
           ClusterSize,
           Chunks,
-          arrival_chunks,
+          value_box_chunks<ClusterSize>,
           Chunks > rope_chunk,
           threads,
           sizeof(SharedStorage<Chunks>)};

@@ -35,7 +35,6 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       c.publish_weights();
       ptx::barrier_arrive(left_weights_ready, consumer_threads);
       ops::rescale(c.out, c.factor);
-      c.clear_tail(0, record.length - first_token);
       c.multiply_own_weights();
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
@@ -46,7 +45,6 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       ptx::barrier_sync(right_weights_ready, consumer_threads);
       c.adopt_other_max();
       ops::rescale(c.out, c.factor);
-      c.clear_tail(1, record.length - first_token - block_tokens);
       c.multiply_other_weights();
       if (blocks == 2) {
         ptx::wgmma_wait<0>();

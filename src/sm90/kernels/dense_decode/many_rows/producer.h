@@ -18,91 +18,81 @@ FLASHMLA_DEVICE constexpr KeyPart part_in_order(int buffer, int i) {
   return i == 0 ? rope_part : (i == 1) == (buffer == 0) ? left_part : right_part;
 }
 
-// What a part arrives in: [first, end).
-FLASHMLA_DEVICE constexpr int first_arrival(KeyPart part) {
-  return part == rope_part ? rope_arrival : part == left_part ? 0 : arrivals_of_half;
-}
-template <int Chunks>
-FLASHMLA_DEVICE constexpr int end_arrival(KeyPart part) {
-  return part == rope_part ? (Chunks > rope_chunk ? key_arrivals : rope_arrival)
-                           : first_arrival(part) + arrivals_of_half;
-}
-FLASHMLA_DEVICE constexpr int chunks_of(int arrival) {
-  return arrival == rope_arrival ? 1 : arrival_chunks;
-}
+// Chunks of a box of V where a page holds whole blocks. In a cluster the CTAs share the rows of a
+// box, and then its chunks would not lie a chunk apart.
+template <int ClusterSize>
+inline constexpr int value_box_chunks = ClusterSize == 1 ? v_half_chunks : 1;
 
-// The tensor maps of the cache: their boxes hold an arrival's rows where a page holds whole blocks,
-// otherwise one chunk of a page.
-struct KeyMaps {
-  const CUtensorMap* values;
-  const CUtensorMap* rope;
-};
-
-// One thread loads every second block by boxes of the tensor maps. In a cluster each CTA loads
-// every second arrival of V and half of the rotary rows, and sends them to both.
-template <int Chunks, int ClusterSize, int Buffer>
+// A warp loads every second block by boxes of the tensor maps; one of its threads asks for them. In
+// a cluster each CTA loads its share of the rows and sends it to both. `WholeBlocks`: a page is
+// made of blocks, not the reverse.
+template <int Chunks, int ClusterSize, int Buffer, bool WholeBlocks>
 class KeyLoader {
  public:
-  FLASHMLA_DEVICE KeyLoader(const Params& params, const KeyMaps& tensor_maps,
+  FLASHMLA_DEVICE KeyLoader(const Params& params, const Maps& tensor_maps,
                             const SharedAddresses<Chunks>& addresses)
       : p(params),
         maps(tensor_maps),
         shared(addresses),
-        rank(ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) : 0) {}
+        first_row(ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) * rows : 0) {}
 
   FLASHMLA_DEVICE void load_all() {
     std::uint32_t uses = 0;
+    std::uint32_t tails = 0;
     for_each_tile_segment<tile_rows, ClusterSize>(p, [&](const TileSegment& segment) {
       PageWalk walk(p, segment, segment.first_block + Buffer);
       for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
         const PageWalk now = walk;
         if (i + 2 < segment.blocks)
           walk.skip_blocks(p, segment, 2);
-        load_block(segment, now, (uses & 1) ^ 1);
+        const int tokens = segment.length - (segment.first_block + i) * block_tokens;
+        if (ptx::elected())
+          load_block(segment, now, (uses & 1) ^ 1, tokens < block_tokens);
+        if (tokens < block_tokens)
+          clear_tail(tokens, tails++ & 1);
       }
     });
   }
 
  private:
+  static constexpr int rows = block_tokens / ClusterSize;
+  static constexpr int first_part = Chunks > rope_chunk ? 0 : 1;  // in order
+
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
-                                  std::uint32_t parity) {
+                                  std::uint32_t parity, bool tail) {
     const std::int32_t page = walk.checked_page(p, segment);
 #pragma unroll
-    for (int n = Chunks > rope_chunk ? 0 : 1; n < key_parts; ++n) {
+    for (int n = first_part; n < key_parts; ++n) {
       const KeyPart part = part_in_order(Buffer, n);
+      const std::uint32_t ready =
+          tail ? shared.tail_landed(Buffer) : shared.keys_ready(Buffer, part);
       ptx::mbarrier_wait(shared.keys_free(Buffer, part), parity);
+      ptx::mbarrier_arrive_expect(ready, chunks_of(part) * chunk_bytes);
+      if constexpr (WholeBlocks) {
+        constexpr int box_chunks = value_box_chunks<ClusterSize>;
 #pragma unroll
-      for (int arrival = first_arrival(part); arrival < end_arrival<Chunks>(part); ++arrival) {
-        ptx::mbarrier_arrive_expect(shared.keys_ready(Buffer, arrival),
-                                    chunks_of(arrival) * chunk_bytes);
-        if (arrival == rope_arrival)
-          load_rows(segment, walk, page, arrival, rank * (block_tokens / ClusterSize),
-                    block_tokens / ClusterSize);
-        else if (arrival % ClusterSize == rank)
-          load_rows(segment, walk, page, arrival, 0, block_tokens);
+        for (int chunk = 0; chunk < chunks_of(part); chunk += box_chunks)
+          load_box(segment, part, ready, first_chunk_of(part) + chunk, first_row,
+                   walk.token_in_page + first_row, page);
+      } else {
+        load_pages(segment, walk, page, part, ready);
       }
     }
   }
 
-  FLASHMLA_DEVICE void load_rows(const TileSegment& segment, const PageWalk& walk,
-                                 std::int32_t page, int arrival, int first_row, int rows) {
-    const int first_chunk = arrival * arrival_chunks;
-    if (p.page_size >= block_tokens) {
-      load_box(segment, arrival, first_chunk, first_row, walk.token_in_page + first_row, page);
-      return;
-    }
+  FLASHMLA_DEVICE void load_pages(const TileSegment& segment, const PageWalk& walk,
+                                  std::int32_t page, KeyPart part, std::uint32_t ready) {
     for (int row = first_row; row < first_row + rows; row += p.page_size) {
-      const std::int32_t part = row == 0 ? page : walk.checked_page_at(p, segment, row);
-      for (int chunk = 0; chunk < chunks_of(arrival); ++chunk)
-        load_box(segment, arrival, first_chunk + chunk, row, 0, part);
+      const std::int32_t page_there = row == 0 ? page : walk.checked_page_at(p, segment, row);
+      for (int chunk = 0; chunk < chunks_of(part); ++chunk)
+        load_box(segment, part, ready, first_chunk_of(part) + chunk, row, 0, page_there);
     }
   }
 
-  FLASHMLA_DEVICE void load_box(const TileSegment& segment, int arrival, int chunk, int row,
-                                std::int32_t token_in_page, std::int32_t page) {
-    const CUtensorMap* map = arrival == rope_arrival ? maps.rope : maps.values;
+  FLASHMLA_DEVICE void load_box(const TileSegment& segment, KeyPart part, std::uint32_t ready,
+                                int chunk, int row, std::int32_t token_in_page, std::int32_t page) {
+    const CUtensorMap* map = part == rope_part ? &maps.rope_keys : &maps.keys;
     const std::uint32_t target = shared.keys(Buffer, chunk) + row * tile::row_bytes;
-    const std::uint32_t ready = shared.keys_ready(Buffer, arrival);
     const ptx::BoxPlace box{0, token_in_page, chunk, segment.kv_head, page};
     if constexpr (ClusterSize == 1)
       ptx::tma_load(target, map, ready, box, static_cast<std::uint64_t>(p.key_policy));
@@ -111,10 +101,30 @@ class KeyLoader {
                               static_cast<std::uint64_t>(p.key_policy));
   }
 
+  // Zeroes V past the end of the request, once a request: P is 0 there, but 0 · NaN is not. The
+  // consumers, whose loops have to be short, see the block only then.
+  FLASHMLA_DEVICE void clear_tail(int tokens, std::uint32_t parity) {
+    const int lane = threadIdx.x % 32;
+    ptx::mbarrier_wait(shared.tail_landed(Buffer), parity);
+    const std::uint32_t end = block_tokens * tile::row_bytes;
+#pragma unroll 1
+    for (int chunk = 0; chunk < rope_chunk; ++chunk)
+#pragma unroll 1
+      for (std::uint32_t at = tokens * tile::row_bytes + lane * tile::unit_bytes; at < end;
+           at += 32 * tile::unit_bytes)
+        ptx::store_shared(shared.keys(Buffer, chunk) + at, uint4{});
+    ptx::fence_async_proxy();
+    __syncwarp();
+    if (lane == 0)
+#pragma unroll
+      for (int n = first_part; n < key_parts; ++n)
+        ptx::mbarrier_arrive(shared.keys_ready(Buffer, part_in_order(Buffer, n)));
+  }
+
   const Params& p;
-  KeyMaps maps;
+  const Maps& maps;
   SharedAddresses<Chunks> shared;
-  int rank;
+  int first_row;  // of a block, the CTA's share
 };
 
 // A warp loads every second block row by row: any page size, any strides. Rows past the length or
@@ -131,8 +141,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
       for (int n = Chunks > rope_chunk ? 0 : 1; n < key_parts; ++n) {
         const KeyPart part = part_in_order(Buffer, n);
         ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
-        const int first = first_arrival(part) * arrival_chunks;
-        const int units = (part == rope_part ? 1 : v_half_chunks) * tile::units_per_row;
+        const int first = first_chunk_of(part);
+        const int units = chunks_of(part) * tile::units_per_row;
 #pragma unroll 1
         for (int row = 0; row < block_tokens; ++row) {
           const std::int32_t token = first_token + row;
@@ -156,11 +166,23 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
         }
         ptx::wait_for_copies();
         ptx::fence_async_proxy();
-        for (int arrival = first_arrival(part); arrival < end_arrival<Chunks>(part); ++arrival)
-          ptx::mbarrier_arrive(shared.keys_ready(Buffer, arrival));
+        ptx::mbarrier_arrive(shared.keys_ready(Buffer, part));
       }
     }
   });
+}
+
+// A warp loads every second block, in the way that suits the cache.
+template <int Chunks, int ClusterSize, int Buffer>
+FLASHMLA_DEVICE void load_keys(const Params& p, const Maps& maps,
+                               const SharedAddresses<Chunks>& shared) {
+  if (p.gathered) {
+    gather_keys<Chunks, ClusterSize, Buffer>(p, shared);
+  } else if (p.page_size >= block_tokens) {
+    KeyLoader<Chunks, ClusterSize, Buffer, true>(p, maps, shared).load_all();
+  } else {
+    KeyLoader<Chunks, ClusterSize, Buffer, false>(p, maps, shared).load_all();
+  }
 }
 
 }  // namespace flashmla::sm90::dense_decode::many_rows

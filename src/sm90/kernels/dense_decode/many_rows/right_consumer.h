@@ -39,7 +39,6 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       ptx::barrier_sync(left_weights_ready, consumer_threads);
       c.adopt_other_max();
       ops::rescale(c.out, c.factor);
-      c.clear_tail(0, record.length - first_token);
       c.multiply_other_weights();
       if (blocks == 1) {
         ptx::wgmma_wait<0>();
@@ -53,7 +52,6 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       ptx::pin(c.out);
       c.release(0, right_part);
       ops::rescale(c.out, c.factor);
-      c.clear_tail(1, record.length - first_token - block_tokens);
       c.multiply_own_weights();
       ptx::barrier_arrive(right_weights_ready, consumer_threads);
       ptx::wgmma_wait<0>();

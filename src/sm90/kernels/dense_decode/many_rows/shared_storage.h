@@ -14,13 +14,15 @@ inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
 inline constexpr int v_half_chunks = 4;  // chunks 0 … 3 are the left half of V, 4 … 7 the right one
 inline constexpr int rope_chunk = 8;     // d_qk = 576 alone
 
-// A block of keys is given back in three parts, and arrives in five: the halves of V two chunks at
-// a time. `rope_arrival` is the last.
+// A block of keys arrives and is given back in three parts.
 enum KeyPart { left_part, right_part, rope_part, key_parts };
-inline constexpr int arrival_chunks = 2;
-inline constexpr int arrivals_of_half = v_half_chunks / arrival_chunks;
-inline constexpr int rope_arrival = rope_chunk / arrival_chunks;
-inline constexpr int key_arrivals = rope_arrival + 1;
+
+FLASHMLA_DEVICE constexpr int first_chunk_of(KeyPart part) {
+  return part * v_half_chunks;
+}
+FLASHMLA_DEVICE constexpr int chunks_of(KeyPart part) {
+  return part == rope_part ? 1 : v_half_chunks;
+}
 
 template <int Chunks>
 struct SharedStorage {
@@ -36,7 +38,8 @@ struct SharedStorage {
   float sums[2][2][tile_rows];  // [parity of the segment][consumer]
   SegmentRecord record[2];      // [parity of the segment]
 
-  std::uint64_t keys_ready[2][key_arrivals];
+  std::uint64_t keys_ready[2][key_parts];
+  std::uint64_t tail_landed[2];  // the last block of a request, whose tail is still to be cleared
   std::uint64_t keys_free[2][key_parts];
   std::uint64_t query_ready;  // queries and record
   std::uint64_t query_free;
@@ -71,8 +74,11 @@ struct SharedAddresses {
   FLASHMLA_DEVICE std::uint32_t sum(int parity, int side, int row) const {
     return base + offsetof(Storage, sums) + ((parity * 2 + side) * tile_rows + row) * 4;
   }
-  FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int arrival) const {
-    return base + offsetof(Storage, keys_ready) + (buffer * key_arrivals + arrival) * 8;
+  FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int part) const {
+    return base + offsetof(Storage, keys_ready) + (buffer * key_parts + part) * 8;
+  }
+  FLASHMLA_DEVICE std::uint32_t tail_landed(int buffer) const {
+    return base + offsetof(Storage, tail_landed) + buffer * 8;
   }
   FLASHMLA_DEVICE std::uint32_t keys_free(int buffer, int part) const {
     return base + offsetof(Storage, keys_free) + (buffer * key_parts + part) * 8;
@@ -89,8 +95,6 @@ enum NamedBarrier : int {
   left_scores_issued,  // the left consumer's QK is in the tensor cores' queue
   left_sums_written,
   right_sums_written,
-  left_tail_cleared,
-  right_tail_cleared,
 };
 
 inline constexpr int warpgroup_threads = 128;

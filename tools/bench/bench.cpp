@@ -1,15 +1,20 @@
 // `flashmla bench`: times a list of shapes and holds them against the measured roofline.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "flashmla/decode.h"
+#include "support/device/gpu_facts.h"
 #include "support/generate.h"
 #include "support/sparse_generate.h"
-#include "tools/bench_report.h"
+#include "tools/bench/graph_report.h"
+#include "tools/bench/recorded.h"
+#include "tools/bench/report.h"
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/figures.h"
@@ -21,26 +26,15 @@
 #include "tools/shapes.h"
 #include "tools/sparse_options.h"
 
+#if defined(FLASHMLA_HAS_CUDA)
+#include "tools/bench/gpu_bench.h"
+#endif
+
 namespace flashmla::tools {
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-DenseOptions options_of(const Shape& shape, const BenchOptions& options) {
-  DenseOptions dense;
-  dense.batch = shape.batch;
-  dense.query_tokens = shape.query_tokens;
-  dense.query_heads = shape.query_heads;
-  dense.tokens = shape.tokens;
-  dense.varlen = shape.varlen;
-  dense.causal = shape.causal;
-  dense.format = options.format;
-  dense.backend = options.backend;
-  dense.threads = options.threads;
-  dense.seed = options.seed;
-  return dense;
-}
 
 // Copies of the cache that calls read in turn, as the layers of a model have a cache each: together
 // they are twice the last-level cache, so that a call finds little of its own there. One where
@@ -81,7 +75,7 @@ Spread time_calls(const ScheduledPlan& scheduled, Inputs inputs, const Outputs& 
   timed_call();  // threads start, memory is touched
   std::vector<double> seconds;
   double spent = 0;
-  while (std::ssize(seconds) < options.rounds || spent < options.min_time) {
+  while (std::ssize(seconds) < options.rounds.value_or(5) || spent < options.seconds_of_calls()) {
     seconds.push_back(timed_call());
     spent += seconds.back();
   }
@@ -103,22 +97,27 @@ Timing timing_of(const Shape& shape, const Problem& problem, double rows, double
   timing.flop = 2 * row_tokens * width;
   timing.least_bytes = timing.bytes / roofline.bytes_per_second;
   timing.least_flop = timing.flop / roofline.flop_per_second;
-  demand_memory(2 * timing.bytes);
   return timing;
 }
 
-Timing time_dense(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
-  DenseOptions dense = options_of(shape, options);
-  const support::DenseCase dense_case = dense.to_case();
-  const Problem problem = dense.problem(dense_case);
-  const ScheduledPlan scheduled(problem, dense_case.lengths);
+// A dense shape, not timed yet.
+Timing dense_timing(const Shape& shape, const Problem& problem,
+                    const support::DenseCase& dense_case, const Roofline& roofline) {
   double tokens = 0;
   for (const std::int32_t length : dense_case.lengths)
     tokens += length;
-  Timing timing =
-      timing_of(shape, problem, tokens,
-                static_cast<double>(shape.query_tokens * shape.query_heads) * tokens, roofline);
+  return timing_of(shape, problem, static_cast<double>(problem.kv_heads) * tokens,
+                   static_cast<double>(shape.query_tokens * shape.query_heads) * tokens, roofline);
+}
+
+Timing time_dense(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
+  DenseOptions dense = options.dense(shape);
+  const support::DenseCase dense_case = dense.to_case();
+  const Problem problem = dense.problem(dense_case);
   support::HostMemory memory;
+  const ScheduledPlan scheduled(problem, dense_case.lengths, memory);
+  Timing timing = dense_timing(shape, problem, dense_case, roofline);
+  demand_memory(2 * timing.bytes);
   const support::DenseTensors tensors(dense_case, memory);
   timing.seconds =
       time_calls(scheduled, tensors.inputs(), tensors.outputs(), tensors.kv_cache, options);
@@ -129,7 +128,7 @@ Timing time_dense(const Shape& shape, const BenchOptions& options, const Rooflin
 // request, and no fewer than sparse_slots.
 support::SparseCase sparse_case_of(const Shape& shape, const BenchOptions& options) {
   constexpr std::int64_t sparse_slots = 8192;
-  DenseOptions dense = options_of(shape, options);
+  DenseOptions dense = options.dense(shape);
   dense.tokens = std::max(sparse_slots, 4 * shape.tokens);
   return sparse_case_of(kind_named(options.suite), dense, {.topk = shape.tokens});
 }
@@ -137,11 +136,12 @@ support::SparseCase sparse_case_of(const Shape& shape, const BenchOptions& optio
 Timing time_sparse(const Shape& shape, const BenchOptions& options, const Roofline& roofline) {
   const support::SparseCase sparse_case = sparse_case_of(shape, options);
   const Problem problem = problem_of(sparse_case, device_of_backend(options.backend));
-  const ScheduledPlan scheduled(problem, {});
+  support::HostMemory memory;
+  const ScheduledPlan scheduled(problem, {}, memory);
   const auto rows = static_cast<double>(shape.batch * shape.query_tokens * shape.tokens);
   Timing timing =
       timing_of(shape, problem, rows, static_cast<double>(shape.query_heads) * rows, roofline);
-  support::HostMemory memory;
+  demand_memory(2 * timing.bytes);
   const support::SparseTensors tensors(sparse_case, memory);
   timing.seconds =
       time_calls(scheduled, tensors.inputs(), tensors.outputs(), tensors.main.cache, options);
@@ -154,7 +154,7 @@ Timing time_shape(const Shape& shape, const BenchOptions& options, const Rooflin
 }
 
 std::vector<Shape> shapes_of(const BenchOptions& options) {
-  const std::span<const Shape> suite = shapes_of_suite(options.suite);
+  const std::span<const Shape> suite = shapes_of_suite(options.suite, options.on_gpu());
   if (options.shapes.empty())
     return {suite.begin(), suite.end()};
   std::vector<Shape> shapes;
@@ -170,28 +170,85 @@ void check_shapes(const std::vector<Shape>& shapes, const BenchOptions& options)
       make_plan(problem_of(sparse_case_of(shape, options), device_of_backend(options.backend)));
       continue;
     }
-    DenseOptions dense = options_of(shape, options);
+    DenseOptions dense = options.dense(shape);
     make_plan(dense.problem(dense.to_case()));
   }
 }
 
-int bench(const BenchOptions& options) {
+// The records for this card, where the call is the recorded one: bf16 in pages of 64 tokens.
+Recordings recordings_for(const BenchOptions& options) {
+  if (!options.references.empty())
+    return recordings_in(options.references);
+  const bool as_recorded = options.format == "bf16" && options.page_size == 64 &&
+                           options.kv_heads == 1 && options.qk_dim == 576;
+  const auto gpu = options.on_gpu() ? support::gpu_facts(0) : std::nullopt;
+  return gpu && as_recorded ? recordings_of_card(gpu->name) : Recordings();
+}
+
+#if defined(FLASHMLA_HAS_CUDA)
+std::vector<Timing> time_on_gpu(const std::vector<Shape>& shapes, const BenchOptions& options,
+                                const Roofline& roofline, const Recordings& recordings,
+                                Progress& progress) {
+  GpuBench bench(shapes, options);
+  std::vector<Timing> timings;
+  for (const Shape& shape : shapes) {
+    DenseOptions dense = options.dense(shape);
+    const support::DenseCase dense_case = dense.to_case();
+    Timing& timing =
+        timings.emplace_back(dense_timing(shape, dense.problem(dense_case), dense_case, roofline));
+    GraphFigures graph = bench.time(timing);
+    graph.recorded = recordings.find(shape, timing.tokens);
+    timing.graph = std::move(graph);
+    progress.advance();
+  }
+  return timings;
+}
+#else
+// Not reached: without CUDA no shape has a plan on a GPU.
+std::vector<Timing> time_on_gpu(const std::vector<Shape>& /*shapes*/,
+                                const BenchOptions& /*options*/, const Roofline& /*roofline*/,
+                                const Recordings& /*recordings*/, Progress& /*progress*/) {
+  return {};
+}
+#endif
+
+std::vector<Timing> time_on_cpu(const std::vector<Shape>& shapes, const BenchOptions& options,
+                                const Roofline& roofline, Progress& progress) {
+  std::vector<Timing> timings;
+  for (const Shape& shape : shapes) {
+    timings.push_back(time_shape(shape, options, roofline));
+    progress.advance();
+  }
+  return timings;
+}
+
+void check_options(const BenchOptions& options) {
+  if (!options.on_gpu() && (options.with_schedule || options.host_time))
+    throw BadInput("--with-schedule, --host-time: wanted --backend cuda, they time CUDA graphs");
+  if (options.on_gpu() && options.warm)
+    throw BadInput("--warm: wanted --backend cpu; cuda times both, cold and hot");
   if (!options.json.empty() && options.json != "-")
     check_writable("--json", options.json);
+}
+
+int bench(const BenchOptions& options) {
+  check_options(options);
   const std::vector<Shape> shapes = shapes_of(options);
   check_shapes(shapes, options);
+  const Recordings recordings = recordings_for(options);
   std::vector<Timing> timings;
   Roofline roofline{};
   {
     Progress progress("bench", std::ssize(shapes) + 1);
     roofline = measure_roofline(device_of_backend(options.backend));
     progress.advance();
-    for (const Shape& shape : shapes) {
-      timings.push_back(time_shape(shape, options, roofline));
-      progress.advance();
-    }
+    timings = options.on_gpu() ? time_on_gpu(shapes, options, roofline, recordings, progress)
+                               : time_on_cpu(shapes, options, roofline, progress);
   }
-  if (options.json != "-")
+  const auto gpu = options.on_gpu() ? support::gpu_facts(0) : std::nullopt;
+  if (options.json != "-" && gpu)
+    fmt::print("{}", graph_table(timings, roofline, *gpu, recordings));
+  else if (options.json != "-")
     print_table(timings, roofline);
   write_json(options.json, to_json(timings, roofline, options));
   return all_right;
@@ -210,18 +267,36 @@ Subcommand add_bench(CLI::App& parent) {
                   "Sparse: tokens are those of each list, no flags")
       ->allow_extra_args(false);
   add_format_option(*app, options->format);
+  app->add_option("--page-size", options->page_size, "Tokens in a page, dense")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app->add_option("--kv-heads", options->kv_heads, "h_kv, KV heads, dense")->capture_default_str();
+  app->add_option("--d-qk", options->qk_dim, "576 or 512, dense")->capture_default_str();
   add_backend_options(*app, options->backend, options->threads);
-  app->add_option("--min-time", options->min_time, "Seconds of calls for each shape, at least")
-      ->check(CLI::Range(0.0, 3600.0))
-      ->capture_default_str();
-  app->add_option("--rounds", options->rounds, "Calls for each shape, at least")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
+  app->add_option("--min-time", options->min_time,
+                  "Seconds of calls for each shape, at least (default: cpu 0.5; cuda 0.12, of hot "
+                  "replays)")
+      ->check(CLI::Range(0.0, 3600.0));
+  app->add_option("--rounds", options->rounds,
+                  "Calls for each shape, at least (default: cpu 5; cuda 10 cold replays)")
+      ->check(CLI::Range(1, 1000000));
   app->add_option("--seed", options->seed, "Of numbers and varlen lengths")->capture_default_str();
   app->add_flag("--warm", options->warm,
                 "Read one cache again and again, not copies that exceed the last-level cache");
+  app->add_flag("--with-schedule", options->with_schedule,
+                "cuda: time schedule and run in one graph besides, and say what schedule adds");
+  app->add_flag("--host-time", options->host_time,
+                "cuda: time run on the host besides, and bare launches of its kernels");
+  app->add_option("--reference", options->references,
+                  "File of recorded figures to compare with; may be repeated (default: those that "
+                  "came with the command for this GPU)")
+      ->allow_extra_args(false);
   app->add_option("--json", options->json, "Write the figures to this file; - prints them instead");
-  app->footer("Example:\n  flashmla bench --shape 4,1,64,4096 --shape 8,2,128,1024,causal");
+  app->footer(
+      "Example:\n  flashmla bench --shape 4,1,64,4096 --shape 8,2,128,1024,causal\n"
+      "  flashmla bench --backend cuda --json bench.json\n"
+      "On a GPU a call is a replay of a CUDA graph: cold, after a flush of the L2 cache, and hot, "
+      "back to\nback.");
   return {app, [options] { return bench(*options); }};
 }
 

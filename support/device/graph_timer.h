@@ -1,0 +1,40 @@
+// Times work on a GPU as serving engines run it: captured in a CUDA graph and replayed. Built where
+// the CUDA toolkit is.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "support/memory.h"
+
+namespace flashmla::support {
+
+// Puts its work on the stream (a cudaStream_t).
+using Launch = std::function<void(void* stream)>;
+
+struct GraphTimes {
+  std::vector<double> cold;  // seconds of single replays, each after the L2 cache was flushed
+  double hot = 0;            // mean seconds of back-to-back replays
+  std::int64_t hot_replays = 0;
+};
+
+class GraphTimer {
+ public:
+  // On the current device; takes 512 MB of it.
+  explicit GraphTimer(Memory& memory);
+  ~GraphTimer();
+  GraphTimer(const GraphTimer&) = delete;
+  GraphTimer& operator=(const GraphTimer&) = delete;
+
+  // `cold_replays` single replays, then replays for at least `hot_seconds`. What is timed is what
+  // `work` launches and nothing else.
+  GraphTimes time(const Launch& work, std::int64_t cold_replays, double hot_seconds);
+
+ private:
+  Memory& memory_;
+  std::shared_ptr<std::byte> flushed_;
+  void* stream_ = nullptr;
+};
+
+}  // namespace flashmla::support

@@ -1,0 +1,129 @@
+#include "support/sanitizer_cases.h"
+
+#include <array>
+
+namespace flashmla::support {
+
+namespace {
+
+// Kernels: each with both types, both d_qk, in each of the ways below.
+constexpr std::int64_t kernels = 4;  // tiles of 16, 32 and 64 rows, pairs
+constexpr std::int64_t types = 2;
+constexpr std::int64_t widths = 2;
+constexpr std::int64_t ways = 4;
+constexpr std::int64_t combinations = kernels * types * widths * ways;
+constexpr std::int64_t others = 4;
+
+// Blocks of whole pages, requests that are cut, a request without tokens; in every other case
+// results are not aligned.
+void cut(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
+  c.query_heads = std::array<std::int64_t, kernels>{5, 20, 48, 128}[kernel];
+  c.out_padding = turn % 2 == 0 ? 0 : 1;
+  c.lengths = {700, 0, 77, 300};
+  c.spare_blocks = 2;
+}
+
+// Pages smaller than a block, several query tokens, a sink; one worker, so nothing is cut.
+void in_small_pages(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
+  c.query_heads = std::array<std::int64_t, kernels>{4, 8, 16, 40}[kernel];
+  c.query_tokens = 3;
+  c.page_size = std::array<std::int64_t, 3>{16, 32, 8}[turn % 3];
+  c.causal = true;
+  c.sink = true;
+  c.max_workers = 1;
+  c.lengths = {150, 2, 65};
+}
+
+// Rows gathered one by one, written by append(); fixed pieces.
+void gathered(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
+  c.query_heads = std::array<std::int64_t, kernels>{1, 32, 63, 126}[kernel];
+  c.page_size = std::array<std::int64_t, 5>{7, 1, 48, 100, 13}[turn % 5];
+  c.batch_invariant = true;
+  c.appended = true;
+  c.shared_pages = turn % 2 == 0;
+  c.lengths = {650, 600, 40};
+}
+
+// Rows that are not aligned, in every other case those of the results alone; two parts merged, each
+// by one worker: the rule for whole tensors has room for one rounding of partial results.
+void unaligned(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
+  c.query_heads = std::array<std::int64_t, kernels>{8, 16, 32, 128}[kernel];
+  c.query_tokens = 2;
+  c.page_size = turn % 2 == 0 ? 64 : 128;
+  c.cache_padding = turn % 2 == 0 ? 1 : 8;
+  c.q_padding = turn % 2 == 0 ? 3 : 8;
+  c.out_padding = turn % 2 == 0 ? 8 : 1;
+  c.table_padding = 1;
+  c.permuted = turn % 4 < 2;
+  c.merged = true;
+  c.max_workers = 1;
+  c.sink = turn % 3 == 0;
+  c.lengths = {300, 64, 0};
+}
+
+DenseCase other_case(std::int64_t which) {
+  DenseCase c;
+  switch (which) {
+    case 0:  // more tiles than a GPU has multiprocessors
+      c.query_tokens = 70;
+      c.query_heads = 128;
+      c.lengths = {130};
+      c.causal = true;
+      break;
+    case 1:  // more requests than a small block of threads
+      c.query_heads = 16;
+      c.lengths.assign(300, 3);
+      c.lengths[250] = 900;
+      break;
+    case 2:
+      c.query_heads = 64;
+      c.kv_heads = 8;
+      c.page_size = 256;
+      c.lengths = {400, 90};
+      break;
+    default:  // fixed pieces with more requests than a small block of threads
+      c.query_heads = 64;
+      c.lengths.assign(260, 2);
+      c.lengths[3] = 2000;
+      c.batch_invariant = true;
+      c.softmax_scale = -0.05F;
+      break;
+  }
+  return c;
+}
+
+}  // namespace
+
+std::int64_t sanitizer_cases() {
+  return combinations + others;
+}
+
+DenseCase sanitizer_case(std::int64_t index, std::uint64_t seed) {
+  DenseCase c;
+  if (index >= combinations) {
+    c = other_case(index - combinations);
+  } else {
+    const std::int64_t kernel = index / ways % kernels;
+    const std::int64_t turn = index / ways;
+    switch (index % ways) {
+      case 0:
+        cut(c, kernel, turn / kernels);
+        break;
+      case 1:
+        in_small_pages(c, kernel, turn);
+        break;
+      case 2:
+        gathered(c, kernel, turn);
+        break;
+      default:
+        unaligned(c, kernel, turn / kernels);
+        break;
+    }
+    c.type = turn / kernels % types == 0 ? DType::bf16 : DType::fp16;
+    c.qk_dim = turn / kernels / types == 0 ? 576 : 512;
+  }
+  c.seed = seed;
+  return c;
+}
+
+}  // namespace flashmla::support

@@ -1,0 +1,58 @@
+// What `flashmla bench` is asked.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/dense_options.h"
+#include "tools/shapes.h"
+
+namespace flashmla::tools {
+
+struct BenchOptions {
+  std::string suite = "dense";
+  std::vector<std::string> shapes;
+  std::string format = "bf16";
+  std::string backend = "cpu";
+  int threads = 0;
+  std::int64_t kv_heads = 1;
+  std::int64_t qk_dim = 576;
+  std::int64_t page_size = 64;
+  std::optional<double> min_time;  // seconds
+  std::optional<std::int64_t> rounds;
+  std::uint64_t seed = 0;
+  bool warm = false;
+  bool with_schedule = false;
+  bool host_time = false;
+  std::vector<std::string> references;
+  std::string json;
+
+  bool on_gpu() const { return backend == "cuda"; }
+  // On a GPU as the recorded figures were measured: at least 10 cold replays, more than 0.1 s of
+  // hot ones.
+  double seconds_of_calls() const { return min_time.value_or(on_gpu() ? 0.12 : 0.5); }
+  std::int64_t cold_replays() const { return std::max<std::int64_t>(10, rounds.value_or(0)); }
+
+  DenseOptions dense(const Shape& shape) const {
+    DenseOptions dense;
+    dense.batch = shape.batch;
+    dense.query_tokens = shape.query_tokens;
+    dense.query_heads = shape.query_heads;
+    dense.kv_heads = kv_heads;
+    dense.qk_dim = qk_dim;
+    dense.page_size = page_size;
+    dense.tokens = shape.tokens;
+    dense.varlen = shape.varlen;
+    dense.causal = shape.causal;
+    dense.format = format;
+    dense.backend = backend;
+    dense.threads = threads;
+    dense.seed = seed;
+    return dense;
+  }
+};
+
+}  // namespace flashmla::tools

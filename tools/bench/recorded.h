@@ -1,0 +1,59 @@
+// Figures of other libraries that were recorded before: benchmarks/reference/*.json, which the
+// build embeds, or files of the same form.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/shapes.h"
+
+namespace flashmla::tools {
+
+// One library's call, or ours: single calls on a flushed cache, and back to back. Seconds.
+struct CallTime {
+  double cold = 0;
+  double hot = 0;
+};
+
+// What was recorded for a shape; of several records of a library the fastest counts, cold and hot
+// each.
+struct Recorded {
+  std::optional<CallTime> upstream;
+  CallTime best;          // of all libraries
+  std::string best_cold;  // whose that is
+  std::string best_hot;
+};
+
+class Recordings {
+ public:
+  // `json` has an array dense_decode_bf16 with a row for each shape: cold_us and hot_us
+  // (upstream's), or [cold, hot] in microseconds under the name of each library. Throws BadInput
+  // naming `source`.
+  void add(std::string_view source, std::string_view json);
+
+  // Of a shape with so many tokens altogether.
+  std::optional<Recorded> find(const Shape& shape, std::int64_t tokens) const;
+
+  std::int64_t shapes() const { return static_cast<std::int64_t>(times_.size()); }
+  const std::vector<std::string>& sources() const { return sources_; }
+
+ private:
+  // By shape and tokens, as text; then by library.
+  std::map<std::string, std::map<std::string, CallTime>> times_;
+  std::vector<std::string> sources_;
+};
+
+// The files of the build for a card with this name ("NVIDIA H200"); none for other cards.
+Recordings recordings_of_card(std::string_view device_name);
+
+// Throws BadInput.
+Recordings recordings_in(const std::vector<std::string>& paths);
+
+// exp(mean of ln); 0 without values.
+double geometric_mean(const std::vector<double>& values);
+
+}  // namespace flashmla::tools
