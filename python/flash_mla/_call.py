@@ -37,7 +37,8 @@ def inspect(tensor, name, rank, dimensions):
 
 
 def check_scale(name, scale):
-    if isinstance(scale, bool):
+    """A flag in the place of the scale is a known slip of positional callers."""
+    if isinstance(scale, bool) or not (scale is None or hasattr(scale, "__float__")):
         raise error(TypeError, name, repr(scale), "a number; flags come behind it")
 
 

@@ -126,8 +126,9 @@ def flash_mla_with_kvcache(
             is_fp8_kvcache, indices, attn_sink, extra_k_cache, extra_indices_in_kvcache,
             topk_length, extra_topk_length, tile_scheduler_metadata, out, lse,
         )  # fmt: skip
-    if head_dim_v != HEAD_DIM_V or softmax_scale is True or softmax_scale is False:
+    if head_dim_v != HEAD_DIM_V:
         check_head_dim("head_dim_v", head_dim_v)
+    if softmax_scale is not None and type(softmax_scale) is not float:
         check_scale("softmax_scale", softmax_scale)
     meta = tile_scheduler_metadata
     if type(meta) is not FlashMLASchedMeta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from typing import Any, NamedTuple, Optional
 
 from . import _core
@@ -166,9 +167,10 @@ def _schedule_array(numpy):
 
 
 def _positive(name, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = value if hasattr(value, "__index__") and not isinstance(value, bool) else 0
+    if operator.index(number) < 1:
         raise error(ValueError, name, repr(value), "a positive integer")
-    return value
+    return operator.index(number)
 
 
 def get_mla_metadata(

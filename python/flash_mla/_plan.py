@@ -119,7 +119,9 @@ class Plan:
         """
         fields = self.fields
         prefill = fields["kind"] == "sparse_prefill"
-        if isinstance(softmax_scale, bool):
+        if isinstance(softmax_scale, bool) or not (
+            softmax_scale is None or hasattr(softmax_scale, "__float__")
+        ):
             raise error(TypeError, "softmax_scale", repr(softmax_scale), "a number or None")
         if out is None or lse is None or (prefill and max_logits is None):
             framework = framework_of(q, "q")

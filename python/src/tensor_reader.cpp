@@ -231,7 +231,9 @@ DType dlpack_type(const nb::dlpack::dtype& type, const Reading& reading) {
 
 // Reads a DLTensor whose owner stays alive.
 TensorView view_of(const nb::dlpack::dltensor& tensor, const Reading& reading) {
-  const int type = tensor.device.device_type;
+  int type = tensor.device.device_type;
+  if (type == nb::device::cuda_host::value)  // pinned
+    type = nb::device::cpu::value;
   if (type != nb::device::cpu::value && type != nb::device::cuda::value)
     value_error(reading.argument, "a tensor on DLPack device type " + std::to_string(type),
                 "one on cpu or cuda");

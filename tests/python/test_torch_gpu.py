@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import cases  # noqa: E402
 import frameworks  # noqa: E402
+import reference  # noqa: E402
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata, plan  # noqa: E402
 
 pytestmark = pytest.mark.gpu
@@ -60,6 +61,13 @@ def replay(rng, case, graph, results, replays, prepare=lambda: None):
         graph.replay()
         for result, wanted in zip(results, eager(case)):
             assert torch.equal(result, wanted)
+
+
+def test_pinned_tensors_are_on_the_cpu(fw, rng):
+    case = cases.dense(frameworks.Torch("cpu"), rng)
+    tensors = [tensor.pin_memory() for tensor in case.arguments()[:4]]
+    out, lse = flash_mla_with_kvcache(*tensors, 512, get_mla_metadata()[0])
+    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
 
 
 def test_replays_of_a_fresh_schedule_follow_the_lengths(fw, rng):

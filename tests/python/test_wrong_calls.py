@@ -60,6 +60,7 @@ DENSE = [
     ("tile_scheduler_metadata", lambda fw: "plan", T),
     ("softmax_scale", lambda fw: True, T),
     ("softmax_scale", lambda fw: False, T),
+    ("softmax_scale", lambda fw: "0.1", T),
     ("softmax_scale", lambda fw: float("nan"), V),
     ("causal", lambda fw: 0.1, T),
     ("is_fp8_kvcache", lambda fw: None, T),
