@@ -120,3 +120,13 @@ def test_a_plan_of_another_library_is_refused(fw, rng):
     work.tile_scheduler_metadata = fw.full((1, 8), 0, "i32")
     with pytest.raises(ValueError, match="^tile_scheduler_metadata: given a plan of another"):
         flash_mla_with_kvcache(*case.arguments(), work)
+
+
+def test_one_unchanged_schedule_serves_other_problems(fw, rng):
+    case = cases.dense(fw, rng, h_q=16)
+    schedule = get_mla_metadata(case.lengths, 16, 1)
+    for _ in range(2):
+        check(fw, case, *schedule)
+        fewer = cases.dataclasses.replace(case, q=case.q[:, :, :4])
+        fewer.wanted = case.wanted[0][:, :, :4], case.wanted[1][:, :4]
+        check(fw, fewer, *schedule)

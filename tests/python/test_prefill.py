@@ -61,6 +61,15 @@ def test_given_outputs_are_returned(fw, rng):
     check(fw, results, reference.prefill(*values, 0.05))
 
 
+def test_calls_that_differ_in_one_size(fw, rng):
+    """A plan may be kept from call to call, but only for the same problem."""
+    same = {"s_q": 5, "h_q": 6, "s_kv": 70, "topk": 20}
+    for other in ({}, {"h_q": 4}, {"s_q": 4}, {"topk": 7}, {"s_kv": 30}, {"d": 512}):
+        for sizes in ({}, other):
+            tensors, values = make(fw, rng, **{**same, **sizes})
+            check(fw, flash_mla_sparse_fwd(*tensors, 0.05), reference.prefill(*values, 0.05))
+
+
 def test_no_query_tokens(fw, rng):
     tensors, _ = make(fw, rng)
     out, most, lse = flash_mla_sparse_fwd(tensors[0][:0], tensors[1], tensors[2][:0], 0.05)

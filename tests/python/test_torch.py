@@ -259,6 +259,12 @@ def test_schedule_as_a_tensor(fw, rng):
     moved = torch.empty(len(schedule) + 64, dtype=torch.uint8, device=case.q.device)[64:]
     if fw.device == "cpu":
         check(fw, case, torch.ops.flash_mla.decode(*call, schedule=moved.copy_(schedule)))
+    shorter = fw.array(case.values["lengths"] // 2, "i32")
+    schedule.data = torch.ops.flash_mla.schedule(*call[:3], shorter)
+    case.values["lengths"] = case.values["lengths"] // 2
+    wanted = reference.dense(*case.values.values())
+    out, lse = torch.ops.flash_mla.decode(*call, schedule=schedule)
+    reference.check(fw.numbers(out), fw.numbers(lse), *wanted)
     with pytest.raises(ValueError, match="^schedule: given "):
         torch.ops.flash_mla.decode(*call, schedule=schedule[:100])
 
