@@ -13,7 +13,7 @@ inline constexpr int most_threads = 1024;
 inline constexpr std::uint32_t all_lanes = 0xffffffff;
 
 // Σ over this lane and those before it.
-__device__ __noinline__ std::int64_t scan_of_warp(std::int64_t sum) {
+__device__ __noinline__ inline std::int64_t scan_of_warp(std::int64_t sum) {
 #pragma unroll 1
   for (std::uint32_t distance = 1; distance < 32; distance *= 2) {
     const std::int64_t other = __shfl_up_sync(all_lanes, sum, distance);
@@ -24,7 +24,7 @@ __device__ __noinline__ std::int64_t scan_of_warp(std::int64_t sum) {
 }
 
 // The largest of the warp's values, none of them negative.
-__device__ __noinline__ std::int64_t max_of_warp(std::int64_t value) {
+__device__ __noinline__ inline std::int64_t max_of_warp(std::int64_t value) {
   const auto high = static_cast<std::uint32_t>(value >> 32);
   const std::uint32_t largest_high = __reduce_max_sync(all_lanes, high);
   const std::uint32_t largest_low =
