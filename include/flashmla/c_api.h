@@ -144,6 +144,10 @@ FLASHMLA_API flashmla_status flashmla_plan_schedule(flashmla_plan* plan,
                                                     const flashmla_tensor* lengths, void* workspace,
                                                     size_t workspace_bytes, void* stream);
 
+/* Takes a schedule that a plan of an equal problem wrote into this memory. */
+FLASHMLA_API flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace,
+                                                  size_t workspace_bytes);
+
 typedef struct flashmla_schedule_view {
   size_t struct_size;
   int32_t workers;

@@ -55,6 +55,11 @@ class FLASHMLA_API Plan {
   // a device are clamped to that range.
   void schedule(const TensorView& lengths, Workspace plan_workspace, void* stream = nullptr);
 
+  // Takes a schedule that a plan of an equal problem wrote into this memory, instead of making one:
+  // for callers who hand a schedule on as a tensor, and not as an object. Memory that holds no such
+  // schedule gives undefined results.
+  void attach(Workspace plan_workspace);
+
   bool scheduled() const;
   ScheduleView view() const;  // throws Error before the first schedule()
 

@@ -125,6 +125,10 @@ flashmla_status flashmla_plan_schedule(flashmla_plan* plan, const flashmla_tenso
   });
 }
 
+flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace, size_t workspace_bytes) {
+  return guarded([&] { given("plan", plan).plan.attach({workspace, workspace_bytes}); });
+}
+
 flashmla_status flashmla_plan_view(const flashmla_plan* plan, flashmla_schedule_view* view) {
   return guarded([&] {
     const flashmla::ScheduleView seen = plan_of(plan).view();

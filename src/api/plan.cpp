@@ -40,6 +40,12 @@ void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* s
   state_->planned = planned;
 }
 
+void Plan::attach(Workspace plan_workspace) {
+  api::validate_workspace("plan_workspace", plan_workspace, plan_workspace_bytes());
+  state_->planned.plan_workspace = plan_workspace.data;
+  state_->planned.may_split = true;
+}
+
 bool Plan::scheduled() const {
   return state_->planned.plan_workspace != nullptr;
 }

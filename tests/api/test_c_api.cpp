@@ -164,6 +164,7 @@ TEST(CApi, NullPointersAreRejectedByName) {
   expect_c_rejected(flashmla_plan_create(&problem, nullptr), "plan", "null");
   expect_c_rejected(flashmla_plan_workspace_bytes(nullptr, &bytes, &bytes), "plan", "null");
   expect_c_rejected(flashmla_plan_schedule(nullptr, nullptr, nullptr, 0, nullptr), "plan", "null");
+  expect_c_rejected(flashmla_plan_attach(nullptr, nullptr, 0), "plan", "null");
   expect_c_rejected(flashmla_plan_scheduled(nullptr, &number), "plan", "null");
   expect_c_rejected(flashmla_plan_describe(nullptr, nullptr, 0, nullptr), "plan", "null");
   expect_c_rejected(flashmla_plan_problem(nullptr, &problem), "plan", "null");

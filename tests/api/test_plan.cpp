@@ -63,6 +63,28 @@ TEST(Plan, CanBeScheduledAgain) {
   EXPECT_TRUE(std::isinf(call.lse[8]));
 }
 
+// Another plan of the same problem runs from the memory alone.
+TEST(Plan, TakesAScheduleThatAnotherMade) {
+  SmallCall call;
+  SmallCall other;
+  Plan plan = make_plan(call.problem);
+  Plan attached = make_plan(call.problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(call.lengths, plan_memory.workspace());
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_THROW(run(attached, other.inputs, other.outputs, run_memory.workspace()), Error);
+  Workspace small = plan_memory.workspace();
+  --small.bytes;
+  EXPECT_THROW(attached.attach(small), Error);
+  EXPECT_FALSE(attached.scheduled());
+  attached.attach(plan_memory.workspace());
+  EXPECT_TRUE(attached.scheduled());
+  run(attached, other.inputs, other.outputs, run_memory.workspace());
+  EXPECT_EQ(call.out, other.out);
+  EXPECT_EQ(call.lse, other.lse);
+}
+
 TEST(Plan, ClampsRequestsToANarrowerBlockTable) {
   SmallCall wide;
   SmallCall narrow;

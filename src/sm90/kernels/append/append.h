@@ -19,10 +19,11 @@ struct Params {
   const std::uint16_t* rows;  // [n, h_kv, d_qk]
   std::int64_t row_stride;
   std::int64_t row_head_stride;
-  const std::int64_t* slots;  // [n]
-  std::int64_t count;         // n · h_kv
+  const void* slots;   // [n], int64 where wide_slots, else int32
+  std::int64_t count;  // n · h_kv
   std::int32_t heads;
   std::int32_t columns;
+  bool wide_slots;
   bool aligned;  // all rows begin at multiples of 16 bytes, and have a multiple of 8 numbers
 };
 
@@ -38,7 +39,8 @@ __global__ void __launch_bounds__(threads) write_rows(const __grid_constant__ Pa
        i < p.count; i += warps) {
     const std::int64_t row = i / p.heads;
     const std::int64_t head = i % p.heads;
-    const std::int64_t slot = p.slots[row];
+    const std::int64_t slot = p.wide_slots ? static_cast<const std::int64_t*>(p.slots)[row]
+                                           : static_cast<const std::int32_t*>(p.slots)[row];
     if (slot < 0 || slot >= p.capacity)
       continue;
     const std::uint16_t* source = p.rows + row * p.row_stride + head * p.row_head_stride;

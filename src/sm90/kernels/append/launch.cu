@@ -20,7 +20,8 @@ void launch(const TensorView& cache, const TensorView& rows, const TensorView& s
   p.rows = static_cast<const std::uint16_t*>(rows.data);
   p.row_stride = rows.strides[0];
   p.row_head_stride = rows.strides[1];
-  p.slots = static_cast<const std::int64_t*>(slots.data);
+  p.slots = slots.data;
+  p.wide_slots = slots.dtype == DType::i64;
   p.heads = static_cast<std::int32_t>(rows.shape[1]);
   p.count = rows.shape[0] * rows.shape[1];
   p.columns = static_cast<std::int32_t>(rows.shape[2]);

@@ -1,0 +1,47 @@
+"""FlashMLA: Multi-head Latent Attention kernels for NVIDIA Hopper, with a CPU backend.
+
+Engines import get_mla_metadata, flash_mla_with_kvcache and flash_mla_sparse_fwd. The package's own
+face is plan, merge_states and the cache helpers append, gather, quantise and dequantise. docs/
+python.md of the repository is the guide.
+"""
+
+from ._cache import append, dequantise, gather, quantise
+from ._core import cpu_threads, set_cpu_threads
+from ._decode import flash_mla_with_kvcache
+from ._frameworks import torch as _torch
+from ._info import Info, info
+from ._merge import merge_states
+from ._metadata import FlashMLASchedMeta, get_mla_metadata
+from ._plan import Plan, plan
+from ._prefill import flash_mla_sparse_fwd
+from ._unsupported import (
+    flash_attn_varlen_func,
+    flash_attn_varlen_kvpacked_func,
+    flash_attn_varlen_qkvpacked_func,
+)
+from ._version import __version__
+
+if _torch is not None:
+    from . import _ops as _ops
+
+__all__ = [
+    "FlashMLASchedMeta",
+    "Info",
+    "Plan",
+    "__version__",
+    "append",
+    "cpu_threads",
+    "dequantise",
+    "flash_attn_varlen_func",
+    "flash_attn_varlen_kvpacked_func",
+    "flash_attn_varlen_qkvpacked_func",
+    "flash_mla_sparse_fwd",
+    "flash_mla_with_kvcache",
+    "gather",
+    "get_mla_metadata",
+    "info",
+    "merge_states",
+    "plan",
+    "quantise",
+    "set_cpu_threads",
+]

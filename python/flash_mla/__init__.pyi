@@ -1,0 +1,186 @@
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple, Optional, TypeVar, Union, overload
+
+# A tensor of PyTorch, NumPy, CuPy, or of any library with __dlpack__.
+_Tensor = Any
+_T = TypeVar("_T")
+_Kind = Literal["dense_decode", "sparse_decode", "sparse_prefill"]
+_Format = Literal["bf16", "fp16", "v32", "v4"]
+
+__version__: str
+
+class Config(NamedTuple):
+    b: int
+    s_q: int
+    h_q: int
+    page_block_size: int
+    h_k: int
+    causal: bool
+    is_fp8_kvcache: bool
+    topk: Optional[int]
+    extra_page_block_size: Optional[int]
+    extra_topk: Optional[int]
+
+class FlashMLASchedMeta:
+    have_initialized: bool
+    config: Optional[Config]
+    tile_scheduler_metadata: Optional[_Tensor]
+    num_splits: Optional[_Tensor]
+    max_workers: int
+    batch_invariant: bool
+    def __init__(self, *, max_workers: int = 0, batch_invariant: bool = False) -> None: ...
+
+@overload
+def get_mla_metadata(
+    cache_seqlens: None = None,
+    num_q_tokens_per_head_k: Optional[int] = None,
+    num_heads_k: Optional[int] = None,
+    num_heads_q: Optional[int] = None,
+    is_fp8_kvcache: bool = False,
+    topk: Optional[int] = None,
+    *,
+    num_heads_per_head_k: Optional[int] = None,
+    max_workers: int = 0,
+    batch_invariant: bool = False,
+) -> tuple[FlashMLASchedMeta, None]: ...
+@overload
+def get_mla_metadata(
+    cache_seqlens: _T,
+    num_q_tokens_per_head_k: Optional[int] = None,
+    num_heads_k: Optional[int] = None,
+    num_heads_q: Optional[int] = None,
+    is_fp8_kvcache: bool = False,
+    topk: Optional[int] = None,
+    *,
+    num_heads_per_head_k: Optional[int] = None,
+    max_workers: int = 0,
+    batch_invariant: bool = False,
+) -> tuple[_T, _T]: ...
+def flash_mla_with_kvcache(
+    q: _T,
+    k_cache: _Tensor,
+    block_table: Optional[_Tensor],
+    cache_seqlens: Optional[_Tensor],
+    head_dim_v: int,
+    tile_scheduler_metadata: Union[FlashMLASchedMeta, _Tensor],
+    num_splits: Optional[_Tensor] = None,
+    softmax_scale: Optional[float] = None,
+    causal: bool = False,
+    is_fp8_kvcache: bool = False,
+    indices: Optional[_Tensor] = None,
+    attn_sink: Optional[_Tensor] = None,
+    extra_k_cache: Optional[_Tensor] = None,
+    extra_indices_in_kvcache: Optional[_Tensor] = None,
+    topk_length: Optional[_Tensor] = None,
+    extra_topk_length: Optional[_Tensor] = None,
+    *,
+    out: Optional[_T] = None,
+    lse: Optional[_T] = None,
+) -> tuple[_T, _T]: ...
+def flash_mla_sparse_fwd(
+    q: _T,
+    kv: _Tensor,
+    indices: _Tensor,
+    sm_scale: float,
+    d_v: int = 512,
+    attn_sink: Optional[_Tensor] = None,
+    topk_length: Optional[_Tensor] = None,
+    *,
+    out: Optional[_T] = None,
+    max_logits: Optional[_T] = None,
+    lse: Optional[_T] = None,
+) -> tuple[_T, _T, _T]: ...
+
+class Plan:
+    fields: dict[str, Any]
+    device: tuple[str, int]
+    @property
+    def backend(self) -> str: ...
+    @property
+    def plan_workspace_bytes(self) -> int: ...
+    @property
+    def run_workspace_bytes(self) -> int: ...
+    @property
+    def scheduled(self) -> bool: ...
+    def schedule(self, lengths: Optional[_Tensor] = None) -> Plan: ...
+    def run(
+        self,
+        q: _Tensor,
+        kv_cache: _Tensor,
+        block_table: Optional[_Tensor] = None,
+        *,
+        attn_sink: Optional[_Tensor] = None,
+        softmax_scale: Optional[float] = None,
+        indices: Optional[_Tensor] = None,
+        topk_length: Optional[_Tensor] = None,
+        extra_kv_cache: Optional[_Tensor] = None,
+        extra_indices: Optional[_Tensor] = None,
+        extra_topk_length: Optional[_Tensor] = None,
+        out: Optional[_Tensor] = None,
+        lse: Optional[_Tensor] = None,
+        max_logits: Optional[_Tensor] = None,
+    ) -> tuple[_Tensor, ...]: ...
+    def status(self) -> int: ...
+    def array(self, name: Literal["work", "split_offset"]) -> _Tensor: ...
+
+def plan(
+    kind: _Kind = "dense_decode",
+    *,
+    device: Any,
+    batch: int = 1,
+    query_heads: int,
+    query_tokens: int = 1,
+    kv_heads: int = 1,
+    dtype: Literal["bf16", "fp16"] = "bf16",
+    kv_format: Optional[_Format] = None,
+    qk_dim: Optional[int] = None,
+    v_dim: int = 512,
+    page_size: Optional[int] = None,
+    max_blocks: int = 0,
+    topk: int = 0,
+    extra_topk: int = 0,
+    extra_page_size: int = 0,
+    causal: bool = False,
+    batch_invariant: bool = False,
+    max_workers: int = 0,
+) -> Plan: ...
+def merge_states(
+    outs: Iterable[_T],
+    lses: Iterable[_Tensor],
+    attn_sink: Optional[_Tensor] = None,
+    *,
+    out: Optional[_T] = None,
+    lse: Optional[_Tensor] = None,
+) -> tuple[_T, _Tensor]: ...
+def append(cache: _T, rows: _Tensor, slots: _Tensor, *, format: Optional[_Format] = None) -> _T: ...
+def gather(
+    cache: _Tensor,
+    slots: _Tensor,
+    *,
+    format: Optional[_Format] = None,
+    out: Optional[_Tensor] = None,
+) -> _Tensor: ...
+def quantise(plain: _Tensor, format: _Format, *, cache: Optional[_Tensor] = None) -> _Tensor: ...
+def dequantise(
+    cache: _Tensor, format: Optional[_Format] = None, *, plain: Optional[_Tensor] = None
+) -> _Tensor: ...
+
+class Backend:
+    name: str
+    unavailable: str
+    devices: Sequence[str]
+
+class Info:
+    version: str
+    library_version: str
+    backends: Sequence[Backend]
+    cpu_threads: int
+    python: str
+    torch: Optional[str]
+
+def info() -> Info: ...
+def cpu_threads() -> int: ...
+def set_cpu_threads(threads: int, /) -> None: ...
+def flash_attn_varlen_func(*args: Any, **kwargs: Any) -> Any: ...
+def flash_attn_varlen_qkvpacked_func(*args: Any, **kwargs: Any) -> Any: ...
+def flash_attn_varlen_kvpacked_func(*args: Any, **kwargs: Any) -> Any: ...

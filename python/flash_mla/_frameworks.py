@@ -1,0 +1,203 @@
+"""Where outputs and workspaces come from: the framework whose tensors the caller passes.
+
+NumPy, PyTorch and CuPy are all optional. A framework that nobody has imported is never imported
+here, except PyTorch, whose operators the package registers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import mmap
+import sys
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+def error(kind, argument, given, wanted):
+    """An exception of this type with the text and the attributes of the library's own."""
+    failure = kind(f"{argument}: given {given}, wanted {wanted}")
+    failure.argument, failure.given, failure.wanted = argument, str(given), str(wanted)
+    return failure
+
+
+def type_text(kind):
+    """A type's name for messages: "list", "numpy.ndarray"."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return name.removeprefix("builtins.")
+
+
+class Memory:
+    """Bytes that the library may use: their address and the object that owns them."""
+
+    __slots__ = ("address", "bytes", "owner")
+
+    def __init__(self, owner, address, size):
+        self.owner, self.address, self.bytes = owner, address, size
+
+
+def host_memory(size):
+    """Page-aligned memory of the process; untouched pages cost nothing."""
+    owner = mmap.mmap(-1, max(size, 1))
+    return Memory(owner, ctypes.addressof(ctypes.c_char.from_buffer(owner)), size)
+
+
+class NumPyArrays:
+    """NumPy arrays, and host memory for every other library whose tensors are on the CPU."""
+
+    name = "numpy"
+    tensor_type = None
+
+    def __init__(self):
+        self.numpy = importlib.import_module("numpy")
+
+    def empty(self, like, shape):
+        """An array of the type of `like`."""
+        return self.numpy.empty(shape, like.dtype)
+
+    def named(self, like, shape, dtype):
+        """An array of the type of this name ("float32")."""
+        if dtype == "bfloat16":
+            importlib.import_module("ml_dtypes")  # which makes NumPy know the name
+        return self.numpy.empty(shape, self.numpy.dtype(dtype))
+
+    def memory(self, device, size):
+        return host_memory(size)
+
+    def int32(self, memory, offset, shape):
+        """A part of the memory as an int32 array."""
+        count = 1
+        for extent in shape:
+            count *= extent
+        flat = self.numpy.frombuffer(memory.owner, self.numpy.int32, count, offset)
+        return flat.reshape(shape)
+
+    def stream(self, index):
+        return 0
+
+    def used_on(self, memory, stream):
+        """The memory is about to be used on a stream that did not allocate it."""
+
+
+class TorchTensors:
+    """PyTorch tensors on the CPU and on CUDA devices."""
+
+    name = "torch"
+    tensor_type = None if torch is None else torch.Tensor
+
+    def __init__(self):
+        raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
+        self.stream = raw_stream or (lambda index: torch.cuda.current_stream(index).cuda_stream)
+
+    def empty(self, like, shape):
+        return torch.empty(shape, dtype=like.dtype, device=like.device)
+
+    def named(self, like, shape, dtype):
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+
+    def memory(self, device, size):
+        if device[0] == "cpu":
+            return host_memory(size)
+        owner = torch.empty(max(size, 1), dtype=torch.uint8, device=f"cuda:{device[1]}")
+        return Memory(owner, owner.data_ptr(), size)
+
+    def int32(self, memory, offset, shape):
+        if isinstance(memory.owner, torch.Tensor):
+            flat = memory.owner[offset:].view(torch.uint8)
+        else:
+            flat = torch.frombuffer(memory.owner, dtype=torch.uint8, offset=offset)
+        count = 4
+        for extent in shape:
+            count *= extent
+        return flat[:count].view(torch.int32).view(shape)
+
+    def used_on(self, memory, stream):
+        if isinstance(memory.owner, torch.Tensor) and stream:
+            memory.owner.record_stream(torch.cuda.ExternalStream(stream, memory.owner.device))
+
+
+class CuPyArrays:
+    """CuPy arrays on CUDA devices."""
+
+    name = "cupy"
+    tensor_type = None
+
+    def __init__(self):
+        self.cupy = sys.modules["cupy"]
+
+    def empty(self, like, shape):
+        with like.device:
+            return self.cupy.empty(shape, like.dtype)
+
+    def named(self, like, shape, dtype):
+        with like.device:
+            return self.cupy.empty(shape, self.cupy.dtype(dtype))
+
+    def memory(self, device, size):
+        if device[0] == "cpu":
+            return host_memory(size)
+        with self.cupy.cuda.Device(device[1]):
+            owner = self.cupy.empty(max(size, 1), self.cupy.uint8)
+        return Memory(owner, owner.data.ptr, size)
+
+    def int32(self, memory, offset, shape):
+        count = 4
+        for extent in shape:
+            count *= extent
+        return memory.owner[offset : offset + count].view(self.cupy.int32).reshape(shape)
+
+    def stream(self, index):
+        return self.cupy.cuda.get_current_stream(index).ptr
+
+    def used_on(self, memory, stream):
+        """CuPy's pool keeps memory for the stream that allocated it; its users order streams."""
+
+
+_instances: dict = {}
+_of_type: dict = {}
+
+
+def _instance(kind):
+    if kind not in _instances:
+        _instances[kind] = kind()
+    return _instances[kind]
+
+
+def _kind_of(array):
+    if torch is not None and isinstance(array, torch.Tensor):
+        return TorchTensors
+    for base in type(array).__mro__:
+        root = base.__module__.partition(".")[0]
+        if root == "numpy":
+            return NumPyArrays
+        if root == "cupy":
+            return CuPyArrays
+    return None
+
+
+def framework_of(array, argument="out"):
+    """The framework of a tensor; TypeError naming `argument` where it cannot allocate here."""
+    kind = type(array)
+    if kind not in _of_type:
+        found = _kind_of(array)
+        if found is None:
+            raise error(
+                TypeError,
+                argument,
+                f"a {type_text(kind)}",
+                "a tensor of PyTorch, NumPy or CuPy (others can be inputs, beside one of these)",
+            )
+        _of_type[kind] = _instance(found)
+    return _of_type[kind]
+
+
+def default_framework(device):
+    """For memory of a call without any tensor."""
+    if device[0] == "cuda":
+        if torch is None and "cupy" in sys.modules:
+            return _instance(CuPyArrays)
+        return _instance(TorchTensors)
+    return _instance(TorchTensors if torch is not None else NumPyArrays)

@@ -1,0 +1,323 @@
+"""PyTorch operators: torch.ops.flash_mla.*, for torch.compile, torch.export and dispatch.
+
+They are functions of tensors and numbers alone. A schedule is a tensor, too: `schedule` makes it
+once a step and `decode` takes it; without one, `decode` plans by itself, in each call.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from ._cache import append
+from ._call import (
+    DECODE_NAMES,
+    FAILURES,
+    HEAD_DIM_V,
+    check_head_dim,
+    check_scale,
+    describe_call,
+    renamed,
+)
+from ._frameworks import Memory, error, framework_of, host_memory
+from ._merge import merge_states
+from ._metadata import FlashMLASchedMeta
+from ._plan import Plan
+from ._prefill import flash_mla_sparse_fwd
+
+_CALL = (
+    "Tensor q, Tensor k_cache, Tensor? block_table=None, Tensor? cache_seqlens=None, "
+    "bool causal=False, Tensor? indices=None, Tensor? extra_k_cache=None, "
+    "Tensor? extra_indices=None, bool batch_invariant=False, int max_workers=0"
+)
+_RUN = (
+    "Tensor? schedule=None, float? softmax_scale=None, Tensor? attn_sink=None, "
+    "Tensor? topk_length=None, Tensor? extra_topk_length=None"
+)
+
+_library = torch.library.Library("flash_mla", "DEF")
+_library.define(f"schedule({_CALL}) -> Tensor")
+_library.define(f"decode({_CALL}, {_RUN}) -> (Tensor, Tensor)")
+# NOTE: no argument is called out, which Dynamo of PyTorch 2.4 would not trace.
+_library.define(f"decode_out({_CALL}, {_RUN}, *, Tensor(a!) output, Tensor(b!) output_lse) -> ()")
+_library.define(
+    "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float sm_scale, Tensor? attn_sink=None, "
+    "Tensor? topk_length=None) -> (Tensor, Tensor, Tensor)"
+)
+_library.define(
+    "merge_states(Tensor[] outs, Tensor[] lses, Tensor? attn_sink=None) -> (Tensor, Tensor)"
+)
+_library.define("append(Tensor(a!) cache, Tensor rows, Tensor slots) -> ()")
+
+_MOST_PLANS = 64
+_ATTRIBUTE = "_flash_mla"  # of a schedule tensor
+_local = threading.local()  # a plan that is being run must not be attached elsewhere
+
+
+def _shape_key(tensor):
+    return None if tensor is None else (tensor.shape, tensor.dtype)
+
+
+def _new_plan(
+    q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+    batch_invariant, max_workers, topk_length, extra_topk_length,
+):  # fmt: skip
+    device, fields, _ = describe_call(
+        q, k_cache, block_table, cache_seqlens, causal,
+        indices is not None and k_cache.dtype.itemsize == 1,
+        indices, extra_k_cache, extra_indices, topk_length, extra_topk_length,
+    )  # fmt: skip
+    fields.update(batch_invariant=batch_invariant, max_workers=max_workers)
+    plan = Plan(fields, device)
+    plan.framework = framework_of(q)
+    return plan
+
+
+def _plan_for(
+    q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+    batch_invariant, max_workers, topk_length, extra_topk_length,
+):  # fmt: skip
+    """A plan of this thread for a call like this one."""
+    key = (
+        q.shape, q.dtype, q.device, k_cache.shape[1:], k_cache.dtype, _shape_key(block_table),
+        causal, _shape_key(indices), _shape_key(extra_k_cache), _shape_key(extra_indices),
+        batch_invariant, max_workers, cache_seqlens is None,
+    )  # fmt: skip
+    plans = _local.__dict__.setdefault("plans", {})
+    plan = plans.get(key)
+    if plan is None:
+        plan = _new_plan(
+            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+            batch_invariant, max_workers, topk_length, extra_topk_length,
+        )  # fmt: skip
+        if len(plans) >= _MOST_PLANS:
+            plans.pop(next(iter(plans)))
+        plans[key] = plan
+    return plan
+
+
+def _memory_of(schedule, plan):
+    """The plan workspace that a schedule tensor is; an aligned copy where it is not (CPU)."""
+    size = schedule.numel()
+    if schedule.dtype != torch.uint8 or size < plan.plan_workspace_bytes:
+        wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flash_mla.schedule"
+        raise error(ValueError, "schedule", f"{schedule.dtype}{list(schedule.shape)}", wanted)
+    if (schedule.device.type, schedule.device.index or 0) != plan.device:
+        wanted = f"one on {plan.device[0]}:{plan.device[1]}, as q"
+        raise error(ValueError, "schedule", f"a tensor on {schedule.device}", wanted)
+    address = schedule.data_ptr()
+    if address % 256 == 0:
+        return Memory(schedule, address, size)
+    memory = host_memory(size)
+    torch.frombuffer(memory.owner, dtype=torch.uint8, count=size).copy_(schedule)
+    return memory
+
+
+def _stream_of(plan):
+    return plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
+
+
+def _make_schedule(plan, cache_seqlens, indices, zeros=False):
+    """The plan's schedule in new memory."""
+    memory = plan.framework.memory(plan.device, plan.plan_workspace_bytes)
+    if zeros and isinstance(memory.owner, torch.Tensor):
+        memory.owner.zero_()
+    lengths = cache_seqlens if indices is None else None
+    plan.core.schedule(lengths, memory.address, memory.bytes, _stream_of(plan))
+    return memory
+
+
+def _schedule(
+    q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
+    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
+):  # fmt: skip
+    try:
+        plan = _new_plan(
+            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
+            batch_invariant, max_workers, None, None,
+        )  # fmt: skip
+        # An operator's result is a function of its arguments, gaps in the workspace included.
+        memory = _make_schedule(plan, cache_seqlens, indices, zeros=True)
+    except FAILURES as failure:
+        raise renamed(failure, DECODE_NAMES) from None
+    if isinstance(memory.owner, torch.Tensor):
+        schedule = memory.owner
+    else:
+        # NOTE: a tensor that PyTorch allocates; nobody else may own what an operator returns.
+        schedule = torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
+    # Found again where the very tensor comes back; a copy of it is attached to another plan.
+    plan.memory = memory
+    setattr(schedule, _ATTRIBUTE, (plan, schedule.data_ptr(), causal, indices is None))
+    return schedule
+
+
+def _scheduled_plan(schedule, causal, dense):
+    """The plan that made this schedule tensor, where it is known and of such a call."""
+    made = getattr(schedule, _ATTRIBUTE, None)
+    if made is not None:
+        plan, address, was_causal, was_dense = made
+        if address == schedule.data_ptr() and was_causal is causal and was_dense is dense:
+            return plan
+    return None
+
+
+def _decode_out(
+    q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
+    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0, schedule=None,
+    softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None, *, output,
+    output_lse,
+):  # fmt: skip
+    try:
+        plan = None
+        if schedule is not None:
+            plan = _scheduled_plan(schedule, causal, indices is None)
+            if plan is not None and plan.core.run_current(
+                None, q, k_cache, block_table if indices is None else None, output, output_lse,
+                attn_sink, indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
+                softmax_scale,
+            ):  # fmt: skip
+                return  # the short way on a GPU
+        if plan is None:
+            plan = _plan_for(
+                q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache,
+                extra_indices, batch_invariant, max_workers, topk_length, extra_topk_length,
+            )  # fmt: skip
+            if schedule is None:
+                memory = _make_schedule(plan, cache_seqlens, indices)
+            else:
+                memory = _memory_of(schedule, plan)
+                plan.core.attach(memory.address, memory.bytes)
+        stream = _stream_of(plan)
+        scratch = plan.run_memory(stream)
+        plan.core.run(
+            q, k_cache, block_table if indices is None else None, output, output_lse, None,
+            attn_sink, indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
+            softmax_scale, scratch.address, scratch.bytes, stream,
+        )  # fmt: skip
+    except FAILURES as failure:
+        raise renamed(failure, DECODE_NAMES) from None
+
+
+def _empty_outputs(q):
+    b, s_q, h_q, _ = q.shape
+    return q.new_empty((b, s_q, h_q, HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
+
+
+def _check_rank(name, tensor, rank):
+    if tensor.dim() != rank:
+        raise error(ValueError, name, f"shape {list(tensor.shape)}", f"{rank} dimensions")
+
+
+def _decode(q, *arguments, **named):
+    _check_rank("q", q, 4)
+    out, lse = _empty_outputs(q)
+    _decode_out(q, *arguments, **named, output=out, output_lse=lse)
+    return out, lse
+
+
+def _sparse_prefill(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
+    return flash_mla_sparse_fwd(q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length)
+
+
+def _append(cache, rows, slots):
+    append(cache, rows, slots)
+
+
+for _key in ("CPU", "CUDA"):
+    _library.impl("schedule", _schedule, _key)
+    _library.impl("decode", _decode, _key)
+    _library.impl("decode_out", _decode_out, _key)
+    _library.impl("sparse_prefill", _sparse_prefill, _key)
+    _library.impl("merge_states", merge_states, _key)
+    _library.impl("append", _append, _key)
+# There is no backward pass: nothing to do on the way down. A tensor that requires grad is refused
+# where it is read.
+for _name in ("schedule", "decode", "decode_out", "sparse_prefill", "merge_states", "append"):
+    _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
+
+
+@torch.library.register_fake("flash_mla::schedule", lib=_library)
+def _(q, *arguments, **named):
+    # Depends on the device's number of workers.
+    size = torch.library.get_ctx().new_dynamic_size()
+    return q.new_empty((size,), dtype=torch.uint8)
+
+
+@torch.library.register_fake("flash_mla::decode", lib=_library)
+def _(q, *arguments, **named):
+    return _empty_outputs(q)
+
+
+@torch.library.register_fake("flash_mla::decode_out", lib=_library)
+def _(q, *arguments, **named):
+    return None
+
+
+@torch.library.register_fake("flash_mla::sparse_prefill", lib=_library)
+def _(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
+    s_q, h_q, _ = q.shape
+    statistics = [q.new_empty((s_q, h_q), dtype=torch.float32) for _ in range(2)]
+    return (q.new_empty((s_q, h_q, HEAD_DIM_V)), *statistics)
+
+
+@torch.library.register_fake("flash_mla::merge_states", lib=_library)
+def _(outs, lses, attn_sink=None):
+    return torch.empty_like(outs[0], memory_format=torch.contiguous_format), torch.empty_like(
+        lses[0], memory_format=torch.contiguous_format
+    )
+
+
+@torch.library.register_fake("flash_mla::append", lib=_library)
+def _(cache, rows, slots):
+    return None
+
+
+def compiled_decode(
+    q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
+    indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
+    out, lse,
+):  # fmt: skip
+    """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
+    check_head_dim("head_dim_v", head_dim_v)
+    check_scale("softmax_scale", softmax_scale)
+    options = {"batch_invariant": False, "max_workers": 0}
+    if isinstance(metadata, FlashMLASchedMeta):
+        options["batch_invariant"] = metadata.batch_invariant
+        options["max_workers"] = metadata.max_workers
+    if indices is not None:
+        block_table = cache_seqlens = None
+    call = {
+        "causal": causal,
+        "indices": indices,
+        "extra_k_cache": extra_k_cache,
+        "extra_indices": extra_indices,
+        "softmax_scale": softmax_scale,
+        "attn_sink": attn_sink,
+        "topk_length": topk_length,
+        "extra_topk_length": extra_topk_length,
+        **options,
+    }
+    if out is None and lse is None:
+        return torch.ops.flash_mla.decode(q, k_cache, block_table, cache_seqlens, **call)
+    fresh_out, fresh_lse = _empty_outputs(q)
+    out = fresh_out if out is None else out
+    lse = fresh_lse if lse is None else lse
+    torch.ops.flash_mla.decode_out(
+        q, k_cache, block_table, cache_seqlens, **call, output=out, output_lse=lse
+    )
+    return out, lse
+
+
+def compiled_sparse_fwd(
+    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
+):
+    """flash_mla_sparse_fwd inside of torch.compile."""
+    check_head_dim("d_v", d_v)
+    check_scale("sm_scale", sm_scale)
+    results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
+    given = (out, max_logits, lse)
+    return tuple(
+        computed if wanted is None else wanted.copy_(computed)
+        for computed, wanted in zip(results, given)
+    )

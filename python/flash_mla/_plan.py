@@ -1,0 +1,246 @@
+"""describe → plan → schedule → run."""
+
+from __future__ import annotations
+
+import threading
+
+from . import _core
+from ._frameworks import default_framework, error, framework_of, host_memory
+
+_scratch = threading.local()
+
+
+def device_of(device):
+    """("cpu" or "cuda", index) of "cpu", "cuda", "cuda:1", a torch.device or such a pair."""
+    if isinstance(device, tuple) and len(device) == 2:
+        return device
+    name, _, index = str(device).partition(":")
+    if name not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise error(ValueError, "device", repr(device), '"cpu", "cuda" or "cuda:INDEX"')
+    if index or name == "cpu":
+        return name, int(index or 0)
+    from ._frameworks import torch
+
+    return name, torch.cuda.current_device() if torch is not None else 0
+
+
+class Plan:
+    """How one attention call is divided among workers; made by :func:`flash_mla.plan`.
+
+    A plan owns its schedule's memory from the first :meth:`schedule` on and keeps its address, so
+    that a CUDA graph which recorded ``schedule`` and ``run`` can be replayed when the lengths have
+    changed on the device.
+    """
+
+    def __init__(self, fields, device, words=False):
+        self.fields = dict(fields)
+        self.device = device
+        self.core = _core.make_plan(self.fields, *device, words)
+        self.memory = None  # the plan workspace
+        self.framework = None
+        self._stream = 0  # where the workspace was allocated
+        self._runs = {}  # stream: run workspace
+
+    @property
+    def backend(self):
+        """Name of the backend that serves the plan: "cpu" or "cuda"."""
+        return self.core.backend
+
+    @property
+    def plan_workspace_bytes(self):
+        """Bytes of the schedule with the plan's copy of the lengths."""
+        return self.core.plan_workspace_bytes
+
+    @property
+    def run_workspace_bytes(self):
+        """Bytes of partial results, one such memory for each stream that runs the plan."""
+        return self.core.run_workspace_bytes
+
+    @property
+    def scheduled(self):
+        """Whether :meth:`schedule` has been called."""
+        return self.core.scheduled
+
+    def __str__(self):
+        return self.core.describe()
+
+    def schedule(self, lengths=None):
+        """Divides the work. Once a decoding step; on a CUDA device a kernel on the current stream.
+
+        lengths: int32 [b], tokens in each request's cache, the query's own included; in dense
+            decoding. Sparse plans take none. On the device of the plan, or on the CPU.
+        Returns the plan. Raises ValueError naming ``lengths``.
+        """
+        framework = self.framework
+        if framework is None and lengths is not None:
+            framework = framework_of(lengths, "lengths")
+        if framework is None or (self.device[0] == "cuda" and framework.name == "numpy"):
+            framework = default_framework(self.device)
+        stream = framework.stream(self.device[1]) if self.device[0] == "cuda" else 0
+        memory = self.memory or framework.memory(self.device, self.core.plan_workspace_bytes)
+        self.core.schedule(lengths, memory.address, self.core.plan_workspace_bytes, stream)
+        if self.memory is None:
+            self.memory, self.framework, self._stream = memory, framework, stream
+        return self
+
+    def run(
+        self,
+        q,
+        kv_cache,
+        block_table=None,
+        *,
+        attn_sink=None,
+        softmax_scale=None,
+        indices=None,
+        topk_length=None,
+        extra_kv_cache=None,
+        extra_indices=None,
+        extra_topk_length=None,
+        out=None,
+        lse=None,
+        max_logits=None,
+    ):
+        """Computes softmax(softmax_scale · q kᵀ) v by the schedule. Once a layer.
+
+        q: [b, s_q, h_q, d_qk]; prefill: [s_q, h_q, d_qk]
+        kv_cache: [num_blocks, page_size, h_kv, d_qk, or bytes of a token]; prefill: [s_kv, 1, d_qk]
+        block_table: int32 [b, width], page numbers; dense decoding
+        attn_sink: float32 [h_q], natural-log domain
+        softmax_scale: d_qk ** -0.5 where None
+        indices: int32 [b, s_q, topk] cache slots; prefill: [s_q, 1, topk] rows
+        topk_length: int32 [b] (prefill: [s_q]), entries that count
+        extra_kv_cache, extra_indices, extra_topk_length: a second cache with its lists
+        out: like q with d_v = 512 numbers a row; lse: float32 [b, h_q, s_q] (prefill: [s_q, h_q]);
+            max_logits: float32 [s_q, h_q], prefill; allocated where None
+
+        Returns (out, lse), in prefill (out, max_logits, lse). A query that sees no token gets out 0
+        and lse +inf. Raises ValueError or TypeError naming the argument, what was given and what is
+        wanted; nothing has been written then.
+        """
+        fields = self.fields
+        prefill = fields["kind"] == "sparse_prefill"
+        if isinstance(softmax_scale, bool) or not (
+            softmax_scale is None or hasattr(softmax_scale, "__float__")
+        ):
+            raise error(TypeError, "softmax_scale", repr(softmax_scale), "a number or None")
+        if out is None or lse is None or (prefill and max_logits is None):
+            framework = framework_of(q, "q")
+            s_q, h_q, d_v = fields["query_tokens"], fields["query_heads"], 512
+            b = () if prefill else (fields["batch"],)
+            statistics = (s_q, h_q) if prefill else (*b, h_q, s_q)
+            if out is None:
+                out = framework.empty(q, (*b, s_q, h_q, d_v))
+            if lse is None:
+                lse = framework.named(q, statistics, "float32")
+            if prefill and max_logits is None:
+                max_logits = framework.named(q, statistics, "float32")
+        stream = self.framework.stream(self.device[1]) if self._on_gpu() else 0
+        memory = self.run_memory(stream)
+        self.core.run(
+            q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices, topk_length,
+            extra_kv_cache, extra_indices, extra_topk_length, softmax_scale,
+            memory.address, memory.bytes, stream,
+        )  # fmt: skip
+        return (out, max_logits, lse) if prefill else (out, lse)
+
+    def status(self):
+        """0, or 1 + the first request with a bad page number or length in the last run.
+
+        Waits for the stream: for debugging.
+        """
+        return self.core.status(self.framework.stream(self.device[1]) if self._on_gpu() else 0)
+
+    def array(self, name):
+        """The schedule's int32 array "work" [workers, 8] or "split_offset" [requests + 1]."""
+        offset, shape = self.core.arrays()[name]
+        return self.framework.int32(self.memory, offset, shape)
+
+    def _on_gpu(self):
+        return self.device[0] == "cuda" and self.framework is not None
+
+    def run_memory(self, stream):
+        """The run workspace for this stream, or for this thread on the CPU."""
+        size = self.core.run_workspace_bytes
+        if self.device[0] == "cpu":
+            memory = getattr(_scratch, "memory", None)
+            if memory is None or memory.bytes < size:
+                memory = _scratch.memory = host_memory(size)
+            return memory
+        if self.framework is None:
+            raise error(ValueError, "plan", "one without a schedule", "a call of schedule() first")
+        if _core.capture_id(stream):
+            # It belongs to the graph that is being recorded, not to the plan.
+            return self.framework.memory(self.device, size)
+        memory = self._runs.get(stream)
+        if memory is None:
+            memory = self._runs[stream] = self.framework.memory(self.device, size)
+            kind, current = self.framework.tensor_type, self.framework.stream
+            self.core.lend(stream, memory.address, memory.bytes, kind, current)
+            if stream != self._stream and self.memory is not None:
+                self.framework.used_on(self.memory, stream)
+        return memory
+
+
+def plan(
+    kind="dense_decode",
+    *,
+    device,
+    batch=1,
+    query_heads,
+    query_tokens=1,
+    kv_heads=1,
+    dtype="bf16",
+    kv_format=None,
+    qk_dim=None,
+    v_dim=512,
+    page_size=None,
+    max_blocks=0,
+    topk=0,
+    extra_topk=0,
+    extra_page_size=0,
+    causal=False,
+    batch_invariant=False,
+    max_workers=0,
+):
+    """Plans one attention call; host only, no GPU memory is touched.
+
+    kind: "dense_decode", "sparse_decode" or "sparse_prefill"
+    device: "cpu", "cuda", "cuda:1", torch.device: where every tensor of the call lives
+    batch, query_tokens, query_heads, kv_heads: b, s_q, h_q, h_kv
+    dtype: "bf16" or "fp16", the type of q and out; uint16 arrays are taken as it
+    kv_format: "bf16", "fp16", "v32", "v4"; as dtype where None
+    qk_dim: 576 or 512; 576 where None, 512 with v4
+    page_size: tokens in a page of the cache; 64 where None
+    max_blocks: pages that a request may have (dense decoding)
+    topk, extra_topk, extra_page_size: sparse attention
+    causal: query token t sees cache tokens j ≤ s_k − s_q + t
+    batch_invariant: a request's output bits do not depend on the other requests
+    max_workers: workers (on a GPU: SMs) that the call may use, the others are left to whatever runs
+        beside it; 0 is all
+
+    Returns a :class:`Plan`. Raises ValueError naming the argument, NotImplementedError with the
+    reason of every backend where none serves it.
+    """
+    kv_format = dtype if kv_format is None else kv_format
+    if qk_dim is None:
+        qk_dim = _core.format_qk_dim(kv_format) or 576
+    fields = {
+        "kind": kind,
+        "batch": batch,
+        "query_tokens": query_tokens,
+        "query_heads": query_heads,
+        "kv_heads": kv_heads,
+        "dtype": dtype,
+        "kv_format": kv_format,
+        "qk_dim": qk_dim,
+        "v_dim": v_dim,
+        "page_size": 64 if page_size is None else page_size,
+        "max_blocks": max_blocks,
+        "topk": topk,
+        "extra_topk": extra_topk,
+        "extra_page_size": extra_page_size,
+        "causal": causal,
+        "batch_invariant": batch_invariant,
+        "max_workers": max_workers,
+    }
+    return Plan(fields, device_of(device), words=True)

@@ -1,0 +1,89 @@
+"""flash_mla_sparse_fwd: the name and the order that engines use."""
+
+from __future__ import annotations
+
+import threading
+
+from ._call import FAILURES, check_head_dim, check_scale, inspect, is_compiling, renamed
+from ._frameworks import error, framework_of
+from ._plan import Plan
+
+# Names of the C++ library's arguments here.
+_PREFILL_NAMES = {"kv_cache": "kv", "softmax_scale": "sm_scale"}
+_prefill = threading.local()
+
+
+def flash_mla_sparse_fwd(
+    q,
+    kv,
+    indices,
+    sm_scale,
+    d_v=512,
+    attn_sink=None,
+    topk_length=None,
+    *,
+    out=None,
+    max_logits=None,
+    lse=None,
+):
+    """Sparse prefill: each query token attends to the rows of `kv` that its list names.
+
+    q: [s_q, h_q, d_qk] bf16; kv: [s_kv, 1, d_qk] bf16, not paged
+    indices: int32 [s_q, 1, topk]; entries < 0 or ≥ s_kv are no token
+    sm_scale: softmax scale
+    d_v: 512
+    attn_sink: float32 [h_q], natural-log domain; topk_length: int32 [s_q], entries that count
+    out, max_logits, lse: where to write; allocated where None
+
+    Returns (out [s_q, h_q, 512] bf16, max_logits [s_q, h_q] float32, the largest scaled score, −inf
+    where there is none, lse [s_q, h_q] float32, +inf where there is none). Stream, device and
+    errors as in :func:`flash_mla_with_kvcache`.
+    """
+    if is_compiling():
+        from ._ops import compiled_sparse_fwd
+
+        return compiled_sparse_fwd(
+            q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
+        )
+    check_head_dim("d_v", d_v)
+    check_scale("sm_scale", sm_scale)
+    if sm_scale is None:
+        raise error(TypeError, "sm_scale", "None", "a number")
+    try:
+        device, dtype, (s_q, h_q, d_qk) = inspect(q, "q", 3, "[s_q, h_q, d_qk]")
+        _, _, rows = inspect(kv, "kv", 3, "[s_kv, 1, d_qk]")
+        _, _, lists = inspect(indices, "indices", 3, "[s_q, 1, topk]")
+        if dtype != "bf16":
+            raise error(ValueError, "q", f"dtype {dtype}", "dtype bf16")
+        key = (device, s_q, h_q, d_qk, rows[1], lists[2])
+        fields = {
+            "kind": "sparse_prefill",
+            "batch": 1,
+            "query_tokens": s_q,
+            "query_heads": h_q,
+            "kv_heads": rows[1],
+            "dtype": "bf16",
+            "kv_format": "bf16",
+            "qk_dim": d_qk,
+            "topk": lists[2],
+        }
+        plan = _prefill_plan(key, fields, device, q)
+        return plan.run(
+            q, kv, attn_sink=attn_sink, softmax_scale=sm_scale, indices=indices,
+            topk_length=topk_length, out=out, lse=lse, max_logits=max_logits,
+        )  # fmt: skip
+    except FAILURES as failure:
+        raise renamed(failure, _PREFILL_NAMES) from None
+
+
+def _prefill_plan(key, fields, device, q):
+    """A scheduled plan; on the CPU the last one of this thread where it is of the same problem."""
+    last = getattr(_prefill, "last", None)
+    if last is not None and last[0] == key and device[0] == "cpu":
+        plan = last[1]
+    else:
+        plan = Plan(fields, device)
+        plan.framework = framework_of(q, "q")
+        plan.schedule()
+        _prefill.last = (key, plan)
+    return plan

@@ -1,0 +1,48 @@
+// Attributes and methods of Python objects, by names that are made once.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <cstdint>
+#include <string>
+
+namespace flashmla::python {
+
+struct Names {
+  PyObject* array_interface;
+  PyObject* cuda_array_interface;
+  PyObject* data_ptr;
+  PyObject* device;
+  PyObject* dlpack;
+  PyObject* dlpack_exchange;
+  PyObject* dtype;
+  PyObject* get_device;
+  PyObject* is_cpu;
+  PyObject* is_cuda;
+  PyObject* is_inference;
+  PyObject* name;
+  PyObject* requires_grad;
+  PyObject* shape;
+  PyObject* stride;
+  PyObject* version;
+};
+
+const Names& names();
+
+// Throws nanobind::python_error where the attribute is missing.
+nanobind::object attribute(PyObject* object, PyObject* name);
+bool has_attribute(PyObject* object, PyObject* name);
+
+// A property that is true or false.
+bool flag(PyObject* object, PyObject* name);
+
+// A method without arguments.
+nanobind::object call(PyObject* object, PyObject* method);
+
+std::int64_t integer(nanobind::handle value);
+std::uintptr_t address(nanobind::handle value);
+
+// "numpy.ndarray", for messages.
+std::string type_text(nanobind::handle object);
+
+}  // namespace flashmla::python

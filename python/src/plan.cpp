@@ -1,0 +1,310 @@
+// flashmla::Plan for Python, with what tells a stale schedule from a current one.
+#include "flashmla/plan.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "attributes.h"
+#include "bindings.h"
+#include "capture.h"
+#include "dlpack_exchange.h"
+#include "errors.h"
+#include "flashmla/decode.h"
+#include "tensor_reader.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace flashmla::python {
+
+namespace {
+
+// What the host sees of a lengths tensor without waiting for its device.
+struct Identity {
+  constexpr static std::int64_t no_version = -1;
+
+  const void* data = nullptr;
+  std::int64_t version = no_version;  // grows with each change that the framework knows of
+
+  friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+// PyTorch's inference tensors count no versions, and reading one raises.
+std::int64_t version_of(PyObject* tensor) {
+  const Names& n = names();
+  if (!has_attribute(tensor, n.is_inference) || nb::cast<bool>(call(tensor, n.is_inference)))
+    return Identity::no_version;
+  return integer(attribute(tensor, n.version));
+}
+
+AttentionKind kind_named(const std::string& name) {
+  for (const AttentionKind kind :
+       {AttentionKind::dense_decode, AttentionKind::sparse_decode, AttentionKind::sparse_prefill})
+    if (name_of(kind) == name)
+      return kind;
+  value_error("kind", name, "dense_decode, sparse_decode or sparse_prefill");
+}
+
+class PyPlan {
+ public:
+  PyPlan(const Problem& problem, std::optional<DType> words)
+      : plan_(make_plan(problem)), words_(words) {}
+
+  const Plan& plan() const { return plan_; }
+  const Problem& problem() const { return plan_.problem(); }
+
+  void schedule(nb::handle lengths, std::uintptr_t workspace, std::size_t bytes,
+                std::uintptr_t stream) {
+    const TensorView view = read_tensor(lengths, {.argument = "lengths"});
+    Identity identity{view.data};
+    if (view.given() && view.device.type == DeviceType::cuda)
+      identity.version = version_of(lengths.ptr());
+    plan_.schedule(view, {pointer(workspace), bytes}, pointer(stream));
+    identity_ = identity;
+    capture_ = capture_of(stream);
+  }
+
+  void attach(std::uintptr_t workspace, std::size_t bytes) {
+    plan_.attach({pointer(workspace), bytes});
+  }
+
+  // Whether the schedule was made from these lengths, as far as the host can tell, and outside of
+  // any CUDA graph or inside the one that is being captured. Lengths on the CPU are compared
+  // themselves. `versioned`: lengths whose changes nobody counts never pass.
+  bool current(nb::handle lengths, std::uintptr_t stream, bool versioned) const {
+    if (!plan_.scheduled() || capture_of(stream) != capture_)
+      return false;
+    const TensorView view = read_tensor(lengths, {.argument = "cache_seqlens"});
+    if (!view.given())
+      return true;
+    if (view.dtype != DType::i32 || view.device != problem().device || view.rank != 1 ||
+        view.shape[0] != problem().batch || (view.shape[0] > 1 && view.strides[0] != 1))
+      return false;
+    if (view.device.type == DeviceType::cpu)
+      return std::equal(plan_.view().lengths, plan_.view().lengths + view.shape[0],
+                        static_cast<const std::int32_t*>(view.data));
+    return view.data == identity_.data && same_version(lengths.ptr(), versioned);
+  }
+
+  // Memory for runs on one stream, which the caller keeps alive. Streams are found by the exchange
+  // functions of the type `tensors`, or else by calling current_stream(device index).
+  void lend(std::uintptr_t stream, std::uintptr_t workspace, std::size_t bytes, nb::handle tensors,
+            nb::object current_stream) {
+    lent_.push_back({pointer(stream), {pointer(workspace), bytes}});
+    if (!tensors.is_none())
+      stream_function_ = exchange_of(tensors.ptr()).current_stream;
+    stream_object_ = std::move(current_stream);
+  }
+
+  // A whole call on a GPU where nothing is left to prepare: the schedule is current, the stream
+  // has been lent memory and is not being captured. False, with nothing done, everywhere else.
+  bool run_current(nb::handle lengths, nb::handle q, nb::handle kv_cache, nb::handle block_table,
+                   nb::handle out, nb::handle lse, nb::handle attn_sink, nb::handle indices,
+                   nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
+                   nb::handle extra_topk_length, std::optional<float> softmax_scale) const {
+    if (lent_.empty() || capture_ != 0)
+      return false;
+    void* const stream = current_stream();
+    const auto lent = std::ranges::find(lent_, stream, &Lent::stream);
+    const auto number = reinterpret_cast<std::uintptr_t>(stream);
+    if (lent == lent_.end() || !current(lengths, number, false))
+      return false;
+    run(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices, topk_length,
+        extra_kv_cache, extra_indices, extra_topk_length, softmax_scale,
+        reinterpret_cast<std::uintptr_t>(lent->workspace.data), lent->workspace.bytes, number);
+    return true;
+  }
+
+  void run(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
+           nb::handle lse, nb::handle max_logits, nb::handle attn_sink, nb::handle indices,
+           nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
+           nb::handle extra_topk_length, std::optional<float> softmax_scale,
+           std::uintptr_t workspace, std::size_t bytes, std::uintptr_t stream) const {
+    Inputs inputs;
+    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
+    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
+    inputs.block_table = read_tensor(block_table, {.argument = "block_table"});
+    inputs.attn_sink = read_tensor(attn_sink, {.argument = "attn_sink"});
+    inputs.softmax_scale = softmax_scale;
+    inputs.indices = read_tensor(indices, {.argument = "indices"});
+    inputs.topk_length = read_tensor(topk_length, {.argument = "topk_length"});
+    inputs.extra_kv_cache =
+        read_tensor(extra_kv_cache, {.argument = "extra_kv_cache", .words = words_});
+    inputs.extra_indices = read_tensor(extra_indices, {.argument = "extra_indices"});
+    inputs.extra_topk_length = read_tensor(extra_topk_length, {.argument = "extra_topk_length"});
+    Outputs outputs;
+    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
+    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
+    outputs.max_logits = read_tensor(max_logits, {.argument = "max_logits", .written = true});
+    const ReleaseGil released(problem().device);
+    flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
+  }
+
+  // A function of no argument that runs a dense call whose tensors have been read already: what the
+  // C++ library takes, without Python's part. For measurements; the caller keeps the tensors alive.
+  nb::object bind(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
+                  nb::handle lse, std::uintptr_t workspace, std::size_t bytes,
+                  std::uintptr_t stream) const {
+    Inputs inputs;
+    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
+    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
+    inputs.block_table = require_tensor(block_table, {.argument = "block_table"});
+    Outputs outputs;
+    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
+    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
+    const nb::object self = nb::find(*this);
+    return nb::cpp_function([self, this, inputs, outputs, workspace, bytes, stream]() {
+      flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
+    });
+  }
+
+  // {name: (byte offset in the plan workspace, shape)} of the schedule's arrays.
+  nb::dict arrays() const {
+    const ScheduleView view = plan_.view();
+    const auto* base = reinterpret_cast<const std::byte*>(view.status);
+    const auto offset = [base](const std::int32_t* part) {
+      return reinterpret_cast<const std::byte*>(part) - base;
+    };
+    const std::ptrdiff_t entries = view.lengths == nullptr ? 0 : requests();
+    nb::dict parts;
+    parts["work"] = nb::make_tuple(offset(view.work), nb::make_tuple(view.workers, 8));
+    parts["split_offset"] = nb::make_tuple(offset(view.split_offset), nb::make_tuple(entries + 1));
+    return parts;
+  }
+
+ private:
+  struct Lent {
+    void* stream;
+    Workspace workspace;
+  };
+
+  void* current_stream() const {
+    void* stream = nullptr;
+    const std::int32_t index = problem().device.index;
+    if (stream_function_ != nullptr && stream_function_(dlpack_cuda, index, &stream) == 0)
+      return stream;
+    PyErr_Clear();
+    return pointer(address(stream_object_(index)));
+  }
+
+  bool same_version(PyObject* lengths, bool versioned) const {
+    if (identity_.version == Identity::no_version)
+      return !versioned && version_of(lengths) == Identity::no_version;
+    PyObject* const version = PyObject_GetAttr(lengths, names().version);
+    if (version == nullptr) {  // an inference tensor now
+      PyErr_Clear();
+      return false;
+    }
+    return integer(nb::steal(version)) == identity_.version;
+  }
+
+  std::uint64_t capture_of(std::uintptr_t stream) const {
+    return problem().device.type == DeviceType::cuda ? capture_id(pointer(stream)) : 0;
+  }
+
+  std::int64_t requests() const {
+    const Problem& p = problem();
+    return p.kind == AttentionKind::dense_decode ? p.batch : p.batch * p.query_tokens;
+  }
+
+  Plan plan_;
+  std::optional<DType> words_;
+  Identity identity_;
+  std::uint64_t capture_ = 0;
+  std::vector<Lent> lent_;  // one for each stream: few
+  CurrentStream stream_function_ = nullptr;
+  nb::object stream_object_;
+};
+
+// One Python dictionary of the problem's fields, all of them numbers, names or booleans.
+Problem problem_of(const nb::dict& fields, const Device& device) {
+  Problem p;
+  p.device = device;
+  const auto number = [&](const char* name, std::int64_t& value) {
+    if (fields.contains(name) && !nb::try_cast(fields[name], value))
+      type_error(name, nb::cast<std::string>(nb::repr(fields[name])), "an integer");
+  };
+  const auto truth = [&](const char* name, bool& value) {
+    if (fields.contains(name) && !nb::try_cast(fields[name], value))
+      type_error(name, nb::cast<std::string>(nb::repr(fields[name])), "True or False");
+  };
+  const auto text = [&](const char* name) {
+    std::string value;
+    if (!nb::try_cast(fields[name], value))
+      type_error(name, nb::cast<std::string>(nb::repr(fields[name])), "a name");
+    return value;
+  };
+  p.kind = kind_named(text("kind"));
+  p.query_type = dtype_named(text("dtype"), "dtype");
+  p.kv_format = format_named(text("kv_format"), "kv_format");
+  number("batch", p.batch);
+  number("query_tokens", p.query_tokens);
+  number("query_heads", p.query_heads);
+  number("kv_heads", p.kv_heads);
+  number("qk_dim", p.qk_dim);
+  number("v_dim", p.v_dim);
+  number("page_size", p.page_size);
+  number("max_blocks", p.max_blocks);
+  number("topk", p.topk);
+  number("extra_topk", p.extra_topk);
+  number("extra_page_size", p.extra_page_size);
+  truth("causal", p.causal);
+  truth("batch_invariant", p.batch_invariant);
+  std::int64_t workers = 0;
+  number("max_workers", workers);
+  if (workers < 0 || workers > 65536)
+    value_error("max_workers", std::to_string(workers), "a value from 0 to 65536");
+  p.max_workers = static_cast<std::int32_t>(workers);
+  return p;
+}
+
+PyPlan plan_of(const nb::dict& fields, const std::string& device_type, std::int32_t device_index,
+               bool words) {
+  const Device device{device_type == "cuda" ? DeviceType::cuda : DeviceType::cpu, device_index};
+  const Problem problem = problem_of(fields, device);
+  return {problem, words ? std::optional(problem.query_type) : std::nullopt};
+}
+
+}  // namespace
+
+void bind_plan(nb::module_& module) {
+  nb::class_<PyPlan>(module, "Plan")
+      .def_prop_ro("backend", [](const PyPlan& p) { return std::string(p.plan().backend()); })
+      .def_prop_ro("plan_workspace_bytes",
+                   [](const PyPlan& p) { return p.plan().plan_workspace_bytes(); })
+      .def_prop_ro("run_workspace_bytes",
+                   [](const PyPlan& p) { return p.plan().run_workspace_bytes(); })
+      .def_prop_ro("scheduled", [](const PyPlan& p) { return p.plan().scheduled(); })
+      .def("describe", [](const PyPlan& p) { return p.plan().describe(); })
+      .def("status",
+           [](const PyPlan& p, std::uintptr_t stream) { return p.plan().status(pointer(stream)); })
+      .def("schedule", &PyPlan::schedule, "lengths"_a.none(), "workspace"_a, "bytes"_a, "stream"_a)
+      .def("attach", &PyPlan::attach, "workspace"_a, "bytes"_a)
+      .def("current", &PyPlan::current, "lengths"_a.none(), "stream"_a, "versioned"_a)
+      .def("run", &PyPlan::run, "q"_a.none(), "kv_cache"_a.none(), "block_table"_a.none(),
+           "out"_a.none(), "lse"_a.none(), "max_logits"_a.none(), "attn_sink"_a.none(),
+           "indices"_a.none(), "topk_length"_a.none(), "extra_kv_cache"_a.none(),
+           "extra_indices"_a.none(), "extra_topk_length"_a.none(), "softmax_scale"_a.none(),
+           "workspace"_a, "bytes"_a, "stream"_a)
+      .def("lend", &PyPlan::lend, "stream"_a, "workspace"_a, "bytes"_a, "tensors"_a.none(),
+           "current_stream"_a)
+      .def("run_current", &PyPlan::run_current, "lengths"_a.none(), "q"_a.none(),
+           "kv_cache"_a.none(), "block_table"_a.none(), "out"_a.none(), "lse"_a.none(),
+           "attn_sink"_a.none(), "indices"_a.none(), "topk_length"_a.none(),
+           "extra_kv_cache"_a.none(), "extra_indices"_a.none(), "extra_topk_length"_a.none(),
+           "softmax_scale"_a.none())
+      .def("bind", &PyPlan::bind)
+      .def("arrays", &PyPlan::arrays);
+  module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);
+  module.def("capture_id", [](std::uintptr_t stream) { return capture_id(pointer(stream)); });
+}
+
+}  // namespace flashmla::python

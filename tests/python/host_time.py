@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Host time of a dense decode with a reused schedule and given outputs, in µs, as JSON.
+
+usage: host_time.py [DEVICE]
+
+Of the C++ library's run alone, of flash_mla_with_kvcache, and of the PyTorch operator. A process
+of its own: what other tests leave behind (threads, garbage) is no part of it.
+"""
+
+import json
+import sys
+import time
+
+import cases
+import frameworks
+import numpy
+import torch
+from flash_mla import flash_mla_with_kvcache, get_mla_metadata
+
+
+def host_time(call, device, calls=200, rounds=30):
+    """The least of `rounds` means; a GPU is idle before each round and its queue never full."""
+    best = float("inf")
+    for _ in range(rounds):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(calls):
+            call()
+        best = min(best, (time.perf_counter() - started) / calls)
+    return best * 1e6
+
+
+def main():
+    device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
+    fw = frameworks.Torch(device)
+    case = cases.dense(fw, numpy.random.default_rng(), b=2, h_q=16, longest=128)
+    out, lse = fw.full((2, 1, 16, 512), 0.0, "bf16"), fw.full((2, 16, 1), 0.0, "fp32")
+    meta = get_mla_metadata()[0]
+    tensors = case.arguments()[:4]
+
+    def function():
+        flash_mla_with_kvcache(*tensors, 512, meta, out=out, lse=lse)
+
+    schedule = torch.ops.flash_mla.schedule(*tensors)
+
+    def operator():
+        torch.ops.flash_mla.decode_out(*tensors, schedule=schedule, output=out, output_lse=lse)
+
+    function()
+    operator()
+    stream = torch.cuda.current_stream().cuda_stream if device == "cuda" else 0
+    memory = meta._held.plan.run_memory(stream)
+    run = meta._held.core.bind(*tensors[:3], out, lse, memory.address, memory.bytes, stream)
+    names = {"run": run, "function": function, "operator": operator}
+    print(json.dumps({name: round(host_time(call, device), 2) for name, call in names.items()}))
+
+
+if __name__ == "__main__":
+    main()
