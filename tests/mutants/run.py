@@ -77,7 +77,8 @@ def unit_tests():
     """Names of the test binaries that hold unit tests."""
     listing = run(["ctest", "--test-dir", BUILD, "-L", "^unit$", "--show-only=json-v1"])
     tests = json.loads(listing.stdout)["tests"]
-    binaries = {pathlib.Path(t["command"][0]).name for t in tests if "command" in t}
+    programs = {pathlib.Path(t["command"][0]) for t in tests if "command" in t}
+    binaries = {path.name for path in programs if path.parent == BUILD / "bin"}
     if not binaries:
         raise Broken("there are no unit tests")
     return sorted(binaries)
