@@ -7,6 +7,7 @@
 #include "flashmla/kv_cache.h"
 #include "flashmla/merge.h"
 #include "flashmla/plan.h"
+#include "support/guarded_workspaces.h"
 
 namespace flashmla::support {
 
@@ -24,24 +25,13 @@ void run_part(DenseTensors& tensors, const Part& part, const TensorView& sink, M
               CaseResult& result) {
   const DenseCase& c = tensors.dense_case;
   Plan plan = make_plan(problem_of(c, memory.device()));
-  GuardedBuffer plan_workspace(memory, plan.plan_workspace_bytes());
-  GuardedBuffer run_workspace(memory, plan.run_workspace_bytes());
-  plan_workspace.upload();
-  run_workspace.upload();
-  plan.schedule(part.lengths, {plan_workspace.data(), plan_workspace.bytes()});
+  GuardedWorkspaces workspaces(plan, memory);
+  plan.schedule(part.lengths, workspaces.plan());
   Inputs inputs = tensors.inputs();
   inputs.block_table = part.block_table;
   inputs.attn_sink = sink;
-  run(plan, inputs, {part.out, part.lse, {}}, {run_workspace.data(), run_workspace.bytes()});
-  if (const std::int32_t status = plan.status(); status != 0)
-    result.faults.push_back("status names request " + std::to_string(status - 1));
-  if (!plan_workspace.guards_unchanged())
-    result.faults.emplace_back("memory around the plan workspace was written to");
-  if (!run_workspace.guards_unchanged())
-    result.faults.emplace_back("memory around the run workspace was written to");
-  std::vector<std::byte> last(sizeof(std::int32_t));
-  memory.download(last, reinterpret_cast<const std::byte*>(plan.view().split_offset + c.batch()));
-  result.split |= std::ranges::any_of(last, [](std::byte b) { return b != std::byte{0}; });
+  run(plan, inputs, {part.out, part.lse, {}}, workspaces.run());
+  workspaces.judge(plan, c.batch(), result);
 }
 
 // The library writes the cached rows: after those of each page comes a slot that it has to skip.

@@ -9,6 +9,7 @@
 
 #include "flashmla/error.h"
 #include "flashmla/plan.h"
+#include "support/guarded_workspaces.h"
 #include "support/numeric.h"
 #include "support/oracle.h"
 #include "support/parallel.h"
@@ -214,23 +215,10 @@ std::vector<Reference> reference_of(SparseTensors& tensors, std::span<const RowI
 
 void run_library(SparseTensors& tensors, Memory& memory, CaseResult& result) {
   Plan plan = make_plan(problem_of(tensors.sparse_case, memory.device()));
-  GuardedBuffer plan_workspace(memory, plan.plan_workspace_bytes());
-  GuardedBuffer run_workspace(memory, plan.run_workspace_bytes());
-  plan_workspace.upload();
-  run_workspace.upload();
-  plan.schedule({}, {plan_workspace.data(), plan_workspace.bytes()});
-  run(plan, tensors.inputs(), tensors.outputs(), {run_workspace.data(), run_workspace.bytes()});
-  if (const std::int32_t status = plan.status(); status != 0)
-    result.faults.push_back("status names request " + std::to_string(status - 1));
-  if (!plan_workspace.guards_unchanged())
-    result.faults.emplace_back("memory around the plan workspace was written to");
-  if (!run_workspace.guards_unchanged())
-    result.faults.emplace_back("memory around the run workspace was written to");
-  std::int32_t splits = 0;
-  const std::int64_t lists = tensors.sparse_case.batch * tensors.sparse_case.query_tokens;
-  memory.download(std::as_writable_bytes(std::span(&splits, 1)),
-                  reinterpret_cast<const std::byte*>(plan.view().split_offset + lists));
-  result.split = splits != 0;
+  GuardedWorkspaces workspaces(plan, memory);
+  plan.schedule({}, workspaces.plan());
+  run(plan, tensors.inputs(), tensors.outputs(), workspaces.run());
+  workspaces.judge(plan, tensors.sparse_case.batch * tensors.sparse_case.query_tokens, result);
 }
 
 CaseResult run_case(const SparseCase& sparse_case, Memory& memory) {

@@ -33,7 +33,7 @@ FLASHMLA_DEVICE void fence_async_proxy() {
 }
 
 // True in one thread of the warp, the same each time. The compiler knows that it is one, and issues
-// copies below it without a loop over threads, as it does below a comparison of thread numbers.
+// copies below it without the loop over threads that it puts below a comparison of thread numbers.
 FLASHMLA_DEVICE bool elected() {
   std::uint32_t chosen;
   asm volatile(

@@ -4,22 +4,14 @@
 #include <memory>
 #include <vector>
 
-#include "flashmla/backends.h"
-#include "support/device/memory_of.h"
 #include "support/random.h"
+#include "tests/support/device/gpu_test.h"
 
 namespace flashmla::support {
 namespace {
 
-class CudaMemoryTest : public ::testing::Test {
+class CudaMemoryTest : public GpuTest {
  protected:
-  void SetUp() override {
-    for (const BackendDescription& backend : list_backends())
-      if (backend.name == "cuda" && !backend.unavailable.empty())
-        GTEST_SKIP() << backend.unavailable;
-    memory_ = memory_of("cuda");
-  }
-
   std::vector<std::byte> rows_in(Memory& memory, DType type, std::int64_t columns,
                                  const std::vector<std::uint64_t>& keys) {
     const std::size_t bytes = keys.size() * static_cast<std::size_t>(columns) * size_of(type);
@@ -32,8 +24,6 @@ class CudaMemoryTest : public ::testing::Test {
     memory.download(rows, to.get());
     return rows;
   }
-
-  std::unique_ptr<Memory> memory_;
 };
 
 TEST_F(CudaMemoryTest, FillsRowsWithTheSameBits) {

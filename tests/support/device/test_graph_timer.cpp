@@ -5,24 +5,13 @@
 
 #include <algorithm>
 
-#include "flashmla/backends.h"
 #include "support/device/cuda_call.h"
-#include "support/device/memory_of.h"
+#include "tests/support/device/gpu_test.h"
 
 namespace flashmla::support {
 namespace {
 
-class GraphTimerTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    for (const BackendDescription& backend : list_backends())
-      if (backend.name == "cuda" && !backend.unavailable.empty())
-        GTEST_SKIP() << backend.unavailable;
-    memory_ = memory_of("cuda");
-  }
-
-  std::unique_ptr<Memory> memory_;
-};
+class GraphTimerTest : public GpuTest {};
 
 TEST_F(GraphTimerTest, TimesWhatTheGraphHolds) {
   constexpr std::size_t bytes = std::size_t{1} << 30;

@@ -21,7 +21,7 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
       ptx::mbarrier_init(shared.keys_ready(buffer, part), p.gathered ? 32 : 1);
       ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
     }
-    ptx::mbarrier_init(shared.tail_landed(buffer), Chunks > rope_chunk ? key_parts : key_parts - 1);
+    ptx::mbarrier_init(shared.tail_landed(buffer), key_parts - first_part<Chunks>);
   }
   ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
   ptx::mbarrier_init(shared.query_free(), consumer_threads);

@@ -18,6 +18,10 @@ FLASHMLA_DEVICE constexpr KeyPart part_in_order(int buffer, int i) {
   return i == 0 ? rope_part : (i == 1) == (buffer == 0) ? left_part : right_part;
 }
 
+// Where that order begins: without a rotary chunk, behind it.
+template <int Chunks>
+inline constexpr int first_part = Chunks > rope_chunk ? 0 : 1;
+
 // Chunks of a box of V where a page holds whole blocks. In a cluster the CTAs share the rows of a
 // box, and then its chunks would not lie a chunk apart.
 template <int ClusterSize>
@@ -56,13 +60,12 @@ class KeyLoader {
 
  private:
   static constexpr int rows = block_tokens / ClusterSize;
-  static constexpr int first_part = Chunks > rope_chunk ? 0 : 1;  // in order
 
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   std::uint32_t parity, bool tail) {
     const std::int32_t page = walk.checked_page(p, segment);
 #pragma unroll
-    for (int n = first_part; n < key_parts; ++n) {
+    for (int n = first_part<Chunks>; n < key_parts; ++n) {
       const KeyPart part = part_in_order(Buffer, n);
       const std::uint32_t ready =
           tail ? shared.tail_landed(Buffer) : shared.keys_ready(Buffer, part);
@@ -117,7 +120,7 @@ class KeyLoader {
     __syncwarp();
     if (lane == 0)
 #pragma unroll
-      for (int n = first_part; n < key_parts; ++n)
+      for (int n = first_part<Chunks>; n < key_parts; ++n)
         ptx::mbarrier_arrive(shared.keys_ready(Buffer, part_in_order(Buffer, n)));
   }
 
@@ -138,7 +141,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
     for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
       const std::int32_t first_token = (segment.first_block + i) * block_tokens;
 #pragma unroll 1
-      for (int n = Chunks > rope_chunk ? 0 : 1; n < key_parts; ++n) {
+      for (int n = first_part<Chunks>; n < key_parts; ++n) {
         const KeyPart part = part_in_order(Buffer, n);
         ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
         const int first = first_chunk_of(part);
