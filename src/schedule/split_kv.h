@@ -262,12 +262,12 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   });
 }
 
-// Fills list [workers + 1], whose last entry has the sum of all lanes, from a finished schedule.
+// Fills list [workers + 1], whose last entry has the sum of all steps, from a finished schedule.
 // Not in batch-invariant mode, where cuts do not follow the workers.
 template <class Team>
 FLASHMLA_HOST_DEVICE void list_split_requests(const SplitParams& params, const WorkTile* work,
                                               const std::int32_t* split_offset,
-                                              std::int32_t* lanes_before, SplitRequest* list,
+                                              std::int32_t* steps_before, SplitRequest* list,
                                               const Team& team) {
   const auto entry = [&](std::int32_t w) {
     const std::int32_t request = work[w].first_request;
@@ -276,11 +276,11 @@ FLASHMLA_HOST_DEVICE void list_split_requests(const SplitParams& params, const W
     const std::int32_t first = split_offset[request];
     return SplitRequest{request, first, split_offset[request + 1] - first, 0};
   };
-  team.scan(params.workers, lanes_before,
-            [&](std::int32_t w) { return combine_lanes(entry(w).splits); });
+  team.scan(params.workers, steps_before,
+            [&](std::int32_t w) { return combine_steps(entry(w).splits); });
   team.for_each(params.workers + 1, [&](std::int32_t w) {
     list[w] = w < params.workers ? entry(w) : SplitRequest{0, 0, 0, 0};
-    list[w].lanes_before = lanes_before[w];
+    list[w].steps_before = steps_before[w];
   });
 }
 

@@ -49,16 +49,23 @@ struct SplitRequest {
   std::int32_t request;
   std::int32_t first_partial;
   std::int32_t splits;
-  std::int32_t lanes_before;  // Σ combine_lanes() of the entries before
+  std::int32_t steps_before;  // Σ combine_steps() of the entries before
 };
 
 inline constexpr std::int32_t most_combined_workers = 256;
 
-// Threads that share a position of a result when it is combined.
-FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_lanes(std::int32_t splits) {
+// Combining: rows that the smallest share of a request's work has.
+inline constexpr std::int32_t combine_rows = 8;
+
+// Steps that combining takes for each combine_rows rows: a power of two, below `splits`, so that
+// all requests of a schedule together take fewer than there are workers.
+FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_steps(std::int32_t splits) {
   if (splits < 2)
     return 0;
-  return splits > 24 ? 8 : splits > 8 ? 4 : 1;
+  std::int32_t steps = 1;
+  while (2 * steps < splits && steps < 64)
+    steps *= 2;
+  return steps;
 }
 
 }  // namespace flashmla::schedule

@@ -9,6 +9,7 @@
 
 #include "cuda/alignment.h"
 #include "cuda/cuda_check.h"
+#include "cuda/device_info.h"
 #include "cuda/launch.h"
 #include "cuda/tensor_map.h"
 #include "sm90/kernels/combine/launch.h"
@@ -163,15 +164,13 @@ void set_rows(dense::Params& p, const Problem& problem, const RowTiles& tiles) {
 
 void launch_combine(const dense::Params& p, const PlannedProblem& planned, std::int64_t rows,
                     void* stream) {
-  const bool pieces = planned.params.batch_invariant;
-  const sm90::combine::Kernel kernel = sm90::combine::kernel_of(planned.problem.query_type, pieces);
-  // As many as a GPU holds at once; no more than one for each 128 columns.
-  constexpr std::int64_t most_blocks = 1056;
-  constexpr std::int64_t blocks_of_row = 4;
-  const std::int64_t requests = pieces
-                                    ? planned.params.requests
-                                    : std::min(planned.params.requests, planned.params.workers - 1);
-  const std::int64_t blocks = std::min(most_blocks, requests * rows * blocks_of_row);
+  const sm90::combine::Kernel kernel =
+      sm90::combine::kernel_of(planned.problem.query_type, planned.params.batch_invariant);
+  // As many blocks as the GPU holds at once.
+  const auto device = static_cast<std::size_t>(planned.problem.device.index);
+  const std::int64_t blocks = std::min(
+      kernel.blocks_of_multiprocessor * ::flashmla::cuda::devices().list[device].multiprocessors,
+      sm90::combine::most_steps(planned.params, rows));
   ::flashmla::cuda::launch(kernel.function, {static_cast<std::uint32_t>(blocks), kernel.threads},
                            stream, p);
 }

@@ -1,7 +1,9 @@
 // Combines the partial results of split requests by log-sum-exp:
 //   lse = log2 Σ_p 2^lse_p,  out = Σ_p 2^(lse_p − lse) out_p
-// and applies the sink. Work is dealt in steps of 128 threads × 8 columns; requests with many
-// partial results share a position among several lanes. Requests that are not split cost nothing.
+// and applies the sink. Work is dealt in steps of 128 threads, each of which has about 8 loads of 8
+// columns (a position) in flight at once: for several positions where there are few partial
+// results, for a part of one, shared among lanes, where there are many. Requests that are not split
+// cost nothing.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +29,42 @@ inline constexpr int units_per_row = v_dim / unit_columns;
 
 using Entry = schedule::SplitRequest;
 
+// Batch-invariant mode: threads that share a position, and the steps of a request.
+inline constexpr int piece_lanes = 4;
+FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
+  constexpr int positions = threads / piece_lanes;
+  return (rows * units_per_row + positions - 1) / positions;
+}
+
 struct SharedStorage {
-  Entry entry;
+  Entry own[2][threads];  // what each thread has of the list
+  Entry entry;            // of the step
   float exchange[threads][unit_columns + 2];
+};
+
+// A unit of several partial results of one row, all on their way at once.
+template <int Loads>
+struct Partials {
+  uint4 units[Loads];
+  float lse[Loads];
+
+  // Every `stride`-th of an entry's from `first` on. None is asked for that is not there, nor for
+  // a row past the last one.
+  FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
+                            std::int32_t stride, std::int32_t rows, std::int32_t row,
+                            std::int32_t column) {
+#pragma unroll
+    for (int i = 0; i < Loads; ++i) {
+      const std::int32_t split = first + i * stride;
+      const std::int64_t at = std::int64_t{entry.first_partial + split} * rows + row;
+      units[i] = {};
+      lse[i] = ops::minus_infinity;
+      if (split < entry.splits && row < rows) {
+        units[i] = __ldcg(reinterpret_cast<const uint4*>(p.partial_out + at * v_dim + column));
+        lse[i] = __ldcg(p.partial_lse + at);
+      }
+    }
+  }
 };
 
 struct Accumulator {
@@ -45,48 +80,29 @@ struct Accumulator {
     for (float& value : out)
       value *= factor;
   }
-};
 
-// All of a thread's loads are in flight at once, and none is made for a partial result that is not
-// there.
-template <class T, int Lanes, int Loads>
-FLASHMLA_DEVICE void add_partials(const Params& p, const Entry& entry, std::int64_t row, int column,
-                                  int lane, Accumulator& total) {
-  const std::int64_t rows = static_cast<std::int64_t>(p.kv_heads) * p.rows;
-#pragma unroll 1
-  for (int begin = lane; begin < entry.splits; begin += Lanes * Loads) {
-    uint4 units[Loads];
-    float lse[Loads];
+  template <class T, int Loads>
+  FLASHMLA_DEVICE void add(const Partials<Loads>& partials) {
+    float highest = max;
+#pragma unroll
+    for (const float lse : partials.lse)
+      highest = fmaxf(highest, lse);
+    refer_to(highest);
 #pragma unroll
     for (int i = 0; i < Loads; ++i) {
-      const int split = begin + i * Lanes;
-      const std::int64_t at = (entry.first_partial + split) * rows + row;
-      units[i] = {};
-      lse[i] = ops::minus_infinity;
-      if (split < entry.splits) {
-        units[i] = __ldcg(reinterpret_cast<const uint4*>(p.partial_out + at * v_dim + column));
-        lse[i] = __ldcg(p.partial_lse + at);
-      }
-    }
-    float max = total.max;
-#pragma unroll
-    for (int i = 0; i < Loads; ++i)
-      max = fmaxf(max, lse[i]);
-    total.refer_to(max);
-#pragma unroll
-    for (int i = 0; i < Loads; ++i) {
-      const float weight = ptx::exp2(lse[i] - max);
-      total.sum += weight;
-      const std::uint32_t words[4] = {units[i].x, units[i].y, units[i].z, units[i].w};
+      const float weight = ptx::exp2(partials.lse[i] - highest);
+      sum += weight;
+      const uint4& unit = partials.units[i];
+      const std::uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const float2 values = ptx::unpack<T>(words[j]);
-        total.out[2 * j] += weight * values.x;
-        total.out[2 * j + 1] += weight * values.y;
+        out[2 * j] += weight * values.x;
+        out[2 * j + 1] += weight * values.y;
       }
     }
   }
-}
+};
 
 // Adds up what the lanes of a position have; lane 0 gets the total.
 template <int Lanes>
@@ -116,12 +132,12 @@ FLASHMLA_DEVICE void add_lanes(SharedStorage& shared, Accumulator& total) {
 }
 
 template <class T>
-FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int64_t row, int column,
-                           const Accumulator& total) {
+FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int32_t row,
+                           std::int32_t column, const Accumulator& total) {
   constexpr float log2_e = 1.4426950408889634f;
   constexpr float ln_2 = 0.6931471805599453f;
-  const auto kv_head = static_cast<std::int32_t>(row / p.rows);
-  const RowPlace at = RowPlace::of(p, kv_head, static_cast<std::int32_t>(row - kv_head * p.rows));
+  const std::int32_t kv_head = p.kv_heads == 1 ? 0 : row / p.rows;
+  const RowPlace at = RowPlace::of(p, kv_head, row - kv_head * p.rows);
   const bool empty = total.sum == 0;
   const float lse = total.max + ptx::log2(total.sum);
   float factor = empty ? 0 : ptx::reciprocal(total.sum);
@@ -144,64 +160,103 @@ FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int64_t row
           at.token] = empty ? -ops::minus_infinity : lse * ln_2;
 }
 
-// Step `step` of a request: threads / Lanes positions of 8 columns.
-template <class T, int Lanes, int Loads>
-FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int64_t step,
-                                  SharedStorage& shared) {
-  constexpr int positions = threads / Lanes;
-  const std::int64_t position = step * positions + threadIdx.x % positions;
-  const std::int64_t row = position / units_per_row;
-  const int column = static_cast<int>(position % units_per_row) * unit_columns;
-  const bool there = row < static_cast<std::int64_t>(p.kv_heads) * p.rows;
-  Accumulator total;
-  if (there)
-    add_partials<T, Lanes, Loads>(p, entry, row, column, threadIdx.x / positions, total);
-  if constexpr (Lanes > 1)
-    add_lanes<Lanes>(shared, total);
-  if (there && threadIdx.x < positions)
-    write<T>(p, entry, row, column, total);
-}
-
-template <class T>
-FLASHMLA_DEVICE void combine_step_of(const Params& p, const Entry& entry, std::int64_t step,
-                                     SharedStorage& shared) {
-  switch (schedule::combine_lanes(entry.splits)) {
-    case 8:
-      return combine_step<T, 8, 8>(p, entry, step, shared);
-    case 4:
-      return combine_step<T, 4, 6>(p, entry, step, shared);
-    default:
-      return combine_step<T, 1, 8>(p, entry, step, shared);
+// Step `step` of a request. `Lanes` threads share a position, or a thread has `Positions` of them:
+// then its loads are enough for all partial results. A rehearsal reads and writes nothing, but
+// brings the code into the instruction cache, which a launch finds cold.
+template <class T, int Lanes, int Positions, int Loads>
+FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int32_t step,
+                                  bool rehearsal, SharedStorage& shared) {
+  static_assert(Lanes == 1 || Positions == 1);
+  constexpr int lane_threads = threads / Lanes;
+  const std::int32_t first =
+      step * (lane_threads * Positions) + static_cast<std::int32_t>(threadIdx.x) % lane_threads;
+  const auto row = [&](int j) { return (first + j * lane_threads) / units_per_row; };
+  const auto column = [&](int j) {
+    return (first + j * lane_threads) % units_per_row * unit_columns;
+  };
+  const std::int32_t lane = static_cast<std::int32_t>(threadIdx.x) / lane_threads;
+  const std::int32_t rows = rehearsal ? 0 : p.kv_heads * p.rows;
+  Partials<Loads> partials[Positions];
+#pragma unroll
+  for (int j = 0; j < Positions; ++j)
+    partials[j].load(p, entry, lane, Lanes, rows, row(j), column(j));
+#pragma unroll
+  for (int j = 0; j < Positions; ++j) {
+    Accumulator total;
+    total.add<T>(partials[j]);
+    if constexpr (Positions == 1) {
+#pragma unroll 1
+      for (std::int32_t i = lane + Lanes * Loads; i < entry.splits; i += Lanes * Loads) {
+        partials[j].load(p, entry, i, Lanes, rows, row(j), column(j));
+        total.add<T>(partials[j]);
+      }
+      if constexpr (Lanes > 1)
+        add_lanes<Lanes>(shared, total);
+    }
+    if (row(j) < rows && threadIdx.x < lane_threads)
+      write<T>(p, entry, row(j), column(j), total);
   }
 }
 
-// A request takes `each` steps for every lane, so that step s is one of the request whose entry has
-// lanes_before ≤ s / each. A thread holds two entries; the one with the step's entry shows it to
-// all.
+template <class T>
+FLASHMLA_DEVICE void combine_step_of(const Params& p, const Entry& entry, std::int32_t step,
+                                     bool rehearsal, SharedStorage& shared) {
+  switch (schedule::combine_steps(entry.splits)) {
+    case 1:
+      return combine_step<T, 1, 4, 2>(p, entry, step, rehearsal, shared);
+    case 2:
+      return combine_step<T, 1, 2, 4>(p, entry, step, rehearsal, shared);
+    case 4:
+      return combine_step<T, 1, 1, 8>(p, entry, step, rehearsal, shared);
+    case 8:
+      return combine_step<T, 2, 1, 8>(p, entry, step, rehearsal, shared);
+    case 16:
+      return combine_step<T, 4, 1, 8>(p, entry, step, rehearsal, shared);
+    case 32:
+      return combine_step<T, 8, 1, 8>(p, entry, step, rehearsal, shared);
+    default:
+      return combine_step<T, 16, 1, 9>(p, entry, step, rehearsal, shared);
+  }
+}
+
+// Every 8 rows of a request take combine_steps() steps; step s is one of the request whose entry
+// has steps_before ≤ s / each. A thread holds two entries; the one with the step's entry shows it
+// to all.
+//
+// NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request.
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     combine_splits(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
-  const std::int32_t each = (p.kv_heads * p.rows + 1) / 2;
+  const std::int32_t each = dense_decode::divide_up(p.kv_heads * p.rows, schedule::combine_rows);
   const std::int32_t workers = p.split.workers;
-  const Entry low = p.split_list[schedule::smaller<std::int32_t>(threadIdx.x, workers)];
-  const Entry high = p.split_list[schedule::smaller<std::int32_t>(threadIdx.x + threads, workers)];
-  const std::int32_t lanes = p.split_list[workers].lanes_before;
-  ptx::wait_for_prerequisites();
-  for (std::int64_t step = blockIdx.x; step < static_cast<std::int64_t>(lanes) * each;
-       step += gridDim.x) {
-    const auto lane = static_cast<std::int32_t>(step / each);
-    for (const Entry& entry : {low, high})
-      if (entry.lanes_before <= lane &&
-          lane < entry.lanes_before + schedule::combine_lanes(entry.splits))
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+    shared.own[i][threadIdx.x] = p.split_list[schedule::smaller<std::int32_t>(
+        static_cast<std::int32_t>(threadIdx.x) + i * threads, workers)];
+  const std::int32_t steps = p.split_list[workers].steps_before * each;
+  bool rehearsal = true;
+  for (auto step = static_cast<std::int32_t>(blockIdx.x); step < steps;) {
+    const std::int32_t group = step / each;
+    for (const auto& entries : shared.own) {
+      const Entry& entry = entries[threadIdx.x];
+      if (entry.steps_before <= group &&
+          group < entry.steps_before + schedule::combine_steps(entry.splits))
         shared.entry = entry;
+    }
     __syncthreads();
     const Entry entry = shared.entry;
     __syncthreads();
-    combine_step_of<T>(p, entry, step - static_cast<std::int64_t>(entry.lanes_before) * each,
-                       shared);
+    combine_step_of<T>(p, entry, step - entry.steps_before * each, rehearsal, shared);
+    if (rehearsal)
+      ptx::wait_for_prerequisites();
+    else
+      step += static_cast<std::int32_t>(gridDim.x);
+    rehearsal = false;
   }
+  if (rehearsal)  // the kernel after this one counts on all of those before it
+    ptx::wait_for_prerequisites();
 }
 
 // Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The
@@ -212,15 +267,14 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
-  constexpr int positions = threads / 4;
-  const std::int64_t units = static_cast<std::int64_t>(p.kv_heads) * p.rows * units_per_row;
-  const std::int64_t each = (units + positions - 1) / positions;
+  const std::int64_t each = piece_steps(p.kv_heads * p.rows);
   for (std::int64_t i = blockIdx.x; i < each * p.split.requests; i += gridDim.x) {
     const auto request = static_cast<std::int32_t>(i / each);
     const std::int32_t first = p.split_offset[request];
     const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
     if (entry.splits >= 2)
-      combine_step<T, 4, 8>(p, entry, i % each, shared);
+      combine_step<T, piece_lanes, 1, 8>(p, entry, static_cast<std::int32_t>(i % each), false,
+                                         shared);
   }
 }
 

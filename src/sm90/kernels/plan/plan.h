@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(most_threads)
                   const std::int32_t* given, std::int32_t most_tokens) {
   __shared__ BlockTeam::SharedStorage shared;
   __shared__ SharedSchedule made;
-  __shared__ std::int32_t lanes_before[schedule::most_combined_workers + 1];
+  __shared__ std::int32_t steps_before[schedule::most_combined_workers + 1];
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   const BlockTeam team(shared);
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(most_threads)
   take_lengths(params.requests, given, most_tokens, lengths, memory.lengths, memory.status);
   schedule::split_kv(params, lengths, start, work, split_offset, team);
   if constexpr (!BatchInvariant)
-    schedule::list_split_requests(params, work, split_offset, lanes_before, memory.split_list,
+    schedule::list_split_requests(params, work, split_offset, steps_before, memory.split_list,
                                   team);
   if (small) {
     team.for_each(params.workers, [&](std::int32_t w) { memory.work[w] = work[w]; });
