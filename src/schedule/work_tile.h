@@ -54,18 +54,21 @@ struct SplitRequest {
 
 inline constexpr std::int32_t most_combined_workers = 256;
 
-// Combining: rows that the smallest share of a request's work has.
+// Combining: rows that the smallest share of a request's work has, and partial results that a
+// thread reads at once where there are many.
 inline constexpr std::int32_t combine_rows = 8;
+inline constexpr std::int32_t combine_loads = 9;
 
-// Steps that combining takes for each combine_rows rows: a power of two, below `splits`, so that
-// all requests of a schedule together take fewer than there are workers.
+// Steps that combining takes for each combine_rows rows: 1 and 2 where a thread has several
+// positions, 4 and more where 1 and more threads share one. Below `splits`, so that all requests of
+// a schedule together take fewer than there are workers.
 FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_steps(std::int32_t splits) {
-  if (splits < 2)
-    return 0;
-  std::int32_t steps = 1;
-  while (2 * steps < splits && steps < 64)
-    steps *= 2;
-  return steps;
+  if (splits <= 4)
+    return splits < 2 ? 0 : splits == 2 ? 1 : 2;
+  std::int32_t lanes = 1;
+  while (lanes < 16 && combine_loads * lanes < splits)
+    lanes *= 2;
+  return 4 * lanes;
 }
 
 }  // namespace flashmla::schedule

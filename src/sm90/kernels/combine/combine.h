@@ -39,7 +39,6 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
 struct SharedStorage {
   Entry own[2][threads];  // what each thread has of the list
   Entry entry;            // of the step
-  float exchange[threads][unit_columns + 2];
 };
 
 // A unit of several partial results of one row, all on their way at once.
@@ -104,31 +103,19 @@ struct Accumulator {
   }
 };
 
-// Adds up what the lanes of a position have; lane 0 gets the total.
-template <int Lanes>
-FLASHMLA_DEVICE void add_lanes(SharedStorage& shared, Accumulator& total) {
-  constexpr int positions = threads / Lanes;
-  float* const mine = shared.exchange[threadIdx.x];
+// Adds up what `lanes` neighbouring threads, a power of two, have of a position; each gets the
+// total.
+FLASHMLA_DEVICE void add_lanes(std::int32_t lanes, Accumulator& total) {
+  constexpr std::uint32_t all = 0xffffffffu;
+#pragma unroll 1
+  for (std::int32_t distance = 1; distance < lanes; distance *= 2) {
+    const float other_max = __shfl_xor_sync(all, total.max, distance);
+    total.refer_to(fmaxf(total.max, other_max));
+    total.sum += __shfl_xor_sync(all, total.sum, distance);
 #pragma unroll
-  for (int i = 0; i < unit_columns; ++i)
-    mine[i] = total.out[i];
-  mine[unit_columns] = total.max;
-  mine[unit_columns + 1] = total.sum;
-  __syncthreads();
-  if (threadIdx.x < positions) {
-#pragma unroll
-    for (int lane = 1; lane < Lanes; ++lane) {
-      const float* const other = shared.exchange[threadIdx.x + lane * positions];
-      const float max = fmaxf(total.max, other[unit_columns]);
-      total.refer_to(max);
-      const float factor = ptx::exp2(other[unit_columns] - max);
-      total.sum += factor * other[unit_columns + 1];
-#pragma unroll
-      for (int i = 0; i < unit_columns; ++i)
-        total.out[i] += factor * other[i];
-    }
+    for (float& value : total.out)
+      value += __shfl_xor_sync(all, value, distance);
   }
-  __syncthreads();
 }
 
 template <class T>
@@ -160,63 +147,61 @@ FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int32_t row
           at.token] = empty ? -ops::minus_infinity : lse * ln_2;
 }
 
-// Step `step` of a request. `Lanes` threads share a position, or a thread has `Positions` of them:
-// then its loads are enough for all partial results. A rehearsal reads and writes nothing, but
-// brings the code into the instruction cache, which a launch finds cold.
-template <class T, int Lanes, int Positions, int Loads>
-FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int32_t step,
-                                  bool rehearsal, SharedStorage& shared) {
-  static_assert(Lanes == 1 || Positions == 1);
-  constexpr int lane_threads = threads / Lanes;
-  const std::int32_t first =
-      step * (lane_threads * Positions) + static_cast<std::int32_t>(threadIdx.x) % lane_threads;
-  const auto row = [&](int j) { return (first + j * lane_threads) / units_per_row; };
-  const auto column = [&](int j) {
-    return (first + j * lane_threads) % units_per_row * unit_columns;
-  };
-  const std::int32_t lane = static_cast<std::int32_t>(threadIdx.x) / lane_threads;
+// Steps of few partial results: a thread has several positions. A rehearsal reads and writes
+// nothing, but brings the code into the instruction cache, which a launch finds cold.
+template <class T, int Positions, int Loads>
+FLASHMLA_DEVICE void combine_positions(const Params& p, const Entry& entry, std::int32_t step,
+                                       bool rehearsal) {
+  const std::int32_t first = step * (threads * Positions) + static_cast<std::int32_t>(threadIdx.x);
   const std::int32_t rows = rehearsal ? 0 : p.kv_heads * p.rows;
+  const std::int32_t column = first % units_per_row * unit_columns;
+  static_assert(threads % units_per_row == 0, "the column is the same at all positions");
+  const auto row = [&](int j) { return (first + j * threads) / units_per_row; };
   Partials<Loads> partials[Positions];
 #pragma unroll
   for (int j = 0; j < Positions; ++j)
-    partials[j].load(p, entry, lane, Lanes, rows, row(j), column(j));
+    partials[j].load(p, entry, 0, 1, rows, row(j), column);
 #pragma unroll
   for (int j = 0; j < Positions; ++j) {
     Accumulator total;
     total.add<T>(partials[j]);
-    if constexpr (Positions == 1) {
-#pragma unroll 1
-      for (std::int32_t i = lane + Lanes * Loads; i < entry.splits; i += Lanes * Loads) {
-        partials[j].load(p, entry, i, Lanes, rows, row(j), column(j));
-        total.add<T>(partials[j]);
-      }
-      if constexpr (Lanes > 1)
-        add_lanes<Lanes>(shared, total);
-    }
-    if (row(j) < rows && threadIdx.x < lane_threads)
-      write<T>(p, entry, row(j), column(j), total);
+    if (row(j) < rows)
+      write<T>(p, entry, row(j), column, total);
   }
 }
 
+// Steps of many: `lanes` neighbouring threads share a position.
 template <class T>
-FLASHMLA_DEVICE void combine_step_of(const Params& p, const Entry& entry, std::int32_t step,
-                                     bool rehearsal, SharedStorage& shared) {
-  switch (schedule::combine_steps(entry.splits)) {
-    case 1:
-      return combine_step<T, 1, 4, 2>(p, entry, step, rehearsal, shared);
-    case 2:
-      return combine_step<T, 1, 2, 4>(p, entry, step, rehearsal, shared);
-    case 4:
-      return combine_step<T, 1, 1, 8>(p, entry, step, rehearsal, shared);
-    case 8:
-      return combine_step<T, 2, 1, 8>(p, entry, step, rehearsal, shared);
-    case 16:
-      return combine_step<T, 4, 1, 8>(p, entry, step, rehearsal, shared);
-    case 32:
-      return combine_step<T, 8, 1, 8>(p, entry, step, rehearsal, shared);
-    default:
-      return combine_step<T, 16, 1, 9>(p, entry, step, rehearsal, shared);
+FLASHMLA_DEVICE void combine_lanes(const Params& p, const Entry& entry, std::int32_t step,
+                                   std::int32_t lanes, bool rehearsal) {
+  const std::int32_t thread = step * threads + static_cast<std::int32_t>(threadIdx.x);
+  const std::int32_t position = thread / lanes;
+  const std::int32_t lane = thread % lanes;
+  const std::int32_t rows = rehearsal ? 0 : p.kv_heads * p.rows;
+  const std::int32_t row = position / units_per_row;
+  const std::int32_t column = position % units_per_row * unit_columns;
+  Accumulator total;
+#pragma unroll 1
+  for (std::int32_t i = lane; i < entry.splits; i += lanes * schedule::combine_loads) {
+    Partials<schedule::combine_loads> partials;
+    partials.load(p, entry, i, lanes, rows, row, column);
+    total.add<T>(partials);
   }
+  add_lanes(lanes, total);
+  if (row < rows && lane == 0)
+    write<T>(p, entry, row, column, total);
+}
+
+template <class T>
+FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int32_t step,
+                                  bool rehearsal) {
+  const std::int32_t steps = schedule::combine_steps(entry.splits);
+  if (steps == 1)
+    combine_positions<T, 4, 2>(p, entry, step, rehearsal);
+  else if (steps == 2)
+    combine_positions<T, 2, 4>(p, entry, step, rehearsal);
+  else
+    combine_lanes<T>(p, entry, step, steps / 4, rehearsal);
 }
 
 // Every 8 rows of a request take combine_steps() steps; step s is one of the request whose entry
@@ -248,7 +233,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     __syncthreads();
     const Entry entry = shared.entry;
     __syncthreads();
-    combine_step_of<T>(p, entry, step - entry.steps_before * each, rehearsal, shared);
+    combine_step<T>(p, entry, step - entry.steps_before * each, rehearsal);
     if (rehearsal)
       ptx::wait_for_prerequisites();
     else
@@ -264,7 +249,6 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     combine_pieces(const __grid_constant__ Params p) {
-  __shared__ SharedStorage shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   const std::int64_t each = piece_steps(p.kv_heads * p.rows);
@@ -273,8 +257,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     const std::int32_t first = p.split_offset[request];
     const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
     if (entry.splits >= 2)
-      combine_step<T, piece_lanes, 1, 8>(p, entry, static_cast<std::int32_t>(i % each), false,
-                                         shared);
+      combine_lanes<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lanes, false);
   }
 }
 

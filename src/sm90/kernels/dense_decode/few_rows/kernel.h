@@ -40,7 +40,6 @@ __global__ void __launch_bounds__(threads, 1)
   }
   __syncthreads();
   ptx::wait_for_prerequisites();
-  ptx::launch_dependents();
 
   if (warp < consumer_warps)
     consume<T, Chunks, Rows>(p, storage);
@@ -48,6 +47,9 @@ __global__ void __launch_bounds__(threads, 1)
     Queries<Chunks, Rows>(p, &maps.queries, {}, storage.record).load_all(0);
   else
     load_keys<Chunks, Rows>(p, &maps.keys);
+  // The kernel after this one may share the multiprocessor: not before the last keys are asked for.
+  if (warp == consumer_warps)
+    ptx::launch_dependents();
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows
