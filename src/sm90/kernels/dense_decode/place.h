@@ -66,8 +66,10 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   const schedule::WorkTile work = p.work[blockIdx.y];
   // What comes next after the lengths, on its way already.
   ptx::prefetch(p.split_offset + work.first_request);
-  ptx::prefetch(p.block_table + work.first_request * p.table_stride +
-                work.first_block * block_tokens / p.page_size);
+  const std::int32_t page = p.page_size == block_tokens
+                                ? work.first_block
+                                : work.first_block * block_tokens / p.page_size;
+  ptx::prefetch(p.block_table + work.first_request * p.table_stride + page);
   const std::int32_t all_tiles = p.tiles * p.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {

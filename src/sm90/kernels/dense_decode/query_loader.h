@@ -1,5 +1,6 @@
-// Loading the queries of a tile, and publishing the record of what comes next. By boxes of a tensor
-// map where rows of a tile are neighbouring heads of whole query tokens, otherwise row by row.
+// Walking over the segments of a CTA: publishes their records and loads their queries. By boxes of
+// a tensor map where rows of a tile are neighbouring heads of whole query tokens, otherwise row by
+// row.
 #pragma once
 
 #include "sm90/kernels/dense_decode/segment_record.h"
@@ -10,38 +11,29 @@
 
 namespace flashmla::sm90::dense_decode {
 
-// `Warps` warps of the CTA call load_all(), numbered from 0. Shared: query(chunk), query_ready(),
-// query_free().
-template <class Shared, int Chunks, int TileRows, int ClusterSize, int Warps>
+// Shared: query(chunk), query_ready(), query_free().
+template <class Shared, int Chunks, int TileRows, int ClusterSize>
 class QueryLoader {
  public:
   FLASHMLA_DEVICE QueryLoader(const Params& params, const CUtensorMap* tensor_map,
-                              const Shared& addresses, SegmentRecord* segment_records)
-      : p(params), map(tensor_map), shared(addresses), records(segment_records) {}
+                              const Shared& addresses, RecordQueue& record_queue)
+      : p(params), map(tensor_map), shared(addresses), queue(record_queue) {}
 
   // Arrivals at query_ready() for each segment.
-  static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : 32 * Warps; }
+  static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : 32; }
 
-  FLASHMLA_DEVICE void load_all(int warp) {
-    if (p.q_box_rows > 0 && warp > 0)
-      return;
-    std::uint32_t uses = 0;
-    const auto begin = [&](const SegmentRecord& record) {
-      ptx::mbarrier_wait(shared.query_free(), (uses & 1) ^ 1);
-      if (warp == 0 && ptx::elected())
-        records[uses & 1] = record;
-      ++uses;
-    };
+  FLASHMLA_DEVICE void load_all() {
+    std::uint32_t n = 0;
     for_each_tile_segment<TileRows, ClusterSize>(p, [&](const TileSegment& segment) {
-      begin(segment);
+      queue.publish(n, segment);
+      ptx::mbarrier_wait(shared.query_free(), (n & 1) ^ 1);
       if (p.q_box_rows > 0)
         load_boxes(segment);
       else
-        load_rows(segment, warp);
+        load_rows(segment);
+      ++n;
     });
-    begin({no_more_segments, 0, 0, 0, 0, 0, 0});
-    if (p.q_box_rows == 0 || ptx::elected())
-      ptx::mbarrier_arrive(shared.query_ready());
+    queue.publish(n, {no_more_segments, 0, 0, 0, 0, 0, 0});
   }
 
  private:
@@ -66,24 +58,25 @@ class QueryLoader {
   }
 
   // A lane finds out where a row begins; then the warp copies the rows one after the other.
-  FLASHMLA_DEVICE void load_rows(const TileSegment& segment, int warp) {
-    constexpr int rows = TileRows / Warps;
-    static_assert(rows <= 32);
-    const RowPlace own =
-        RowPlace::of(p, segment.kv_head, segment.first_row + warp * rows + lane() % rows);
-    const bool wanted = own.there && segment.blocks > 0;
-    const std::int64_t offset = segment.request * p.q_strides.outer +
-                                own.token * p.q_strides.middle + own.head * p.q_strides.head;
+  FLASHMLA_DEVICE void load_rows(const TileSegment& segment) {
+    constexpr int rows = TileRows < 32 ? TileRows : 32;
+#pragma unroll 1
+    for (int first = 0; first < TileRows; first += rows) {
+      const RowPlace own =
+          RowPlace::of(p, segment.kv_head, segment.first_row + first + lane() % rows);
+      const bool wanted = own.there && segment.blocks > 0;
+      const std::int64_t offset = segment.request * p.q_strides.outer +
+                                  own.token * p.q_strides.middle + own.head * p.q_strides.head;
 #pragma unroll 2
-    for (int i = 0; i < rows; ++i) {
-      const bool there = __shfl_sync(0xffffffffu, wanted, i);
-      const std::uint16_t* source =
-          p.q + (there ? __shfl_sync(0xffffffffu, offset, i) : std::int64_t{0});
-      const int row = warp * rows + i;
-      for (int unit = lane(); unit < Chunks * tile::units_per_row; unit += 32)
-        ops::load_unit(shared.query(unit / tile::units_per_row) +
-                           tile::swizzled(row, unit % tile::units_per_row),
-                       source + unit * 8, there, p.q_aligned);
+      for (int i = 0; i < rows; ++i) {
+        const bool there = __shfl_sync(0xffffffffu, wanted, i);
+        const std::uint16_t* source =
+            p.q + (there ? __shfl_sync(0xffffffffu, offset, i) : std::int64_t{0});
+        for (int unit = lane(); unit < Chunks * tile::units_per_row; unit += 32)
+          ops::load_unit(shared.query(unit / tile::units_per_row) +
+                             tile::swizzled(first + i, unit % tile::units_per_row),
+                         source + unit * 8, there, p.q_aligned);
+      }
     }
     ptx::wait_for_copies();
     ptx::fence_async_proxy();
@@ -93,7 +86,7 @@ class QueryLoader {
   const Params& p;
   const CUtensorMap* map;
   Shared shared;
-  SegmentRecord* records;
+  RecordQueue& queue;
 };
 
 }  // namespace flashmla::sm90::dense_decode

@@ -343,10 +343,10 @@ FLASHMLA_DEVICE void consume(const Params& p, SharedStorage<Chunks, Rows>& stora
   using Shared = SharedAddresses<Chunks, Rows>;
   Consumer<T, Chunks, Rows> c(p, storage);
   for (std::uint32_t n = 0;; ++n) {
-    ptx::mbarrier_wait(Shared::query_ready(), n & 1);
-    const SegmentRecord record = storage.record[n & 1];
+    const SegmentRecord record = storage.segments.wait(n);
     if (record.request == no_more_segments)
       break;
+    ptx::mbarrier_wait(Shared::query_ready(), n & 1);
     c.begin_segment();
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1

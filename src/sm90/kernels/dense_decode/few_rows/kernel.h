@@ -9,7 +9,7 @@
 namespace flashmla::sm90::dense_decode::few_rows {
 
 template <int Chunks, int Rows>
-using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, 1, 1>;
+using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, 1>;
 
 template <int Chunks, int Rows>
 FLASHMLA_DEVICE void initialise_barriers(const Params& p) {
@@ -34,6 +34,7 @@ __global__ void __launch_bounds__(threads, 1)
   touch(p);
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
   if (threadIdx.x == 0) {
+    storage.segments.initialise(key_loader_threads);
     initialise_barriers<Chunks, Rows>(p);
     ptx::prefetch_tensor_map(&maps.keys);
     ptx::prefetch_tensor_map(&maps.queries);
@@ -44,9 +45,9 @@ __global__ void __launch_bounds__(threads, 1)
   if (warp < consumer_warps)
     consume<T, Chunks, Rows>(p, storage);
   else if (warp > consumer_warps)
-    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.record).load_all(0);
+    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.segments).load_all();
   else
-    load_keys<Chunks, Rows>(p, &maps.keys);
+    load_keys<Chunks, Rows>(p, &maps.keys, storage.segments);
   // The kernel after this one may share the multiprocessor: not before the last keys are asked for.
   if (warp == consumer_warps)
     ptx::launch_dependents();

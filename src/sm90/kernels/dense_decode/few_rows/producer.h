@@ -11,10 +11,10 @@
 
 namespace flashmla::sm90::dense_decode::few_rows {
 
-// One thread loads blocks by boxes of the tensor map: a slot in one box where a page holds whole
-// blocks, otherwise chunk by chunk and page by page.
+// The warp loads blocks by boxes of the tensor map, for which one of its threads asks: a slot in
+// one box where a page holds whole blocks, otherwise chunk by chunk and page by page.
 template <int Chunks, int Rows, bool WholeBlocks>
-FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map) {
+FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map, RecordQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
   RingPosition<Shared::Storage::slots> at;
@@ -36,17 +36,19 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map) {
                         static_cast<std::uint64_t>(p.key_policy));
       }
     }
-    at.advance();
   };
-  for_each_tile_segment<Rows, 1>(p, [&](const TileSegment& segment) {
+  segments.for_each([&](const TileSegment& segment) {
     PageWalk walk(p, segment, segment.first_block);
     for (int i = 0; i < segment.blocks; ++i) {
       const PageWalk now = walk;
       if (i + 1 < segment.blocks)
         walk.skip_blocks(p, segment, 1);
       const std::int32_t page = now.checked_page(p, segment);
-      for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part)
-        load_part(segment, now, page, part * slot_chunks);
+      for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
+        if (ptx::elected())
+          load_part(segment, now, page, part * slot_chunks);
+        at.advance();
+      }
     }
   });
 }
@@ -54,12 +56,12 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map) {
 // The warp loads blocks row by row: any page size, any strides. Rows past the length or outside of
 // the cache become zeros.
 template <int Chunks, int Rows>
-FLASHMLA_DEVICE void gather_keys(const Params& p) {
+FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int units = Ring<Chunks>::slot_chunks * tile::units_per_row;
   const int lane = threadIdx.x % 32;
   RingPosition<Shared::Storage::slots> at;
-  for_each_tile_segment<Rows, 1>(p, [&](const TileSegment& segment) {
+  segments.for_each([&](const TileSegment& segment) {
     const std::int32_t* pages = p.block_table + segment.request * p.table_stride;
     for (int i = 0; i < segment.blocks; ++i) {
       const std::int32_t first_token = (segment.first_block + i) * block_tokens;
@@ -97,15 +99,13 @@ FLASHMLA_DEVICE void gather_keys(const Params& p) {
 
 // The warp loads the keys in the way that suits the cache.
 template <int Chunks, int Rows>
-FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map) {
-  if (p.gathered) {
-    gather_keys<Chunks, Rows>(p);
-  } else if (ptx::elected()) {
-    if (p.page_size >= block_tokens)
-      load_boxes<Chunks, Rows, true>(p, map);
-    else
-      load_boxes<Chunks, Rows, false>(p, map);
-  }
+FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map, RecordQueue& segments) {
+  if (p.gathered)
+    gather_keys<Chunks, Rows>(p, segments);
+  else if (p.page_size >= block_tokens)
+    load_boxes<Chunks, Rows, true>(p, map, segments);
+  else
+    load_boxes<Chunks, Rows, false>(p, map, segments);
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

@@ -29,11 +29,11 @@ struct SharedStorage {
   float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
   float row_max[Rows];                           // at a segment's end
   float row_factor[Rows];
-  SegmentRecord record[2];  // [parity of the segment]
+  RecordQueue segments;
 
   std::uint64_t keys_ready[slots];
   std::uint64_t keys_free[slots];
-  std::uint64_t query_ready;  // queries and record
+  std::uint64_t query_ready;
   std::uint64_t query_free;
 };
 
@@ -87,6 +87,7 @@ struct RingPosition {
 
 inline constexpr int consumer_warps = 4;
 inline constexpr int consumer_threads = 128;
+inline constexpr int key_loader_threads = 32;
 inline constexpr int threads = 192;  // one warp loads keys, one the queries
 enum NamedBarrier : int { consumers_met = 1 };
 

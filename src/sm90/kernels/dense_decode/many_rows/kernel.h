@@ -11,8 +11,7 @@
 namespace flashmla::sm90::dense_decode::many_rows {
 
 template <int Chunks, int ClusterSize>
-using Queries =
-    QueryLoader<SharedAddresses<Chunks>, Chunks, tile_rows, ClusterSize, query_loader_warps>;
+using Queries = QueryLoader<SharedAddresses<Chunks>, Chunks, tile_rows, ClusterSize>;
 
 template <int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, const Params& p) {
@@ -41,6 +40,7 @@ __global__ void __launch_bounds__(threads, 1)
   const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
   if (threadIdx.x == 0) {
+    storage.segments.initialise(key_loader_threads);
     initialise_barriers<Chunks, ClusterSize>(shared, p);
     ptx::prefetch_tensor_map(&maps.keys);
     ptx::prefetch_tensor_map(&maps.rope_keys);
@@ -55,18 +55,18 @@ __global__ void __launch_bounds__(threads, 1)
   if (role == 2) {
     ptx::lower_registers<40>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
-    if (warp >= 2)
-      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.record).load_all(warp - 2);
+    if (warp == 2)
+      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all();
     else if (warp == 0)
-      load_keys<Chunks, ClusterSize, 0>(p, maps, shared);
-    else
-      load_keys<Chunks, ClusterSize, 1>(p, maps, shared);
+      load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
+    else if (warp == 1)
+      load_keys<Chunks, ClusterSize, 1>(p, maps, shared, storage.segments);
   } else {
     ptx::raise_registers<232>();
     if (role == 0)
-      consume_left<T, Chunks, ClusterSize>(p, shared, storage.record);
+      consume_left<T, Chunks, ClusterSize>(p, shared, storage.segments);
     else
-      consume_right<T, Chunks, ClusterSize>(p, shared, storage.record);
+      consume_right<T, Chunks, ClusterSize>(p, shared, storage.segments);
   }
   if constexpr (ClusterSize > 1) {
     __syncwarp();

@@ -9,13 +9,13 @@ namespace flashmla::sm90::dense_decode::many_rows {
 
 template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>& shared,
-                                  const SegmentRecord* records) {
+                                  RecordQueue& segments) {
   Consumer<T, Chunks, ClusterSize, left> c(p, shared);
   for (std::uint32_t n = 0;; ++n) {
-    ptx::mbarrier_wait(shared.query_ready(), n & 1);
-    const SegmentRecord& record = records[n & 1];
+    const SegmentRecord& record = segments.wait(n);
     if (record.request == no_more_segments)
       break;
+    ptx::mbarrier_wait(shared.query_ready(), n & 1);
     c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;

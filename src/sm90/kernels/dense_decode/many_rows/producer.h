@@ -40,10 +40,10 @@ class KeyLoader {
         shared(addresses),
         first_row(ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) * rows : 0) {}
 
-  FLASHMLA_DEVICE void load_all() {
+  FLASHMLA_DEVICE void load_all(RecordQueue& segments) {
     std::uint32_t uses = 0;
     std::uint32_t tails = 0;
-    for_each_tile_segment<tile_rows, ClusterSize>(p, [&](const TileSegment& segment) {
+    segments.for_each([&](const TileSegment& segment) {
       PageWalk walk(p, segment, segment.first_block + Buffer);
       for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
         const PageWalk now = walk;
@@ -132,11 +132,12 @@ class KeyLoader {
 
 // A warp loads every second block row by row: any page size, any strides. Rows past the length or
 // outside of the cache become zeros.
-template <int Chunks, int ClusterSize, int Buffer>
-FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>& shared) {
+template <int Chunks, int Buffer>
+FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>& shared,
+                                 RecordQueue& segments) {
   const int lane = threadIdx.x % 32;
   std::uint32_t uses = 0;
-  for_each_tile_segment<tile_rows, ClusterSize>(p, [&](const TileSegment& segment) {
+  segments.for_each([&](const TileSegment& segment) {
     const std::int32_t* pages = p.block_table + segment.request * p.table_stride;
     for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
       const std::int32_t first_token = (segment.first_block + i) * block_tokens;
@@ -178,13 +179,13 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
 // A warp loads every second block, in the way that suits the cache.
 template <int Chunks, int ClusterSize, int Buffer>
 FLASHMLA_DEVICE void load_keys(const Params& p, const Maps& maps,
-                               const SharedAddresses<Chunks>& shared) {
+                               const SharedAddresses<Chunks>& shared, RecordQueue& segments) {
   if (p.gathered) {
-    gather_keys<Chunks, ClusterSize, Buffer>(p, shared);
+    gather_keys<Chunks, Buffer>(p, shared, segments);
   } else if (p.page_size >= block_tokens) {
-    KeyLoader<Chunks, ClusterSize, Buffer, true>(p, maps, shared).load_all();
+    KeyLoader<Chunks, ClusterSize, Buffer, true>(p, maps, shared).load_all(segments);
   } else {
-    KeyLoader<Chunks, ClusterSize, Buffer, false>(p, maps, shared).load_all();
+    KeyLoader<Chunks, ClusterSize, Buffer, false>(p, maps, shared).load_all(segments);
   }
 }
 

@@ -36,12 +36,12 @@ struct SharedStorage {
   float left_max[tile_rows];    // reference maximum of each row after an even block
   float right_max[tile_rows];   // the same after an odd block
   float sums[2][2][tile_rows];  // [parity of the segment][consumer]
-  SegmentRecord record[2];      // [parity of the segment]
+  RecordQueue segments;
 
   std::uint64_t keys_ready[2][key_parts];
   std::uint64_t tail_landed[2];  // the last block of a request, whose tail is still to be cleared
   std::uint64_t keys_free[2][key_parts];
-  std::uint64_t query_ready;  // queries and record
+  std::uint64_t query_ready;
   std::uint64_t query_free;
 };
 
@@ -100,6 +100,6 @@ enum NamedBarrier : int {
 inline constexpr int warpgroup_threads = 128;
 inline constexpr int consumer_threads = 2 * warpgroup_threads;
 inline constexpr int threads = 3 * warpgroup_threads;
-inline constexpr int query_loader_warps = 2;
+inline constexpr int key_loader_threads = 2 * 32;
 
 }  // namespace flashmla::sm90::dense_decode::many_rows
