@@ -66,7 +66,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_steps(std::int32_t splits) {
   if (splits <= 4)
     return splits < 2 ? 0 : splits == 2 ? 1 : 2;
   std::int32_t lanes = 1;
-  while (lanes < 16 && combine_loads * lanes < splits)
+  while (lanes < 8 && combine_loads * lanes < splits)
     lanes *= 2;
   return 4 * lanes;
 }

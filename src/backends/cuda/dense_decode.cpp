@@ -49,6 +49,11 @@ bool boxes_fit(const TensorView& cache) {
   return pages_fit && ::flashmla::cuda::rows_aligned(cache) && cache.shape[0] > 0;
 }
 
+// Whether the tokens of a page follow each other without gaps.
+bool rows_are_contiguous(const TensorView& cache) {
+  return cache.shape[2] == 1 && cache.strides[1] == cache.shape[3];
+}
+
 constexpr std::uint32_t chunk_columns = 64;
 constexpr std::uint64_t chunk_bytes = chunk_columns * sizeof(std::uint16_t);
 
@@ -213,6 +218,9 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
   // Clusters that share a request's keys meet in the L2 cache.
   p.key_policy = tiles.total > tiles.kernel.cluster ? dense::L2Policy::evict_normal
                                                     : dense::L2Policy::evict_first;
+  // Worth it where tensor cores are the bound, and no other cluster asks for the same keys.
+  p.prefetches_keys = tiles.kernel.cluster > 1 && tiles.total == tiles.kernel.cluster &&
+                      rows_are_contiguous(inputs.kv_cache);
   p.q_box_rows = query_box_rows(inputs.q, tiles);
   const dense::Maps maps = maps_of(inputs, tiles.kernel, p);
   ::flashmla::cuda::launch(

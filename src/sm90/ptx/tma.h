@@ -46,4 +46,9 @@ FLASHMLA_DEVICE void tma_load_multicast(std::uint32_t target, const CUtensorMap*
       : "memory");
 }
 
+// Brings `bytes` of global memory, a multiple of 16 from an aligned address on, into the L2 cache.
+FLASHMLA_DEVICE void prefetch_to_l2(const void* from, std::uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
+
 }  // namespace flashmla::sm90::ptx

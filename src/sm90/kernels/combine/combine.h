@@ -23,7 +23,7 @@ using dense_decode::v_dim;
 inline constexpr int threads = 128;
 inline constexpr int blocks_of_multiprocessor = 7;
 inline constexpr int most_workers = schedule::most_combined_workers;
-static_assert(most_workers == 2 * threads, "a thread holds two entries");
+static_assert(most_workers == 2 * threads, "a thread looks at two entries");
 inline constexpr int unit_columns = 8;
 inline constexpr int units_per_row = v_dim / unit_columns;
 
@@ -37,8 +37,8 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
 }
 
 struct SharedStorage {
-  Entry own[2][threads];  // what each thread has of the list
-  Entry entry;            // of the step
+  Entry entry;  // of the step
+  float exchange[threads][unit_columns + 2];
 };
 
 // A unit of several partial results of one row, all on their way at once.
@@ -103,19 +103,27 @@ struct Accumulator {
   }
 };
 
-// Adds up what `lanes` neighbouring threads, a power of two, have of a position; each gets the
-// total.
-FLASHMLA_DEVICE void add_lanes(std::int32_t lanes, Accumulator& total) {
-  constexpr std::uint32_t all = 0xffffffffu;
-#pragma unroll 1
-  for (std::int32_t distance = 1; distance < lanes; distance *= 2) {
-    const float other_max = __shfl_xor_sync(all, total.max, distance);
-    total.refer_to(fmaxf(total.max, other_max));
-    total.sum += __shfl_xor_sync(all, total.sum, distance);
+// Adds up what threads that are `stride` apart have of a position; the first one gets the total.
+FLASHMLA_DEVICE void add_lanes(SharedStorage& shared, int stride, Accumulator& total) {
+  float* const mine = shared.exchange[threadIdx.x];
 #pragma unroll
-    for (float& value : total.out)
-      value += __shfl_xor_sync(all, value, distance);
-  }
+  for (int i = 0; i < unit_columns; ++i)
+    mine[i] = total.out[i];
+  mine[unit_columns] = total.max;
+  mine[unit_columns + 1] = total.sum;
+  __syncthreads();
+  if (threadIdx.x < stride)
+#pragma unroll 1
+    for (int thread = threadIdx.x + stride; thread < threads; thread += stride) {
+      const float* const other = shared.exchange[thread];
+      total.refer_to(fmaxf(total.max, other[unit_columns]));
+      const float factor = ptx::exp2(other[unit_columns] - total.max);
+      total.sum += factor * other[unit_columns + 1];
+#pragma unroll
+      for (int i = 0; i < unit_columns; ++i)
+        total.out[i] += factor * other[i];
+    }
+  __syncthreads();
 }
 
 template <class T>
@@ -147,13 +155,11 @@ FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int32_t row
           at.token] = empty ? -ops::minus_infinity : lse * ln_2;
 }
 
-// Steps of few partial results: a thread has several positions. A rehearsal reads and writes
-// nothing, but brings the code into the instruction cache, which a launch finds cold.
+// Steps of few partial results: a thread has several positions.
 template <class T, int Positions, int Loads>
-FLASHMLA_DEVICE void combine_positions(const Params& p, const Entry& entry, std::int32_t step,
-                                       bool rehearsal) {
+FLASHMLA_DEVICE void combine_positions(const Params& p, const Entry& entry, std::int32_t step) {
   const std::int32_t first = step * (threads * Positions) + static_cast<std::int32_t>(threadIdx.x);
-  const std::int32_t rows = rehearsal ? 0 : p.kv_heads * p.rows;
+  const std::int32_t rows = p.kv_heads * p.rows;
   const std::int32_t column = first % units_per_row * unit_columns;
   static_assert(threads % units_per_row == 0, "the column is the same at all positions");
   const auto row = [&](int j) { return (first + j * threads) / units_per_row; };
@@ -170,14 +176,15 @@ FLASHMLA_DEVICE void combine_positions(const Params& p, const Entry& entry, std:
   }
 }
 
-// Steps of many: `lanes` neighbouring threads share a position.
+// Steps of many: `lanes` threads, a power of two, share a position.
 template <class T>
 FLASHMLA_DEVICE void combine_lanes(const Params& p, const Entry& entry, std::int32_t step,
-                                   std::int32_t lanes, bool rehearsal) {
-  const std::int32_t thread = step * threads + static_cast<std::int32_t>(threadIdx.x);
-  const std::int32_t position = thread / lanes;
-  const std::int32_t lane = thread % lanes;
-  const std::int32_t rows = rehearsal ? 0 : p.kv_heads * p.rows;
+                                   std::int32_t lanes, SharedStorage& shared) {
+  const std::int32_t positions = threads / lanes;  // of the step
+  const std::int32_t lane = static_cast<std::int32_t>(threadIdx.x) / positions;
+  const std::int32_t position =
+      step * positions + static_cast<std::int32_t>(threadIdx.x) - lane * positions;
+  const std::int32_t rows = p.kv_heads * p.rows;
   const std::int32_t row = position / units_per_row;
   const std::int32_t column = position % units_per_row * unit_columns;
   Accumulator total;
@@ -187,25 +194,26 @@ FLASHMLA_DEVICE void combine_lanes(const Params& p, const Entry& entry, std::int
     partials.load(p, entry, i, lanes, rows, row, column);
     total.add<T>(partials);
   }
-  add_lanes(lanes, total);
+  if (lanes > 1)
+    add_lanes(shared, positions, total);
   if (row < rows && lane == 0)
     write<T>(p, entry, row, column, total);
 }
 
 template <class T>
 FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int32_t step,
-                                  bool rehearsal) {
+                                  SharedStorage& shared) {
   const std::int32_t steps = schedule::combine_steps(entry.splits);
   if (steps == 1)
-    combine_positions<T, 4, 2>(p, entry, step, rehearsal);
+    combine_positions<T, 4, 2>(p, entry, step);
   else if (steps == 2)
-    combine_positions<T, 2, 4>(p, entry, step, rehearsal);
+    combine_positions<T, 2, 4>(p, entry, step);
   else
-    combine_lanes<T>(p, entry, step, steps / 4, rehearsal);
+    combine_lanes<T>(p, entry, step, steps / 4, shared);
 }
 
 // Every 8 rows of a request take combine_steps() steps; step s is one of the request whose entry
-// has steps_before ≤ s / each. A thread holds two entries; the one with the step's entry shows it
+// has steps_before ≤ s / each. A thread looks at two entries; the one that sees the step's shows it
 // to all.
 //
 // NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request.
@@ -216,16 +224,15 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
   ptx::launch_dependents();
   const std::int32_t each = dense_decode::divide_up(p.kv_heads * p.rows, schedule::combine_rows);
   const std::int32_t workers = p.split.workers;
-#pragma unroll
-  for (int i = 0; i < 2; ++i)
-    shared.own[i][threadIdx.x] = p.split_list[schedule::smaller<std::int32_t>(
-        static_cast<std::int32_t>(threadIdx.x) + i * threads, workers)];
   const std::int32_t steps = p.split_list[workers].steps_before * each;
-  bool rehearsal = true;
-  for (auto step = static_cast<std::int32_t>(blockIdx.x); step < steps;) {
+  ptx::wait_for_prerequisites();
+  for (auto step = static_cast<std::int32_t>(blockIdx.x); step < steps;
+       step += static_cast<std::int32_t>(gridDim.x)) {
     const std::int32_t group = step / each;
-    for (const auto& entries : shared.own) {
-      const Entry& entry = entries[threadIdx.x];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const Entry entry = p.split_list[schedule::smaller<std::int32_t>(
+          static_cast<std::int32_t>(threadIdx.x) + i * threads, workers)];
       if (entry.steps_before <= group &&
           group < entry.steps_before + schedule::combine_steps(entry.splits))
         shared.entry = entry;
@@ -233,15 +240,8 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     __syncthreads();
     const Entry entry = shared.entry;
     __syncthreads();
-    combine_step<T>(p, entry, step - entry.steps_before * each, rehearsal);
-    if (rehearsal)
-      ptx::wait_for_prerequisites();
-    else
-      step += static_cast<std::int32_t>(gridDim.x);
-    rehearsal = false;
+    combine_step<T>(p, entry, step - entry.steps_before * each, shared);
   }
-  if (rehearsal)  // the kernel after this one counts on all of those before it
-    ptx::wait_for_prerequisites();
 }
 
 // Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The
@@ -249,6 +249,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     combine_pieces(const __grid_constant__ Params p) {
+  __shared__ SharedStorage shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   const std::int64_t each = piece_steps(p.kv_heads * p.rows);
@@ -257,7 +258,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     const std::int32_t first = p.split_offset[request];
     const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
     if (entry.splits >= 2)
-      combine_lanes<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lanes, false);
+      combine_lanes<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lanes, shared);
   }
 }
 

@@ -74,6 +74,7 @@ struct Params {
   bool causal;
   std::int32_t q_box_rows;  // rows of a box of queries; 0: they are loaded row by row
   bool gathered;            // cache rows are loaded one by one, not by a tensor map
+  bool prefetches_keys;     // blocks are brought into the L2 cache before there is room for them
   bool q_aligned;           // rows of q begin at multiples of 16 bytes
   bool kv_aligned;          // the same of the cache
   bool out_aligned;

@@ -52,6 +52,8 @@ class KeyLoader {
         const int tokens = segment.length - (segment.first_block + i) * block_tokens;
         if (ptx::elected())
           load_block(segment, now, (uses & 1) ^ 1, tokens < block_tokens);
+        if (uses > 0 && i + 2 < segment.blocks)
+          prefetch_block(walk);
         if (tokens < block_tokens)
           clear_tail(tokens, tails++ & 1);
       }
@@ -80,6 +82,19 @@ class KeyLoader {
       } else {
         load_pages(segment, walk, page, part, ready);
       }
+    }
+  }
+
+  // Brings the CTA's rows of the block after next into the L2 cache: two buffers do not cover the
+  // latency of device memory. Not for the first blocks, whose loads fill the bandwidth.
+  FLASHMLA_DEVICE void prefetch_block(const PageWalk& walk) {
+    if constexpr (WholeBlocks) {
+      const bool inside =
+          static_cast<std::uint32_t>(walk.page) < static_cast<std::uint32_t>(p.num_pages);
+      if (p.prefetches_keys && inside && ptx::elected())
+        ptx::prefetch_to_l2(p.cache + walk.page * p.cache_strides.outer +
+                                (walk.token_in_page + first_row) * p.cache_strides.middle,
+                            rows * Chunks * tile::row_bytes);
     }
   }
 
