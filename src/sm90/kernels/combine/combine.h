@@ -225,7 +225,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
   const std::int32_t each = dense_decode::divide_up(p.kv_heads * p.rows, schedule::combine_rows);
   const std::int32_t workers = p.split.workers;
   const std::int32_t steps = p.split_list[workers].steps_before * each;
-  ptx::wait_for_prerequisites();
+  bool waited = false;  // the list is older than the kernel before this one
   for (auto step = static_cast<std::int32_t>(blockIdx.x); step < steps;
        step += static_cast<std::int32_t>(gridDim.x)) {
     const std::int32_t group = step / each;
@@ -240,8 +240,13 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     __syncthreads();
     const Entry entry = shared.entry;
     __syncthreads();
+    if (!waited)
+      ptx::wait_for_prerequisites();
+    waited = true;
     combine_step<T>(p, entry, step - entry.steps_before * each, shared);
   }
+  if (!waited)  // the kernel after this one counts on all of those before it
+    ptx::wait_for_prerequisites();
 }
 
 // Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The

@@ -52,7 +52,7 @@ class KeyLoader {
         const int tokens = segment.length - (segment.first_block + i) * block_tokens;
         if (ptx::elected())
           load_block(segment, now, (uses & 1) ^ 1, tokens < block_tokens);
-        if (uses > 0 && i + 2 < segment.blocks)
+        if (uses >= prefetched_from && i + 2 < segment.blocks)
           prefetch_block(walk);
         if (tokens < block_tokens)
           clear_tail(tokens, tails++ & 1);
@@ -62,6 +62,7 @@ class KeyLoader {
 
  private:
   static constexpr int rows = block_tokens / ClusterSize;
+  static constexpr std::uint32_t prefetched_from = 4;  // uses of a buffer
 
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   std::uint32_t parity, bool tail) {
@@ -86,7 +87,8 @@ class KeyLoader {
   }
 
   // Brings the CTA's rows of the block after next into the L2 cache: two buffers do not cover the
-  // latency of device memory. Not for the first blocks, whose loads fill the bandwidth.
+  // latency of device memory. Not in short calls, and not at the start of long ones, where the first
+  // loads of all CTAs fill the bandwidth.
   FLASHMLA_DEVICE void prefetch_block(const PageWalk& walk) {
     if constexpr (WholeBlocks) {
       const bool inside =
