@@ -11,68 +11,67 @@
 
 namespace flashmla::sm90::plan {
 
-// A schedule of at most so many requests and workers is made in shared memory, where a search
-// through it is fast, and copied; a larger one in the plan workspace.
-inline constexpr std::int32_t most_shared_requests = 1024;
-inline constexpr std::int32_t most_shared_workers = 256;
+// The line of a batch of at most so many requests lies in shared memory, where a search through it
+// is fast; that of a larger one in the plan workspace.
+inline constexpr std::int32_t most_shared_requests = most_threads;
 
-struct SharedSchedule {
-  std::int64_t start[most_shared_requests + 1];
-  std::int32_t lengths[most_shared_requests];
-  std::int32_t split_offset[most_shared_requests + 1];
-  schedule::WorkTile work[most_shared_workers];
+template <bool SharedLine>
+struct SharedStorage {
+  BlockTeam::SharedStorage team;
+  schedule::Cut cuts[schedule::most_combined_workers + 1];
 };
 
-// Copies the given lengths, clamped to 0 … most_tokens; `status` becomes 0, or 1 + the first
-// request whose length is not in that range.
-FLASHMLA_DEVICE void take_lengths(std::int32_t requests, const std::int32_t* given,
+template <>
+struct SharedStorage<true> {
+  BlockTeam::SharedStorage team;
+  schedule::Cut cuts[schedule::most_combined_workers + 1];
+  std::int64_t start[most_shared_requests + 1];
+  std::int32_t lengths[most_shared_requests];
+};
+
+// Copies the given lengths, clamped to 0 … most_tokens; false where this thread had to clamp one.
+FLASHMLA_DEVICE bool take_lengths(std::int32_t requests, const std::int32_t* given,
                                   std::int32_t most_tokens, std::int32_t* lengths,
-                                  std::int32_t* kept, std::int32_t* status) {
-  bool clamped = false;
+                                  std::int32_t* kept) {
+  bool good = true;
 #pragma unroll 1
   for (auto r = static_cast<std::int32_t>(threadIdx.x); r < requests; r += blockDim.x) {
     const std::int32_t tokens = given[r];
     const std::int32_t length = min(max(tokens, 0), most_tokens);
     lengths[r] = length;
     kept[r] = length;
-    clamped |= tokens != length;
+    good = good && tokens == length;
   }
-  const bool any = __syncthreads_or(clamped);
-  if (threadIdx.x == 0) {
-    std::int32_t r = 0;
-    while (any && given[r] == lengths[r])
-      ++r;
-    *status = any ? r + 1 : 0;
-  }
+  return good;
 }
 
-template <bool BatchInvariant>
+// `SharedLine`: the batch has at most most_shared_requests requests.
+template <bool BatchInvariant, bool SharedLine>
 __global__ void __launch_bounds__(most_threads)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
                   const std::int32_t* given, std::int32_t most_tokens) {
-  __shared__ BlockTeam::SharedStorage shared;
-  __shared__ SharedSchedule made;
-  __shared__ std::int32_t steps_before[schedule::most_combined_workers + 1];
+  __shared__ SharedStorage<SharedLine> shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
-  const BlockTeam team(shared);
   params.batch_invariant = BatchInvariant;  // known to the compiler
   params.block_tokens = dense_decode::block_tokens;
-  const bool small =
-      params.requests <= most_shared_requests && params.workers <= most_shared_workers;
-  std::int64_t* const start = small ? made.start : memory.start;
-  std::int32_t* const lengths = small ? made.lengths : memory.lengths;
-  std::int32_t* const split_offset = small ? made.split_offset : memory.split_offset;
-  schedule::WorkTile* const work = small ? made.work : memory.work;
-  take_lengths(params.requests, given, most_tokens, lengths, memory.lengths, memory.status);
-  schedule::split_kv(params, lengths, start, work, split_offset, team);
-  if constexpr (!BatchInvariant)
-    schedule::list_split_requests(params, work, split_offset, steps_before, memory.split_list,
-                                  team);
-  if (small) {
-    team.for_each(params.workers, [&](std::int32_t w) { memory.work[w] = work[w]; });
-    team.for_each(params.requests + 1,
-                  [&](std::int32_t r) { memory.split_offset[r] = split_offset[r]; });
+  std::int32_t* lengths = memory.lengths;
+  schedule::SplitMemory made = memory.split_memory();
+  made.cuts = shared.cuts;
+  if constexpr (SharedLine) {
+    lengths = shared.lengths;
+    made.start = shared.start;
+  }
+  // NOTE: no barrier here. The team looks at a length first in the thread that took it.
+  const bool good = take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
+  schedule::split_kv(params, lengths, made, BlockTeam(shared.team));
+  // `status` becomes 0, or 1 + the first request whose length was clamped.
+  const bool all_good = __syncthreads_and(good);
+  if (threadIdx.x == 0) {
+    std::int32_t r = 0;
+    while (!all_good && given[r] == lengths[r])
+      ++r;
+    *memory.status = all_good ? 0 : r + 1;
   }
 }
 
