@@ -1,6 +1,7 @@
 // Integer arithmetic of schedules, with the same results on host and device.
 #pragma once
 
+#include <cfloat>
 #include <cstdint>
 
 #include "schedule/work_tile.h"
@@ -91,8 +92,8 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
 // its own, which is right to 24 bits.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t sqrt_of_quotient(std::int64_t a, std::int64_t b) {
 #if defined(__CUDA_ARCH__)
-  auto root = static_cast<std::int64_t>(
-      __fsqrt_rn(__fdividef(static_cast<float>(a), static_cast<float>(b))));
+  const float quotient = __fdividef(static_cast<float>(a), static_cast<float>(b));
+  auto root = static_cast<std::int64_t>(quotient * __frsqrt_rn(fmaxf(quotient, FLT_MIN)));
   while (root * root * b > a)
     --root;
   while ((root + 1) * (root + 1) * b <= a)

@@ -84,7 +84,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t least_stride(std::int64_t blocks,
 }
 
 // A place on the line where one worker's share ends and the next one's begins.
-struct Cut {
+struct alignas(16) Cut {
   std::int32_t request;
   std::int32_t block;
   std::int32_t split;     // which of the request's segments begins here

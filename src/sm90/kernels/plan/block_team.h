@@ -64,6 +64,8 @@ FLASHMLA_DEVICE std::int64_t max_of_warp(std::int64_t value) {
   return static_cast<std::int64_t>(std::uint64_t{largest_high} << 32 | largest_low);
 }
 
+// `OneEach`: every loop has fewer items than the block has threads.
+template <bool OneEach>
 class BlockTeam {
  public:
   struct SharedStorage {
@@ -88,23 +90,26 @@ class BlockTeam {
   template <class Body>
   FLASHMLA_DEVICE void for_each(std::int32_t n, Body body) const {
 #pragma unroll 1
-    for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n; i += blockDim.x)
+    for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n; i += blockDim.x) {
       body(i);
+      if constexpr (OneEach)
+        break;
+    }
     __syncthreads();
   }
 
  private:
+  // Item n, which has no value, comes by the total.
   template <bool Max, class Value, class Candidate, class Store>
   FLASHMLA_DEVICE std::int64_t run_scan(std::int32_t n, Value value, Candidate candidate,
                                         Store store) const {
     using Sum = decltype(value(0));
     const std::uint32_t lane = threadIdx.x % 32;
     const std::uint32_t warp = threadIdx.x / 32;
-    const auto threads = static_cast<std::int32_t>(blockDim.x);
     std::int64_t before = 0;
     std::int64_t largest = 0;
 #pragma unroll 1
-    for (std::int32_t base = 0;; base += threads) {
+    for (std::int32_t base = 0; base <= n; base += blockDim.x) {
       const std::int32_t i = base + static_cast<std::int32_t>(threadIdx.x);
       Sum own{};
       std::int64_t most = 0;
@@ -121,16 +126,13 @@ class BlockTeam {
           shared_->largest[warp] = most;
       }
       __syncthreads();
-      const std::int64_t upto =
-          before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : 0);
+      const std::int64_t upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : 0);
       if constexpr (Max)
         largest = schedule::larger(
             largest, max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : 0));
-      if (i < n)
+      if (i <= n)
         store(i, from_bits<Sum>(upto - to_bits(own)), own);
-      if (i == n - 1 || (n == 0 && i == 0))
-        store(n, from_bits<Sum>(upto), Sum{});
-      if (base + threads >= n)
+      if constexpr (OneEach)
         break;
       if (threadIdx.x == blockDim.x - 1)
         shared_->before = upto;

@@ -9,22 +9,21 @@ namespace flashmla::sm90::plan {
 
 namespace {
 
-auto kernel_of(bool batch_invariant, bool shared_line) {
+auto kernel_of(bool batch_invariant, bool thread_each) {
   if (batch_invariant)
-    return shared_line ? make_schedule<true, true> : make_schedule<true, false>;
-  return shared_line ? make_schedule<false, true> : make_schedule<false, false>;
+    return thread_each ? make_schedule<true, true> : make_schedule<true, false>;
+  return thread_each ? make_schedule<false, true> : make_schedule<false, false>;
 }
 
 }  // namespace
 
 void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMemory& memory,
                      const std::int32_t* lengths, std::int32_t most_tokens, void* stream) {
-  // One thread for each request and each worker, as far as they go; whole warps.
-  const std::int32_t wanted = std::max(params.requests, params.workers);
+  const bool thread_each = params.requests <= most_requests_of_threads;
+  const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
   const auto threads =
       static_cast<std::uint32_t>(std::min<std::int32_t>(most_threads, (wanted + 31) / 32 * 32));
-  const bool shared_line = params.requests <= most_shared_requests;
-  cuda::launch(kernel_of(params.batch_invariant, shared_line), {1, threads}, stream, params, memory,
+  cuda::launch(kernel_of(params.batch_invariant, thread_each), {1, threads}, stream, params, memory,
                lengths, most_tokens);
 }
 
@@ -41,8 +40,8 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
 void load() {
   cudaFuncAttributes attributes{};
   for (const bool batch_invariant : {false, true})
-    for (const bool shared_line : {false, true})
-      cuda::check(cudaFuncGetAttributes(&attributes, kernel_of(batch_invariant, shared_line)),
+    for (const bool thread_each : {false, true})
+      cuda::check(cudaFuncGetAttributes(&attributes, kernel_of(batch_invariant, thread_each)),
                   "cudaFuncGetAttributes");
   cuda::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
 }

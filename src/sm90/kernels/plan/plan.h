@@ -11,22 +11,16 @@
 
 namespace flashmla::sm90::plan {
 
-// The line of a batch of at most so many requests lies in shared memory, where a search through it
-// is fast; that of a larger one in the plan workspace.
-inline constexpr std::int32_t most_shared_requests = most_threads;
+// A batch of at most so many requests has a thread for each, and its line in shared memory, where a
+// search through it is fast; the line of a larger one lies in the plan workspace.
+inline constexpr std::int32_t most_requests_of_threads = most_threads - 1;
 
-template <bool SharedLine>
+template <bool ThreadEach>
 struct SharedStorage {
-  BlockTeam::SharedStorage team;
+  typename BlockTeam<ThreadEach>::SharedStorage team;
   schedule::Cut cuts[schedule::most_combined_workers + 1];
-};
-
-template <>
-struct SharedStorage<true> {
-  BlockTeam::SharedStorage team;
-  schedule::Cut cuts[schedule::most_combined_workers + 1];
-  std::int64_t start[most_shared_requests + 1];
-  std::int32_t lengths[most_shared_requests];
+  std::int64_t start[ThreadEach ? most_requests_of_threads + 1 : 1];
+  std::int32_t lengths[ThreadEach ? most_requests_of_threads : 1];
 };
 
 // Copies the given lengths, clamped to 0 … most_tokens; false where this thread had to clamp one.
@@ -45,12 +39,12 @@ FLASHMLA_DEVICE bool take_lengths(std::int32_t requests, const std::int32_t* giv
   return good;
 }
 
-// `SharedLine`: the batch has at most most_shared_requests requests.
-template <bool BatchInvariant, bool SharedLine>
-__global__ void __launch_bounds__(most_threads)
+// `ThreadEach`: there are more threads than requests, and than workers.
+template <bool BatchInvariant, bool ThreadEach>
+__global__ void __launch_bounds__(most_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
                   const std::int32_t* given, std::int32_t most_tokens) {
-  __shared__ SharedStorage<SharedLine> shared;
+  __shared__ SharedStorage<ThreadEach> shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   params.batch_invariant = BatchInvariant;  // known to the compiler
@@ -58,13 +52,13 @@ __global__ void __launch_bounds__(most_threads)
   std::int32_t* lengths = memory.lengths;
   schedule::SplitMemory made = memory.split_memory();
   made.cuts = shared.cuts;
-  if constexpr (SharedLine) {
+  if constexpr (ThreadEach) {
     lengths = shared.lengths;
     made.start = shared.start;
   }
   // NOTE: no barrier here. The team looks at a length first in the thread that took it.
   const bool good = take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
-  schedule::split_kv(params, lengths, made, BlockTeam(shared.team));
+  schedule::split_kv(params, lengths, made, BlockTeam<ThreadEach>(shared.team));
   // `status` becomes 0, or 1 + the first request whose length was clamped.
   const bool all_good = __syncthreads_and(good);
   if (threadIdx.x == 0) {
