@@ -23,7 +23,8 @@ void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMe
   const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
   const auto threads =
       static_cast<std::uint32_t>(std::min<std::int32_t>(most_threads, (wanted + 31) / 32 * 32));
-  cuda::launch(kernel_of(params.batch_invariant, thread_each), {1, threads}, stream, params, memory,
+  cuda::launch(kernel_of(params.batch_invariant, thread_each),
+               {1, threads, SharedLine::bytes(params, thread_each)}, stream, params, memory,
                lengths, most_tokens);
 }
 
@@ -40,9 +41,14 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
 void load() {
   cudaFuncAttributes attributes{};
   for (const bool batch_invariant : {false, true})
-    for (const bool thread_each : {false, true})
-      cuda::check(cudaFuncGetAttributes(&attributes, kernel_of(batch_invariant, thread_each)),
-                  "cudaFuncGetAttributes");
+    for (const bool thread_each : {false, true}) {
+      const auto kernel = kernel_of(batch_invariant, thread_each);
+      cuda::check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+      // A multiprocessor that divides its memory otherwise takes no block of a decoding kernel.
+      cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                       cudaSharedmemCarveoutMaxShared),
+                  "cudaFuncSetAttribute");
+    }
   cuda::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
 }
 

@@ -15,12 +15,23 @@ namespace flashmla::sm90::plan {
 // search through it is fast; the line of a larger one lies in the plan workspace.
 inline constexpr std::int32_t most_requests_of_threads = most_threads - 1;
 
-template <bool ThreadEach>
-struct SharedStorage {
-  typename BlockTeam<ThreadEach>::SharedStorage team;
-  schedule::Cut cuts[schedule::most_combined_workers + 1];
-  std::int64_t start[ThreadEach ? most_requests_of_threads + 1 : 1];
-  std::int32_t lengths[ThreadEach ? most_requests_of_threads : 1];
+// Dynamic shared memory: no more than the batch needs, so that a block of few_rows can start on the
+// same multiprocessor.
+struct SharedLine {
+  schedule::Cut* cuts;    // [workers + 1]
+  std::int64_t* start;    // [requests + 1], like `lengths` where each request has a thread
+  std::int32_t* lengths;  // [requests]
+
+  FLASHMLA_DEVICE SharedLine(const schedule::SplitParams& params, std::uint8_t* bytes)
+      : cuts(reinterpret_cast<schedule::Cut*>(bytes)),
+        start(reinterpret_cast<std::int64_t*>(cuts + params.workers + 1)),
+        lengths(reinterpret_cast<std::int32_t*>(start + params.requests + 1)) {}
+
+  static std::uint32_t bytes(const schedule::SplitParams& params, bool thread_each) {
+    const auto requests = static_cast<std::uint32_t>(thread_each ? params.requests : 0);
+    return (params.workers + 1) * sizeof(schedule::Cut) + (requests + 1) * sizeof(std::int64_t) +
+           requests * sizeof(std::int32_t);
+  }
 };
 
 // Copies the given lengths, clamped to 0 … most_tokens; false where this thread had to clamp one.
@@ -44,7 +55,9 @@ template <bool BatchInvariant, bool ThreadEach>
 __global__ void __launch_bounds__(most_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
                   const std::int32_t* given, std::int32_t most_tokens) {
-  __shared__ SharedStorage<ThreadEach> shared;
+  __shared__ typename BlockTeam<ThreadEach>::SharedStorage team;
+  extern __shared__ __align__(16) std::uint8_t bytes[];
+  const SharedLine shared(params, bytes);
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   params.batch_invariant = BatchInvariant;  // known to the compiler
@@ -58,7 +71,7 @@ __global__ void __launch_bounds__(most_threads, 1)
   }
   // NOTE: no barrier here. The team looks at a length first in the thread that took it.
   const bool good = take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
-  schedule::split_kv(params, lengths, made, BlockTeam<ThreadEach>(shared.team));
+  schedule::split_kv(params, lengths, made, BlockTeam<ThreadEach>(team));
   // `status` becomes 0, or 1 + the first request whose length was clamped.
   const bool all_good = __syncthreads_and(good);
   if (threadIdx.x == 0) {
