@@ -91,7 +91,8 @@ struct alignas(16) Cut {
   std::int32_t partials;  // Σ partial results of the requests that are first cut before
 };
 
-// What a cut adds where it is the first inside its request.
+// What a cut adds where it is the first inside its request. Nothing in batch-invariant mode, where
+// cuts do not follow the workers.
 struct SplitCounts {
   std::int32_t partials;
   std::int32_t steps;  // combine_steps()
@@ -99,6 +100,12 @@ struct SplitCounts {
   FLASHMLA_HOST_DEVICE constexpr SplitCounts operator+(const SplitCounts& other) const {
     return {partials + other.partials, steps + other.steps};
   }
+};
+
+// Where a worker begins.
+struct Begin {
+  Cut cut;
+  SplitCounts counts;
 };
 
 // The division of one batch: the line with everything that is needed to find a cut on it.
@@ -112,13 +119,18 @@ struct Division {
     return blocks_of(lengths[request], params.block_tokens);
   }
 
-  // The last request that begins at or before `position`.
+  // The last request that begins at or before `position`. In four parts at once: every step of the
+  // search waits for memory.
   FLASHMLA_HOST_DEVICE constexpr std::int32_t request_at(std::int64_t position) const {
     std::int32_t low = 0;
     std::int32_t high = params.requests;
     while (high - low > 1) {
-      const std::int32_t middle = low + (high - low) / 2;
-      (start[middle] <= position ? low : high) = middle;
+      const std::int32_t quarter = (high - low + 3) / 4;
+      const auto begins_before = [&](std::int32_t part) {
+        return start[smaller(high, low + part * quarter)] <= position ? 1 : 0;
+      };
+      low += (begins_before(1) + begins_before(2) + begins_before(3)) * quarter;
+      high = smaller(high, low + quarter);
     }
     return low;
   }
@@ -134,29 +146,22 @@ struct Division {
     return worker_from(start[request] + params.cost.segment_ns + params.cost.block_ns);
   }
 
-  // Where worker `index` begins.
-  FLASHMLA_HOST_DEVICE constexpr Cut cut(std::int32_t index) const {
+  // Where worker `index` begins, and what that adds. Straight on, without branches: a GPU then has
+  // the quotients in hand at once.
+  FLASHMLA_HOST_DEVICE constexpr Begin begin(std::int32_t index) const {
     const std::int64_t position = index * stride.value();
     if (position >= start[params.requests])
-      return {params.requests, 0, 0, 0};
+      return {{params.requests, 0, 0, 0}, {0, 0}};
     const std::int32_t request = request_at(position);
     const std::int64_t offset = position - start[request];
     if (params.batch_invariant)
-      return cut_between_pieces(request, offset);
-    if (offset < params.cost.segment_ns + params.cost.block_ns)
-      return {request, 0, 0, 0};
-    const Divisor block(params.cost.block_ns);
-    return {request, static_cast<std::int32_t>(block.quotient(offset - params.cost.segment_ns)),
-            index - first_inside(request) + 1, 0};
-  }
-
-  // What the cut where worker `index` begins adds. Not in batch-invariant mode, where cuts do not
-  // follow the workers.
-  FLASHMLA_HOST_DEVICE constexpr SplitCounts counts(const Cut& cut, std::int32_t index) const {
-    if (params.batch_invariant || cut.split != 1)
-      return {0, 0};
-    const std::int32_t segments = worker_from(start[cut.request + 1]) - index + 1;
-    return {segments, combine_steps(segments)};
+      return {cut_between_pieces(request, offset), {0, 0}};
+    const std::int64_t inside = larger<std::int64_t>(0, offset - params.cost.segment_ns);
+    const std::int64_t block = Divisor(params.cost.block_ns).quotient(inside);
+    const std::int32_t split = index - first_inside(request) + 1;
+    const std::int32_t segments = worker_from(start[request + 1]) - index + 1;
+    return {{request, static_cast<std::int32_t>(block), larger(0, split), 0},
+            split == 1 ? SplitCounts{segments, combine_steps(segments)} : SplitCounts{0, 0}};
   }
 
   // The share between two cuts.
@@ -224,8 +229,9 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   team.scan(
       params.workers,
       [&](std::int32_t w) {
-        memory.cuts[w] = division.cut(w);
-        return division.counts(memory.cuts[w], w);
+        const Begin begin = division.begin(w);
+        memory.cuts[w] = begin.cut;
+        return begin.counts;
       },
       [&](std::int32_t w, const SplitCounts& before, const SplitCounts& own) {
         if (w == params.workers)

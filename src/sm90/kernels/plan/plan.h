@@ -7,6 +7,7 @@
 #include "schedule/plan_layout.h"
 #include "sm90/kernels/dense_decode/params.h"
 #include "sm90/kernels/plan/block_team.h"
+#include "sm90/ops/report_first.h"
 #include "sm90/ptx/grid_dependency.h"
 
 namespace flashmla::sm90::plan {
@@ -34,20 +35,24 @@ struct SharedLine {
   }
 };
 
-// Copies the given lengths, clamped to 0 … most_tokens; false where this thread had to clamp one.
-FLASHMLA_DEVICE bool take_lengths(std::int32_t requests, const std::int32_t* given,
-                                  std::int32_t most_tokens, std::int32_t* lengths,
-                                  std::int32_t* kept) {
-  bool good = true;
+inline constexpr std::int32_t none = -1;
+
+// Copies the given lengths, clamped to 0 … most_tokens. The first request of which this thread had
+// to clamp the length, or `none`.
+FLASHMLA_DEVICE std::int32_t take_lengths(std::int32_t requests, const std::int32_t* given,
+                                          std::int32_t most_tokens, std::int32_t* lengths,
+                                          std::int32_t* kept) {
+  std::int32_t clamped = none;
 #pragma unroll 1
   for (auto r = static_cast<std::int32_t>(threadIdx.x); r < requests; r += blockDim.x) {
     const std::int32_t tokens = given[r];
     const std::int32_t length = min(max(tokens, 0), most_tokens);
     lengths[r] = length;
     kept[r] = length;
-    good = good && tokens == length;
+    if (tokens != length && clamped == none)
+      clamped = r;
   }
-  return good;
+  return clamped;
 }
 
 // `ThreadEach`: there are more threads than requests, and than workers.
@@ -69,17 +74,14 @@ __global__ void __launch_bounds__(most_threads, 1)
     lengths = shared.lengths;
     made.start = shared.start;
   }
+  if (threadIdx.x == 0)
+    *memory.status = 0;
   // NOTE: no barrier here. The team looks at a length first in the thread that took it.
-  const bool good = take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
+  const std::int32_t clamped =
+      take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
   schedule::split_kv(params, lengths, made, BlockTeam<ThreadEach>(team));
-  // `status` becomes 0, or 1 + the first request whose length was clamped.
-  const bool all_good = __syncthreads_and(good);
-  if (threadIdx.x == 0) {
-    std::int32_t r = 0;
-    while (!all_good && given[r] == lengths[r])
-      ++r;
-    *memory.status = all_good ? 0 : r + 1;
-  }
+  if (clamped != none)
+    ops::report_first(memory.status, clamped);
 }
 
 // Lengths that the host knows reach the device by value, so that nothing has to outlive the call.
