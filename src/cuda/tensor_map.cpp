@@ -82,9 +82,8 @@ class LatestMaps {
 
   Slot& slot_of(const TensorMapShape& shape) {
     std::uint64_t hash = reinterpret_cast<std::uintptr_t>(shape.data);
-    for (const std::uint64_t part :
-         {shape.size[1], shape.size[3], shape.size[4], std::uint64_t{shape.box[1]},
-          std::uint64_t{shape.box[2]}})
+    for (const std::uint64_t part : {shape.size[1], shape.size[3], shape.size[4],
+                                     std::uint64_t{shape.box[1]}, std::uint64_t{shape.box[2]}})
       hash = (hash ^ hash >> 32 ^ part) * 0x9E3779B97F4A7C15;  // 2^64 / golden ratio
     return slots_[hash >> (64 - slot_bits)];
   }

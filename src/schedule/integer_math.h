@@ -33,8 +33,8 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t divide_up(std::int64_t a, std::int64
   return divide(a + b - 1, b);
 }
 
-// Division by a number that several quotients share: by its reciprocal as a float, then put right in
-// integers, so that quotients are exact on every machine.
+// Division by a number that several quotients share: by its reciprocal as a float, then put right
+// in integers, so that quotients are exact on every machine.
 class Divisor {
  public:
   FLASHMLA_HOST_DEVICE constexpr explicit Divisor(std::int64_t value)  // > 0

@@ -33,7 +33,14 @@ struct PlanLayout {
 
  private:
   constexpr PlanLayout()
-      : status(0), work(0), split_offset(0), lengths(0), start(0), split_list(0), cuts(0), bytes(0) {}
+      : status(0),
+        work(0),
+        split_offset(0),
+        lengths(0),
+        start(0),
+        split_list(0),
+        cuts(0),
+        bytes(0) {}
 
   constexpr std::size_t take(std::size_t size) {
     const std::size_t offset = bytes;
@@ -64,7 +71,9 @@ struct PlanMemory {
   }
 
   // What split_kv fills, all of it in the workspace.
-  FLASHMLA_HOST_DEVICE SplitMemory split_memory() const { return {start, cuts, work, split_offset, split_list}; }
+  FLASHMLA_HOST_DEVICE SplitMemory split_memory() const {
+    return {start, cuts, work, split_offset, split_list};
+  }
 };
 
 }  // namespace flashmla::schedule

@@ -247,7 +247,9 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
           const auto pieces = static_cast<std::int32_t>(piece_count(blocks(r), params.cost));
           return pieces == 1 ? 0 : pieces;
         },
-        [&](std::int32_t r, std::int32_t before, std::int32_t) { memory.split_offset[r] = before; });
+        [&](std::int32_t r, std::int32_t before, std::int32_t) {
+          memory.split_offset[r] = before;
+        });
   team.for_each(larger(params.workers, requests + 1), [&](std::int32_t i) {
     if (i < params.workers)
       memory.work[i] = division.tile(memory.cuts[i], memory.cuts[i + 1]);
@@ -271,8 +273,7 @@ struct SerialTeam {
 
   template <class Value, class Candidate, class Store>
   FLASHMLA_HOST_DEVICE constexpr std::int64_t scan_and_max(std::int32_t n, Value value,
-                                                           Candidate candidate,
-                                                           Store store) const {
+                                                           Candidate candidate, Store store) const {
     scan(n, value, store);
     std::int64_t largest = 0;
     for (std::int32_t i = 0; i < n; ++i)

@@ -49,8 +49,8 @@ class PlanKernel : public GpuTest {
  private:
   template <class T>
   void download(std::vector<T>& to, const T* from) {
-    support::cuda_call(
-        cudaMemcpy(to.data(), from, to.size() * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    support::cuda_call(cudaMemcpy(to.data(), from, to.size() * sizeof(T), cudaMemcpyDeviceToHost),
+                       "cudaMemcpy");
   }
 };
 
