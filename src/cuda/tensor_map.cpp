@@ -2,6 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
+
 #include "core/text.h"
 #include "cuda/cuda_check.h"
 
@@ -24,9 +26,7 @@ Encode find_encode() {
   return reinterpret_cast<Encode>(function);
 }
 
-}  // namespace
-
-CUtensorMap make_tensor_map(const TensorMapShape& shape) {
+CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
   static const Encode encode = find_encode();
   constexpr std::array<std::uint32_t, 5> every_element{1, 1, 1, 1, 1};
   CUtensorMap map{};
@@ -43,6 +43,63 @@ CUtensorMap make_tensor_map(const TensorMapShape& shape) {
   if (result != CUDA_SUCCESS)
     throw Error(ErrorCode::device_failure, "cuTensorMapEncodeTiled",
                 text("driver error ", static_cast<int>(result)), "success");
+  return map;
+}
+
+// Maps that were made lately, each in the one slot that its shape may take. A map depends on
+// nothing but its shape, so that one of memory that was given back and taken anew still holds.
+class LatestMaps {
+ public:
+  bool find(const TensorMapShape& shape, CUtensorMap& map) {
+    Slot& slot = slot_of(shape);
+    if (slot.busy.test_and_set(std::memory_order_acquire))
+      return false;
+    const bool found = slot.shape == shape;
+    if (found)
+      map = slot.map;
+    slot.busy.clear(std::memory_order_release);
+    return found;
+  }
+
+  void keep(const TensorMapShape& shape, const CUtensorMap& map) {
+    Slot& slot = slot_of(shape);
+    if (slot.busy.test_and_set(std::memory_order_acquire))
+      return;
+    slot.shape = shape;
+    slot.map = map;
+    slot.busy.clear(std::memory_order_release);
+  }
+
+ private:
+  // NOTE: nobody waits for a slot. Whoever meets another thread there makes a map of its own.
+  struct Slot {
+    std::atomic_flag busy;
+    TensorMapShape shape{};  // no box of a real one is empty
+    CUtensorMap map{};
+  };
+
+  static constexpr int slot_bits = 10;  // three maps for each of a model's layers, and room
+
+  Slot& slot_of(const TensorMapShape& shape) {
+    std::uint64_t hash = reinterpret_cast<std::uintptr_t>(shape.data);
+    for (const std::uint64_t part : {shape.size[1], shape.size[3], shape.size[4],
+                                     std::uint64_t{shape.box[1]}, std::uint64_t{shape.box[2]}})
+      hash = (hash ^ hash >> 32 ^ part) * 0x9E3779B97F4A7C15;  // 2^64 / golden ratio
+    return slots_[hash >> (64 - slot_bits)];
+  }
+
+  std::array<Slot, std::size_t{1} << slot_bits> slots_;
+};
+
+}  // namespace
+
+CUtensorMap make_tensor_map(const TensorMapShape& shape) {
+  static constinit LatestMaps latest;
+  CUtensorMap map;
+  if (latest.find(shape, map))
+    return map;
+  map = encode_tensor_map(shape);
+  latest.keep(shape, map);
   return map;
 }
 

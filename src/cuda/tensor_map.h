@@ -17,9 +17,13 @@ struct TensorMapShape {
   std::array<std::uint64_t, 5> size;
   std::array<std::uint64_t, 4> stride_bytes;  // of dimensions 1 … 4, multiples of 16
   std::array<std::uint32_t, 5> box;           // box[0] is 64 numbers: 128 bytes, swizzled
+
+  friend bool operator==(const TensorMapShape&, const TensorMapShape&) = default;
 };
 
-// Throws Error (device_failure) where the driver does not take the shape.
+// A map that was made lately is not made again: the layers of a model come back with the same
+// tensors every step. From any number of threads at once; allocates nothing. Throws Error
+// (device_failure) where the driver does not take the shape.
 CUtensorMap make_tensor_map(const TensorMapShape& shape);
 
 }  // namespace flashmla::cuda

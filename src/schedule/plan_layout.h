@@ -16,6 +16,7 @@ struct PlanLayout {
   std::size_t lengths;       // int32 [b]
   std::size_t start;         // int64 [b + 1], scratch of split_kv
   std::size_t split_list;    // SplitRequest [workers + 1]
+  std::size_t cuts;          // Cut [workers + 1], scratch of split_kv
   std::size_t bytes;
 
   constexpr explicit PlanLayout(const SplitParams& params) : PlanLayout() {
@@ -25,12 +26,21 @@ struct PlanLayout {
     split_offset = take((requests + 1) * sizeof(std::int32_t));
     lengths = take(requests * sizeof(std::int32_t));
     start = take((requests + 1) * sizeof(std::int64_t));
-    split_list = take((static_cast<std::size_t>(params.workers) + 1) * sizeof(SplitRequest));
+    const auto cuts_of_line = static_cast<std::size_t>(params.workers) + 1;
+    split_list = take(cuts_of_line * sizeof(SplitRequest));
+    cuts = take(cuts_of_line * sizeof(Cut));
   }
 
  private:
   constexpr PlanLayout()
-      : status(0), work(0), split_offset(0), lengths(0), start(0), split_list(0), bytes(0) {}
+      : status(0),
+        work(0),
+        split_offset(0),
+        lengths(0),
+        start(0),
+        split_list(0),
+        cuts(0),
+        bytes(0) {}
 
   constexpr std::size_t take(std::size_t size) {
     const std::size_t offset = bytes;
@@ -47,6 +57,7 @@ struct PlanMemory {
   std::int32_t* lengths;
   std::int64_t* start;
   SplitRequest* split_list;
+  Cut* cuts;
 
   PlanMemory(const PlanLayout& layout, void* workspace) {
     auto* base = static_cast<std::byte*>(workspace);
@@ -56,6 +67,12 @@ struct PlanMemory {
     lengths = reinterpret_cast<std::int32_t*>(base + layout.lengths);
     start = reinterpret_cast<std::int64_t*>(base + layout.start);
     split_list = reinterpret_cast<SplitRequest*>(base + layout.split_list);
+    cuts = reinterpret_cast<Cut*>(base + layout.cuts);
+  }
+
+  // What split_kv fills, all of it in the workspace.
+  FLASHMLA_HOST_DEVICE SplitMemory split_memory() const {
+    return {start, cuts, work, split_offset, split_list};
   }
 };
 

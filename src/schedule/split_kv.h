@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "schedule/cost_model.h"
+#include "schedule/integer_math.h"
 #include "schedule/work_tile.h"
 
 namespace flashmla::schedule {
@@ -32,55 +33,6 @@ struct SplitParams {
 inline constexpr std::int64_t max_pieces = 32;
 inline constexpr std::int64_t min_piece_blocks = 8;
 
-template <class T>
-FLASHMLA_HOST_DEVICE constexpr T smaller(T a, T b) {
-  return b < a ? b : a;
-}
-
-template <class T>
-FLASHMLA_HOST_DEVICE constexpr T larger(T a, T b) {
-  return a < b ? b : a;
-}
-
-// a / b for a ≥ 0 and b > 0. A GPU divides 32-bit numbers several times faster.
-//
-// NOTE: out of line on a device. A kernel that runs once finds the instruction cache cold, which
-// costs more than the instructions; a 64-bit division is a hundred of them.
-FLASHMLA_HOST_DEVICE FLASHMLA_OUT_OF_LINE constexpr std::int64_t divide(std::int64_t a,
-                                                                        std::int64_t b) {
-  if (((a | b) >> 32) == 0)
-    return static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b);
-  return a / b;
-}
-
-FLASHMLA_HOST_DEVICE constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return divide(a + b - 1, b);
-}
-
-// Largest integer whose square is at most `value`, digit by digit in base 2. A GPU has a square
-// root of its own, which is right to 24 bits.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
-#if defined(__CUDA_ARCH__)
-  auto estimate = static_cast<std::int64_t>(sqrtf(static_cast<float>(value)));
-  while (estimate * estimate > value)
-    --estimate;
-  while ((estimate + 1) * (estimate + 1) <= value)
-    ++estimate;
-  return estimate;
-#else
-  std::int64_t digit = 1;  // a power of four
-  while (digit <= value / 4)
-    digit *= 4;
-  std::int64_t root = 0;
-  for (; digit > 0; digit /= 4) {
-    const bool fits = value >= root + digit;
-    value -= fits ? root + digit : 0;
-    root = root / 2 + (fits ? digit : 0);
-  }
-  return root;
-#endif
-}
-
 // Blocks of a request; a request without tokens still takes one, in which its result is written.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t blocks_of(std::int64_t tokens,
                                                       std::int64_t block_tokens) {
@@ -94,7 +46,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t blocks_of(std::int64_t tokens,
 // valid() makes that at least 4 · sqrt(blocks), so that cap and cap − 1 segments differ by less
 // than a tenth of a block: stride_of() can round to the latter.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t split_cap(std::int64_t blocks, const CostModel& cost) {
-  return smaller(blocks, integer_sqrt(divide(blocks * cost.block_ns, cost.split_ns)));
+  return smaller(blocks, sqrt_of_quotient(blocks * cost.block_ns, cost.split_ns));
 }
 
 // Batch-invariant mode: blocks in each piece of a request, the last one may be shorter.
@@ -128,13 +80,32 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t least_stride(std::int64_t blocks,
   const std::int64_t cap = split_cap(blocks, params.cost);
   if (params.batch_invariant || cap == blocks)
     return one_block;
-  return larger(one_block, divide_up(blocks * params.cost.block_ns, cap - 1));
+  return larger(one_block, Divisor(cap - 1).quotient_up(blocks * params.cost.block_ns));
 }
 
 // A place on the line where one worker's share ends and the next one's begins.
-struct Cut {
+struct alignas(16) Cut {
   std::int32_t request;
   std::int32_t block;
+  std::int32_t split;     // which of the request's segments begins here
+  std::int32_t partials;  // Σ partial results of the requests that are first cut before
+};
+
+// What a cut adds where it is the first inside its request. Nothing in batch-invariant mode, where
+// cuts do not follow the workers.
+struct SplitCounts {
+  std::int32_t partials;
+  std::int32_t steps;  // combine_steps()
+
+  FLASHMLA_HOST_DEVICE constexpr SplitCounts operator+(const SplitCounts& other) const {
+    return {partials + other.partials, steps + other.steps};
+  }
+};
+
+// Where a worker begins.
+struct Begin {
+  Cut cut;
+  SplitCounts counts;
 };
 
 // The division of one batch: the line with everything that is needed to find a cut on it.
@@ -142,162 +113,168 @@ struct Division {
   SplitParams params;
   const std::int32_t* lengths;  // [b], tokens
   const std::int64_t* start;    // [b + 1], where each request begins on the line, ns
-  std::int64_t stride;          // ns between cuts
+  Divisor stride;               // ns between cuts
 
   FLASHMLA_HOST_DEVICE constexpr std::int64_t blocks(std::int32_t request) const {
     return blocks_of(lengths[request], params.block_tokens);
   }
 
-  // The last request that begins at or before `position`.
+  // The last request that begins at or before `position`. In four parts at once: every step of the
+  // search waits for memory.
   FLASHMLA_HOST_DEVICE constexpr std::int32_t request_at(std::int64_t position) const {
     std::int32_t low = 0;
     std::int32_t high = params.requests;
     while (high - low > 1) {
-      const std::int32_t middle = low + (high - low) / 2;
-      (start[middle] <= position ? low : high) = middle;
+      const std::int32_t quarter = (high - low + 3) / 4;
+      const auto begins_before = [&](std::int32_t part) {
+        return start[smaller(high, low + part * quarter)] <= position ? 1 : 0;
+      };
+      low += (begins_before(1) + begins_before(2) + begins_before(3)) * quarter;
+      high = smaller(high, low + quarter);
     }
     return low;
   }
 
-  // Block of `request` at which a cut at `position` takes place; 0 is the request's start.
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t block_at(std::int32_t request,
-                                                       std::int64_t position) const {
-    const std::int64_t offset = position - start[request];
-    const CostModel& cost = params.cost;
-    if (params.batch_invariant) {
-      // The first piece that begins at or after the position; blocks(request) is the request's end.
-      const std::int64_t piece = piece_blocks(blocks(request), cost);
-      const std::int64_t piece_cost = piece * cost.block_ns + cost.segment_ns;
-      return smaller(divide_up(offset, piece_cost) * piece, blocks(request));
-    }
-    if (offset < cost.segment_ns)
-      return 0;
-    return divide(offset - cost.segment_ns, cost.block_ns);
+  // The first worker that begins at or after `position`; the number of workers where none does.
+  FLASHMLA_HOST_DEVICE constexpr std::int32_t worker_from(std::int64_t position) const {
+    return static_cast<std::int32_t>(
+        smaller<std::int64_t>(params.workers, stride.quotient_up(position)));
   }
 
-  // Where worker `index` begins.
-  FLASHMLA_HOST_DEVICE constexpr Cut cut(std::int32_t index) const {
-    const std::int64_t position = index * stride;
+  // The first worker that begins inside of a request, behind its first block, if one does.
+  FLASHMLA_HOST_DEVICE constexpr std::int32_t first_inside(std::int32_t request) const {
+    return worker_from(start[request] + params.cost.segment_ns + params.cost.block_ns);
+  }
+
+  // Where worker `index` begins, and what that adds. Straight on, without branches: a GPU then has
+  // the quotients in hand at once.
+  FLASHMLA_HOST_DEVICE constexpr Begin begin(std::int32_t index) const {
+    const std::int64_t position = index * stride.value();
     if (position >= start[params.requests])
-      return {params.requests, 0};
+      return {{params.requests, 0, 0, 0}, {0, 0}};
     const std::int32_t request = request_at(position);
-    const std::int64_t block = block_at(request, position);
-    if (block == blocks(request))
-      return {request + 1, 0};
-    return {request, static_cast<std::int32_t>(block)};
-  }
-
-  // Cuts with 0 < block in `request` that come at or before worker `index`, the request's own
-  // included.
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t cuts_inside(std::int32_t request,
-                                                          std::int64_t until) const {
-    const std::int64_t first_inside =
-        start[request] + params.cost.segment_ns + params.cost.block_ns;
-    const std::int64_t last_inside = smaller(until, start[request + 1] - 1);
-    return larger<std::int64_t>(0,
-                                divide(last_inside, stride) - divide_up(first_inside, stride) + 1);
-  }
-
-  // Segments that a request is cut into.
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t segments(std::int32_t request) const {
+    const std::int64_t offset = position - start[request];
     if (params.batch_invariant)
-      return piece_count(blocks(request), params.cost);
-    return 1 + cuts_inside(request, start[request + 1] - 1);
+      return {cut_between_pieces(request, offset), {0, 0}};
+    const std::int64_t inside = larger<std::int64_t>(0, offset - params.cost.segment_ns);
+    const std::int64_t block = Divisor(params.cost.block_ns).quotient(inside);
+    const std::int32_t split = index - first_inside(request) + 1;
+    const std::int32_t segments = worker_from(start[request + 1]) - index + 1;
+    return {{request, static_cast<std::int32_t>(block), larger(0, split), 0},
+            split == 1 ? SplitCounts{segments, combine_steps(segments)} : SplitCounts{0, 0}};
   }
 
-  // The beginning of a worker's share.
-  FLASHMLA_HOST_DEVICE constexpr WorkTile begin_tile(std::int32_t worker) const {
-    const Cut begin = cut(worker);
+  // The share between two cuts.
+  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(const Cut& begin, const Cut& end) const {
     WorkTile tile{};
     tile.flags = params.batch_invariant ? fixed_pieces : 0;
     tile.first_request = begin.request;
     tile.first_block = begin.block;
-    if (begin.block > 0)
-      tile.first_split = static_cast<std::int32_t>(
-          params.batch_invariant
-              ? divide(begin.block, piece_blocks(blocks(begin.request), params.cost))
-              : cuts_inside(begin.request, worker * stride));
-    return tile;
-  }
-
-  // The end of a worker's share, where the next one begins.
-  FLASHMLA_HOST_DEVICE constexpr void end_tile(WorkTile& tile, const Cut& end) const {
+    tile.first_split = begin.split;
     tile.last_request = end.block == 0 ? end.request - 1 : end.request;
-    if (tile.first_request == end.request && tile.first_block == end.block)
-      tile.last_request = tile.first_request - 1;  // no block between the two cuts
+    if (begin.request == end.request && begin.block == end.block)
+      tile.last_request = begin.request - 1;  // no block between the two cuts
     else
       tile.end_block =
           end.block == 0 ? static_cast<std::int32_t>(blocks(tile.last_request)) : end.block;
+    return tile;
+  }
+
+ private:
+  // The first piece that begins `offset` or more behind the request's start, or the next request.
+  FLASHMLA_HOST_DEVICE constexpr Cut cut_between_pieces(std::int32_t request,
+                                                        std::int64_t offset) const {
+    const CostModel& cost = params.cost;
+    const std::int64_t all = blocks(request);
+    const std::int64_t piece = piece_blocks(all, cost);
+    const std::int64_t index = divide_up(offset, piece * cost.block_ns + cost.segment_ns);
+    if (index * piece >= all)
+      return {request + 1, 0, 0, 0};
+    return {request, static_cast<std::int32_t>(index * piece), static_cast<std::int32_t>(index), 0};
   }
 };
 
-// Fills work [workers] and split_offset [b + 1]; `start` [b + 1] is scratch. `team` runs the loops:
-// one thread (SerialTeam) or many, with the same result. It offers
-//   scan(n, prefix, value)  prefix[i] = Σ value(0 … i−1), i = 0 … n
-//   scan_and_max(n, prefix, value, candidate)
-//                           the same, and returns the largest candidate(i), 0 when n is 0
-//   for_each(n, body)       body(0 … n−1) in any order
+// What split_kv fills, and its scratch.
+struct SplitMemory {
+  std::int64_t* start;         // [b + 1], scratch
+  Cut* cuts;                   // [workers + 1], scratch
+  WorkTile* work;              // [workers]
+  std::int32_t* split_offset;  // [b + 1]
+  SplitRequest* split_list;    // [workers + 1]; names no request in batch-invariant mode
+};
+
+// `team` runs the loops: one thread (SerialTeam) or many, with the same result. It offers
+//   scan(n, value, store)  store(i, Σ value(0 … i−1), value(i)) for i < n, by the thread that
+//                          called value(i); then store(n, Σ, zero)
+//   scan_and_max(n, value, candidate, store)
+//                          the same, and returns the largest candidate(i), 0 when n is 0
+//   for_each(n, body)      body(0 … n−1) in any order
 // and each returns when its results are visible to the whole team.
+//
+// A GPU runs this in front of a decoding call, so that what counts is how long the chain of steps
+// is that wait for one another, and not how much each thread does.
 template <class Team>
 FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t* lengths,
-                                   std::int64_t* start, WorkTile* work, std::int32_t* split_offset,
-                                   const Team& team) {
+                                   const SplitMemory& memory, const Team& team) {
   const std::int32_t requests = params.requests;
   const auto blocks = [&](std::int32_t r) { return blocks_of(lengths[r], params.block_tokens); };
   const std::int64_t floor = team.scan_and_max(
-      requests, start, [&](std::int32_t r) { return request_cost(blocks(r), params); },
-      [&](std::int32_t r) { return least_stride(blocks(r), params); });
-  const std::int64_t share = divide_up(start[requests], params.workers);
-  const Division division{params, lengths, start, larger<std::int64_t>(1, larger(share, floor))};
+      requests, [&](std::int32_t r) { return request_cost(blocks(r), params); },
+      [&](std::int32_t r) { return least_stride(blocks(r), params); },
+      [&](std::int32_t r, std::int64_t before, std::int64_t) { memory.start[r] = before; });
+  const std::int64_t share = Divisor(params.workers).quotient_up(memory.start[requests]);
+  const Division division{params, lengths, memory.start,
+                          Divisor(larger<std::int64_t>(1, larger(share, floor)))};
 
-  team.for_each(params.workers, [&](std::int32_t w) { work[w] = division.begin_tile(w); });
-  team.for_each(params.workers, [&](std::int32_t w) {
-    division.end_tile(work[w], w + 1 < params.workers
-                                   ? Cut{work[w + 1].first_request, work[w + 1].first_block}
-                                   : Cut{requests, 0});
-  });
-  team.scan(requests, split_offset, [&](std::int32_t r) {
-    const auto segments = static_cast<std::int32_t>(division.segments(r));
-    return segments == 1 ? 0 : segments;
-  });
-}
-
-// Fills list [workers + 1], whose last entry has the sum of all steps, from a finished schedule.
-// Not in batch-invariant mode, where cuts do not follow the workers.
-template <class Team>
-FLASHMLA_HOST_DEVICE void list_split_requests(const SplitParams& params, const WorkTile* work,
-                                              const std::int32_t* split_offset,
-                                              std::int32_t* steps_before, SplitRequest* list,
-                                              const Team& team) {
-  const auto entry = [&](std::int32_t w) {
-    const std::int32_t request = work[w].first_request;
-    if (work[w].first_block == 0 || work[w].first_split != 1)
-      return SplitRequest{request, 0, 0, 0};
-    const std::int32_t first = split_offset[request];
-    return SplitRequest{request, first, split_offset[request + 1] - first, 0};
-  };
-  team.scan(params.workers, steps_before,
-            [&](std::int32_t w) { return combine_steps(entry(w).splits); });
-  team.for_each(params.workers + 1, [&](std::int32_t w) {
-    list[w] = w < params.workers ? entry(w) : SplitRequest{0, 0, 0, 0};
-    list[w].steps_before = steps_before[w];
+  team.scan(
+      params.workers,
+      [&](std::int32_t w) {
+        const Begin begin = division.begin(w);
+        memory.cuts[w] = begin.cut;
+        return begin.counts;
+      },
+      [&](std::int32_t w, const SplitCounts& before, const SplitCounts& own) {
+        if (w == params.workers)
+          memory.cuts[w] = {requests, 0, 0, 0};
+        memory.cuts[w].partials = before.partials;
+        memory.split_list[w] = {memory.cuts[w].request, before.partials, own.partials,
+                                before.steps};
+      });
+  if (params.batch_invariant)
+    team.scan(
+        requests,
+        [&](std::int32_t r) {
+          const auto pieces = static_cast<std::int32_t>(piece_count(blocks(r), params.cost));
+          return pieces == 1 ? 0 : pieces;
+        },
+        [&](std::int32_t r, std::int32_t before, std::int32_t) {
+          memory.split_offset[r] = before;
+        });
+  team.for_each(larger(params.workers, requests + 1), [&](std::int32_t i) {
+    if (i < params.workers)
+      memory.work[i] = division.tile(memory.cuts[i], memory.cuts[i + 1]);
+    // Cuts inside of the requests before come before the request's start, and only they do.
+    if (!params.batch_invariant && i <= requests)
+      memory.split_offset[i] = memory.cuts[division.worker_from(memory.start[i])].partials;
   });
 }
 
 struct SerialTeam {
-  template <class Sum, class Value>
-  void scan(std::int32_t n, Sum* prefix, Value value) const {
-    Sum sum = 0;
+  template <class Value, class Store>
+  FLASHMLA_HOST_DEVICE constexpr void scan(std::int32_t n, Value value, Store store) const {
+    decltype(value(0)) sum{};
     for (std::int32_t i = 0; i < n; ++i) {
-      prefix[i] = sum;
-      sum += value(i);
+      const auto own = value(i);
+      store(i, sum, own);
+      sum = sum + own;
     }
-    prefix[n] = sum;
+    store(n, sum, {});
   }
 
-  template <class Sum, class Value, class Candidate>
-  std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value, Candidate candidate) const {
-    scan(n, prefix, value);
+  template <class Value, class Candidate, class Store>
+  FLASHMLA_HOST_DEVICE constexpr std::int64_t scan_and_max(std::int32_t n, Value value,
+                                                           Candidate candidate, Store store) const {
+    scan(n, value, store);
     std::int64_t largest = 0;
     for (std::int32_t i = 0; i < n; ++i)
       largest = larger(largest, candidate(i));
@@ -305,7 +282,7 @@ struct SerialTeam {
   }
 
   template <class Body>
-  void for_each(std::int32_t n, Body body) const {
+  FLASHMLA_HOST_DEVICE constexpr void for_each(std::int32_t n, Body body) const {
     for (std::int32_t i = 0; i < n; ++i)
       body(i);
   }

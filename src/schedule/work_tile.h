@@ -19,8 +19,8 @@
 namespace flashmla::schedule {
 
 // A worker's share: a contiguous range of the sequence (request 0 block 0, request 0 block 1, …).
-// Empty when last_request < first_request.
-struct WorkTile {
+// Empty when last_request < first_request. Aligned, so that a GPU moves it in two instructions.
+struct alignas(16) WorkTile {
   std::int32_t first_request;
   std::int32_t last_request;  // inclusive
   std::int32_t first_block;   // in first_request
@@ -45,7 +45,7 @@ struct Segment {
 
 // A request whose partial results have to be combined, in a list with an entry for each worker: the
 // request that is first cut where the worker begins. `splits` is 0 where there is none.
-struct SplitRequest {
+struct alignas(16) SplitRequest {
   std::int32_t request;
   std::int32_t first_partial;
   std::int32_t splits;

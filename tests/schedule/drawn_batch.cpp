@@ -69,21 +69,34 @@ Batch draw_batch(std::uint64_t seed, bool batch_invariant) {
 }
 
 bool operator==(const Schedule& a, const Schedule& b) {
-  return a.split_offset == b.split_offset && a.work.size() == b.work.size() &&
-         std::memcmp(a.work.data(), b.work.data(), a.work.size() * sizeof(WorkTile)) == 0;
+  const auto same = [](const auto& left, const auto& right) {
+    return left.size() == right.size() &&
+           std::memcmp(left.data(), right.data(), left.size() * sizeof(left[0])) == 0;
+  };
+  return same(a.split_offset, b.split_offset) && same(a.work, b.work) &&
+         same(a.split_list, b.split_list);
+}
+
+SplitScratch::SplitScratch(const SplitParams& params)
+    : start(params.requests + 1, no_plan_holds),
+      cuts(params.workers + 1, Cut{no_plan_holds, no_plan_holds, no_plan_holds, no_plan_holds}) {}
+
+SplitMemory memory_of(Schedule& schedule, SplitScratch& scratch) {
+  return {scratch.start.data(), scratch.cuts.data(), schedule.work.data(),
+          schedule.split_offset.data(), schedule.split_list.data()};
 }
 
 Schedule blank_schedule(const SplitParams& params) {
   constexpr std::int32_t x = no_plan_holds;
   return {std::vector<WorkTile>(params.workers, WorkTile{x, x, x, x, x, x, {x, x}}),
-          std::vector<std::int32_t>(params.requests + 1, x)};
+          std::vector<std::int32_t>(params.requests + 1, x),
+          std::vector<SplitRequest>(params.workers + 1, SplitRequest{x, x, x, x})};
 }
 
 Schedule make_schedule(const Batch& batch) {
   Schedule schedule = blank_schedule(batch.params);
-  std::vector<std::int64_t> start(batch.params.requests + 1, no_plan_holds);
-  split_kv(batch.params, batch.lengths.data(), start.data(), schedule.work.data(),
-           schedule.split_offset.data(), SerialTeam{});
+  SplitScratch scratch(batch.params);
+  split_kv(batch.params, batch.lengths.data(), memory_of(schedule, scratch), SerialTeam{});
   return schedule;
 }
 

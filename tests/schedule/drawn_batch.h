@@ -36,9 +36,19 @@ std::vector<CostModel> all_cost_models();
 struct Schedule {
   std::vector<WorkTile> work;              // [workers]
   std::vector<std::int32_t> split_offset;  // [b + 1]
+  std::vector<SplitRequest> split_list;    // [workers + 1]
 
   friend bool operator==(const Schedule& a, const Schedule& b);
 };
+
+struct SplitScratch {
+  std::vector<std::int64_t> start;
+  std::vector<Cut> cuts;
+
+  explicit SplitScratch(const SplitParams& params);
+};
+
+SplitMemory memory_of(Schedule& schedule, SplitScratch& scratch);
 
 Schedule blank_schedule(const SplitParams& params);
 Schedule make_schedule(const Batch& batch);

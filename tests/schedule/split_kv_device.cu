@@ -10,28 +10,18 @@ namespace {
 struct BlockTeam {
   std::int64_t* shared;
 
-  template <class Sum, class Value>
-  __device__ void scan(std::int32_t n, Sum* prefix, Value value) const {
-    if (threadIdx.x == 0) {
-      Sum sum = 0;
-      for (std::int32_t i = 0; i < n; ++i) {
-        prefix[i] = sum;
-        sum += value(i);
-      }
-      prefix[n] = sum;
-    }
+  template <class Value, class Store>
+  __device__ void scan(std::int32_t n, Value value, Store store) const {
+    if (threadIdx.x == 0)
+      SerialTeam{}.scan(n, value, store);
     __syncthreads();
   }
 
-  template <class Sum, class Value, class Candidate>
-  __device__ std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value,
-                                       Candidate candidate) const {
-    scan(n, prefix, value);
-    if (threadIdx.x == 0) {
-      *shared = 0;
-      for (std::int32_t i = 0; i < n; ++i)
-        *shared = larger(*shared, static_cast<std::int64_t>(candidate(i)));
-    }
+  template <class Value, class Candidate, class Store>
+  __device__ std::int64_t scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                       Store store) const {
+    if (threadIdx.x == 0)
+      *shared = SerialTeam{}.scan_and_max(n, value, candidate, store);
     __syncthreads();
     return *shared;
   }
@@ -47,8 +37,7 @@ struct BlockTeam {
 
 __global__ void schedule_kernel(SplitParams params, PlanMemory memory) {
   __shared__ std::int64_t shared;
-  split_kv(params, memory.lengths, memory.start, memory.work, memory.split_offset,
-           BlockTeam{&shared});
+  split_kv(params, memory.lengths, memory.split_memory(), BlockTeam{&shared});
 }
 
 // Walks the finished schedule as a decoding kernel does, and counts its blocks.

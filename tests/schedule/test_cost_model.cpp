@@ -29,6 +29,24 @@ TEST(CostModel, NeverGetsCheaperWithMoreRows) {
   }
 }
 
+// Reciprocals as floats are right to 24 bits; quotients have up to 50 of them.
+TEST(Divisor, IsExact) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  for (int i = 0; i < 200000; ++i) {
+    const std::int64_t value = random.log_between(1, std::int64_t{1} << 45);
+    const std::int64_t quotient = random.log_between(1, (std::int64_t{1} << 60) / value);
+    const Divisor divisor(value);
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);
+    ASSERT_EQ(divisor.quotient(value * quotient), quotient);
+    ASSERT_EQ(divisor.quotient(value * quotient - 1), quotient - 1);
+    ASSERT_EQ(divisor.quotient(value * quotient + value - 1), quotient);
+    ASSERT_EQ(divisor.quotient_up(value * quotient), quotient);
+    ASSERT_EQ(divisor.quotient_up(value * quotient - value + 1), quotient);
+  }
+  EXPECT_EQ(Divisor(7).quotient(0), 0);
+}
+
 TEST(IntegerSqrt, AgreesWithCounting) {
   std::int64_t root = 0;
   for (std::int64_t value = 0; value < 200000; ++value) {

@@ -38,11 +38,34 @@ std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
   return request == batch.params.requests && block == 0 ? "" : "blocks are left over at the end";
 }
 
+// The list names each split request once, at the worker that begins with its second segment.
+void expect_sound_list(const Batch& batch, const Schedule& schedule,
+                       const std::vector<std::int32_t>& segments) {
+  std::vector<std::int32_t> listed(batch.params.requests, 0);
+  std::int32_t steps = 0;
+  for (std::int32_t w = 0; w <= batch.params.workers; ++w) {
+    const SplitRequest& entry = schedule.split_list[w];
+    ASSERT_EQ(entry.steps_before, steps) << "worker " << w;
+    steps += combine_steps(entry.splits);
+    if (entry.splits == 0)
+      continue;
+    ASSERT_LT(w, batch.params.workers);
+    ASSERT_EQ(schedule.work[w].first_request, entry.request);
+    ASSERT_EQ(schedule.work[w].first_split, 1);
+    ASSERT_EQ(entry.first_partial, schedule.split_offset[entry.request]);
+    listed[entry.request] += entry.splits;
+  }
+  for (std::int32_t r = 0; r < batch.params.requests; ++r)
+    ASSERT_EQ(listed[r], segments[r] > 1 && !batch.params.batch_invariant ? segments[r] : 0)
+        << "request " << r;
+}
+
 void expect_sound(const Batch& batch) {
   const Schedule schedule = make_schedule(batch);
   std::vector<std::int32_t> segments;
   ASSERT_EQ(fault_in_coverage(batch, schedule, segments), "");
   ASSERT_EQ(schedule.split_offset[0], 0);
+  ASSERT_NO_FATAL_FAILURE(expect_sound_list(batch, schedule, segments));
   std::int64_t most_blocks = 1;
   for (std::int32_t r = 0; r < batch.params.requests; ++r) {
     const std::int32_t partials = schedule.split_offset[r + 1] - schedule.split_offset[r];

@@ -10,10 +10,9 @@ namespace {
 
 Schedule make_schedule_with(const Batch& batch, std::int32_t threads) {
   Schedule schedule = blank_schedule(batch.params);
-  std::vector<std::int64_t> start(batch.params.requests + 1);
+  SplitScratch scratch(batch.params);
   run_team(threads, [&](const ThreadTeam& team) {
-    split_kv(batch.params, batch.lengths.data(), start.data(), schedule.work.data(),
-             schedule.split_offset.data(), team);
+    split_kv(batch.params, batch.lengths.data(), memory_of(schedule, scratch), team);
   });
   return schedule;
 }

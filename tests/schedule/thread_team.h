@@ -2,6 +2,8 @@
 // thread calls split_kv with its own rank, and all of them work on the same arrays.
 #pragma once
 
+#include <algorithm>
+#include <any>
 #include <barrier>
 #include <cstdint>
 #include <thread>
@@ -16,40 +18,44 @@ class ThreadTeam {
     explicit Common(std::int32_t threads) : barrier(threads), value(threads) {}
 
     std::barrier<> barrier;
-    std::vector<std::int64_t> value;  // one for each thread
+    std::vector<std::any> value;  // one for each thread
   };
 
   ThreadTeam(Common& common, std::int32_t rank) : common_(&common), rank_(rank) {}
 
-  template <class Sum, class Value>
-  void scan(std::int32_t n, Sum* prefix, Value value) const {
+  template <class Value, class Store>
+  void scan(std::int32_t n, Value value, Store store) const {
+    using Sum = decltype(value(0));
     const std::int32_t begin = first(n, rank_);
-    const std::int32_t end = first(n, rank_ + 1);
-    Sum sum = 0;
-    for (std::int32_t i = begin; i < end; ++i)
-      sum += value(i);
-    share(sum);
-    Sum before = 0;
+    std::vector<Sum> own;
+    Sum sum{};
+    for (std::int32_t i = begin; i < first(n, rank_ + 1); ++i) {
+      own.push_back(value(i));
+      sum = sum + own.back();
+    }
+    share([&](std::any& shared) { shared = sum; });
+    Sum before{};
     for (std::int32_t t = 0; t < rank_; ++t)
-      before += static_cast<Sum>(common_->value[t]);
-    for (std::int32_t i = begin; i < end; ++i) {
-      prefix[i] = before;
-      before += value(i);
+      before = before + std::any_cast<Sum>(common_->value[t]);
+    std::int32_t i = begin;
+    for (const Sum& one : own) {
+      store(i++, before, one);
+      before = before + one;
     }
     if (rank_ == size() - 1)
-      prefix[n] = before;
+      store(n, before, Sum{});
     common_->barrier.arrive_and_wait();
   }
 
-  template <class Sum, class Value, class Candidate>
-  std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value, Candidate candidate) const {
-    scan(n, prefix, value);
+  template <class Value, class Candidate, class Store>
+  std::int64_t scan_and_max(std::int32_t n, Value value, Candidate candidate, Store store) const {
+    scan(n, value, store);
     std::int64_t largest = 0;
     for (std::int32_t i = rank_; i < n; i += size())
       largest = largest < candidate(i) ? candidate(i) : largest;
-    share(largest);
-    for (const std::int64_t other : common_->value)
-      largest = largest < other ? other : largest;
+    share([&](std::any& shared) { shared = largest; });
+    for (const std::any& other : common_->value)
+      largest = std::max(largest, std::any_cast<std::int64_t>(other));
     common_->barrier.arrive_and_wait();
     return largest;
   }
@@ -68,8 +74,9 @@ class ThreadTeam {
     return static_cast<std::int32_t>(n * rank / size());
   }
 
-  void share(std::int64_t value) const {
-    common_->value[rank_] = value;
+  template <class Write>
+  void share(Write write) const {
+    write(common_->value[rank_]);
     common_->barrier.arrive_and_wait();
   }
 

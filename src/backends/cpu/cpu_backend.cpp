@@ -76,8 +76,8 @@ class CpuBackend final : public Backend {
     else
       std::fill_n(memory.lengths, planned.params.requests,
                   static_cast<std::int32_t>(ScheduleShape(planned.problem).tokens));
-    schedule::split_kv(planned.params, memory.lengths, memory.start, memory.work,
-                       memory.split_offset, schedule::SerialTeam{});
+    schedule::split_kv(planned.params, memory.lengths, memory.split_memory(),
+                       schedule::SerialTeam{});
     *memory.status = 0;
   }
 

@@ -43,12 +43,10 @@ RowTiles tiles_of(const Problem& problem) {
 // Lengths are known: whether the schedule splits a request.
 bool splits_a_request(const PlannedProblem& planned, const std::int32_t* lengths) {
   const schedule::SplitParams& params = planned.params;
-  std::vector<std::int64_t> start(static_cast<std::size_t>(params.requests) + 1);
-  std::vector<schedule::WorkTile> work(static_cast<std::size_t>(params.workers));
-  std::vector<std::int32_t> split_offset(static_cast<std::size_t>(params.requests) + 1);
-  schedule::split_kv(params, lengths, start.data(), work.data(), split_offset.data(),
-                     schedule::SerialTeam{});
-  return split_offset.back() > 0;
+  std::vector<std::byte> workspace(schedule::PlanLayout(params).bytes);
+  const schedule::PlanMemory memory(schedule::PlanLayout(params), workspace.data());
+  schedule::split_kv(params, lengths, memory.split_memory(), schedule::SerialTeam{});
+  return memory.split_offset[params.requests] > 0;
 }
 
 class CudaBackend final : public Backend {

@@ -1,8 +1,9 @@
-// The threads of one block as the team that runs split_kv. The kernel runs once and finds the
-// instruction cache cold, so that what several loops need is out of line: the second use is warm.
+// The threads of one block as the team that runs split_kv. Item i of a loop is thread i's, or that
+// of thread i modulo the block's size where there are more.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "schedule/split_kv.h"
 #include "sm90/ptx/device.h"
@@ -10,11 +11,30 @@
 namespace flashmla::sm90::plan {
 
 inline constexpr int most_threads = 1024;
+inline constexpr int most_warps = most_threads / 32;
 inline constexpr std::uint32_t all_lanes = 0xffffffff;
 
+using schedule::SplitCounts;
+
+// What a scan adds up, as 64 bits: counts of both kinds stay below 2^31.
+FLASHMLA_DEVICE std::int64_t to_bits(std::int64_t sum) {
+  return sum;
+}
+FLASHMLA_DEVICE std::int64_t to_bits(const SplitCounts& sum) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(sum.steps) << 32 | sum.partials);
+}
+
+template <class Sum>
+FLASHMLA_DEVICE Sum from_bits(std::int64_t bits) {
+  if constexpr (std::is_same_v<Sum, SplitCounts>)
+    return {static_cast<std::int32_t>(bits), static_cast<std::int32_t>(bits >> 32)};
+  else
+    return static_cast<Sum>(bits);
+}
+
 // Σ over this lane and those before it.
-__device__ __noinline__ inline std::int64_t scan_of_warp(std::int64_t sum) {
-#pragma unroll 1
+FLASHMLA_DEVICE std::int64_t scan_of_warp(std::int64_t sum) {
+#pragma unroll
   for (std::uint32_t distance = 1; distance < 32; distance *= 2) {
     const std::int64_t other = __shfl_up_sync(all_lanes, sum, distance);
     if (threadIdx.x % 32 >= distance)
@@ -23,8 +43,20 @@ __device__ __noinline__ inline std::int64_t scan_of_warp(std::int64_t sum) {
   return sum;
 }
 
+// Σ over the warp's values, none of them negative: three sums at once of 22, 22 and 20 bits, which
+// take no longer than one.
+FLASHMLA_DEVICE std::int64_t sum_of_warp(std::int64_t value) {
+  constexpr int bits = 22;
+  constexpr std::int64_t mask = (1 << bits) - 1;
+  const auto part = [&](int shift) {
+    return std::uint64_t{
+        __reduce_add_sync(all_lanes, static_cast<std::uint32_t>(value >> shift & mask))};
+  };
+  return static_cast<std::int64_t>(part(0) + (part(bits) << bits) + (part(2 * bits) << 2 * bits));
+}
+
 // The largest of the warp's values, none of them negative.
-__device__ __noinline__ inline std::int64_t max_of_warp(std::int64_t value) {
+FLASHMLA_DEVICE std::int64_t max_of_warp(std::int64_t value) {
   const auto high = static_cast<std::uint32_t>(value >> 32);
   const std::uint32_t largest_high = __reduce_max_sync(all_lanes, high);
   const std::uint32_t largest_low =
@@ -32,80 +64,83 @@ __device__ __noinline__ inline std::int64_t max_of_warp(std::int64_t value) {
   return static_cast<std::int64_t>(std::uint64_t{largest_high} << 32 | largest_low);
 }
 
+// `OneEach`: every loop has fewer items than the block has threads.
+template <bool OneEach>
 class BlockTeam {
  public:
   struct SharedStorage {
-    std::int64_t sum[most_threads / 32];      // of each warp
-    std::int64_t largest[most_threads / 32];  // the same
+    std::int64_t sum[most_warps];      // of each warp
+    std::int64_t largest[most_warps];  // the same
+    std::int64_t before;               // Σ over the items before the next ones
   };
 
   FLASHMLA_DEVICE explicit BlockTeam(SharedStorage& shared) : shared_(&shared) {}
 
-  template <class Sum, class Value>
-  FLASHMLA_DEVICE void scan(std::int32_t n, Sum* prefix, Value value) const {
-    scan_and_max(n, prefix, value, [](std::int32_t) { return std::int64_t{0}; });
+  template <class Value, class Store>
+  FLASHMLA_DEVICE void scan(std::int32_t n, Value value, Store store) const {
+    run_scan<false>(n, value, [](std::int32_t) { return std::int64_t{0}; }, store);
   }
 
-  // Each thread takes a run of neighbours.
-  template <class Sum, class Value, class Candidate>
-  FLASHMLA_DEVICE std::int64_t scan_and_max(std::int32_t n, Sum* prefix, Value value,
-                                            Candidate candidate) const {
-    const std::int32_t each =
-        n <= static_cast<std::int32_t>(blockDim.x) ? 1 : (n + blockDim.x - 1) / blockDim.x;
-    const std::int32_t begin = min(n, static_cast<std::int32_t>(threadIdx.x) * each);
-    const std::int32_t end = min(n, begin + each);
-    OfBlock own{0, 0};
-#pragma unroll 1
-    for (std::int32_t i = begin; i < end; ++i) {
-      prefix[i] = static_cast<Sum>(value(i));
-      own.sum += prefix[i];
-      own.largest = schedule::larger<std::int64_t>(own.largest, candidate(i));
-    }
-    const OfBlock all = of_block(own, *shared_);
-    std::int64_t before = all.sum;
-#pragma unroll 1
-    for (std::int32_t i = begin; i < end; ++i) {
-      const Sum here = prefix[i];
-      prefix[i] = static_cast<Sum>(before);
-      before += here;
-    }
-    if (threadIdx.x == blockDim.x - 1)
-      prefix[n] = static_cast<Sum>(before);
-    __syncthreads();
-    return all.largest;
+  template <class Value, class Candidate, class Store>
+  FLASHMLA_DEVICE std::int64_t scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                            Store store) const {
+    return run_scan<true>(n, value, candidate, store);
   }
 
   template <class Body>
   FLASHMLA_DEVICE void for_each(std::int32_t n, Body body) const {
 #pragma unroll 1
-    for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n; i += blockDim.x)
+    for (auto i = static_cast<std::int32_t>(threadIdx.x); i < n; i += blockDim.x) {
       body(i);
+      if constexpr (OneEach)
+        break;
+    }
     __syncthreads();
   }
 
  private:
-  struct OfBlock {
-    std::int64_t sum;
-    std::int64_t largest;
-  };
-
-  // Σ over the threads before this one, and the largest of all. The caller lets all threads meet
-  // before the next use of `shared`.
-  static __device__ __noinline__ OfBlock of_block(OfBlock own, SharedStorage& shared) {
+  // Item n, which has no value, comes by the total.
+  template <bool Max, class Value, class Candidate, class Store>
+  FLASHMLA_DEVICE std::int64_t run_scan(std::int32_t n, Value value, Candidate candidate,
+                                        Store store) const {
+    using Sum = decltype(value(0));
     const std::uint32_t lane = threadIdx.x % 32;
     const std::uint32_t warp = threadIdx.x / 32;
-    const bool there = lane < blockDim.x / 32;
-    const std::int64_t inside = scan_of_warp(own.sum);
-    const std::int64_t largest = max_of_warp(own.largest);
-    if (lane == 31) {
-      shared.sum[warp] = inside;
-      shared.largest[warp] = largest;
+    std::int64_t before = 0;
+    std::int64_t largest = 0;
+#pragma unroll 1
+    for (std::int32_t base = 0; base <= n; base += blockDim.x) {
+      const std::int32_t i = base + static_cast<std::int32_t>(threadIdx.x);
+      Sum own{};
+      std::int64_t most = 0;
+      if (i < n) {
+        own = value(i);
+        most = candidate(i);
+      }
+      const std::int64_t inside = scan_of_warp(to_bits(own));
+      if constexpr (Max)
+        most = max_of_warp(most);
+      if (lane == 31) {
+        shared_->sum[warp] = inside;
+        if constexpr (Max)
+          shared_->largest[warp] = most;
+      }
+      __syncthreads();
+      const std::int64_t upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : 0);
+      if constexpr (Max)
+        largest = schedule::larger(
+            largest, max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : 0));
+      if (i <= n)
+        store(i, from_bits<Sum>(upto - to_bits(own)), own);
+      if constexpr (OneEach)
+        break;
+      if (threadIdx.x == blockDim.x - 1)
+        shared_->before = upto;
+      __syncthreads();
+      before = shared_->before;
     }
     __syncthreads();
-    const std::int64_t warps = scan_of_warp(there ? shared.sum[lane] : 0);
-    const std::int64_t before = __shfl_sync(all_lanes, warps, warp - 1);
-    return {(warp == 0 ? 0 : before) + inside - own.sum,
-            max_of_warp(there ? shared.largest[lane] : 0)};
+    return largest;
   }
 
   SharedStorage* shared_;

@@ -7,13 +7,25 @@
 
 namespace flashmla::sm90::plan {
 
+namespace {
+
+auto kernel_of(bool batch_invariant, bool thread_each) {
+  if (batch_invariant)
+    return thread_each ? make_schedule<true, true> : make_schedule<true, false>;
+  return thread_each ? make_schedule<false, true> : make_schedule<false, false>;
+}
+
+}  // namespace
+
 void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMemory& memory,
                      const std::int32_t* lengths, std::int32_t most_tokens, void* stream) {
-  // One thread for each request and each worker, as far as they go.
-  const std::int32_t wanted = std::max(params.requests, params.workers);
-  const std::uint32_t threads = wanted <= 256 ? 256 : most_threads;
-  cuda::launch(params.batch_invariant ? make_schedule<true> : make_schedule<false>, {1, threads},
-               stream, params, memory, lengths, most_tokens);
+  const bool thread_each = params.requests <= most_requests_of_threads;
+  const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
+  const auto threads =
+      static_cast<std::uint32_t>(std::min<std::int32_t>(most_threads, (wanted + 31) / 32 * 32));
+  cuda::launch(kernel_of(params.batch_invariant, thread_each),
+               {1, threads, SharedLine::bytes(params, thread_each)}, stream, params, memory,
+               lengths, most_tokens);
 }
 
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,
@@ -28,8 +40,15 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
 
 void load() {
   cudaFuncAttributes attributes{};
-  cuda::check(cudaFuncGetAttributes(&attributes, make_schedule<true>), "cudaFuncGetAttributes");
-  cuda::check(cudaFuncGetAttributes(&attributes, make_schedule<false>), "cudaFuncGetAttributes");
+  for (const bool batch_invariant : {false, true})
+    for (const bool thread_each : {false, true}) {
+      const auto kernel = kernel_of(batch_invariant, thread_each);
+      cuda::check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+      // A multiprocessor that divides its memory otherwise takes no block of a decoding kernel.
+      cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                       cudaSharedmemCarveoutMaxShared),
+                  "cudaFuncSetAttribute");
+    }
   cuda::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
 }
 

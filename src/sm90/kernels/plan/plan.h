@@ -7,73 +7,81 @@
 #include "schedule/plan_layout.h"
 #include "sm90/kernels/dense_decode/params.h"
 #include "sm90/kernels/plan/block_team.h"
+#include "sm90/ops/report_first.h"
 #include "sm90/ptx/grid_dependency.h"
 
 namespace flashmla::sm90::plan {
 
-// A schedule of at most so many requests and workers is made in shared memory, where a search
-// through it is fast, and copied; a larger one in the plan workspace.
-inline constexpr std::int32_t most_shared_requests = 1024;
-inline constexpr std::int32_t most_shared_workers = 256;
+// A batch of at most so many requests has a thread for each, and its line in shared memory, where a
+// search through it is fast; the line of a larger one lies in the plan workspace.
+inline constexpr std::int32_t most_requests_of_threads = most_threads - 1;
 
-struct SharedSchedule {
-  std::int64_t start[most_shared_requests + 1];
-  std::int32_t lengths[most_shared_requests];
-  std::int32_t split_offset[most_shared_requests + 1];
-  schedule::WorkTile work[most_shared_workers];
+// Dynamic shared memory: no more than the batch needs, so that a block of few_rows can start on the
+// same multiprocessor.
+struct SharedLine {
+  schedule::Cut* cuts;    // [workers + 1]
+  std::int64_t* start;    // [requests + 1], like `lengths` where each request has a thread
+  std::int32_t* lengths;  // [requests]
+
+  FLASHMLA_DEVICE SharedLine(const schedule::SplitParams& params, std::uint8_t* bytes)
+      : cuts(reinterpret_cast<schedule::Cut*>(bytes)),
+        start(reinterpret_cast<std::int64_t*>(cuts + params.workers + 1)),
+        lengths(reinterpret_cast<std::int32_t*>(start + params.requests + 1)) {}
+
+  static std::uint32_t bytes(const schedule::SplitParams& params, bool thread_each) {
+    const auto requests = static_cast<std::uint32_t>(thread_each ? params.requests : 0);
+    return (params.workers + 1) * sizeof(schedule::Cut) + (requests + 1) * sizeof(std::int64_t) +
+           requests * sizeof(std::int32_t);
+  }
 };
 
-// Copies the given lengths, clamped to 0 … most_tokens; `status` becomes 0, or 1 + the first
-// request whose length is not in that range.
-FLASHMLA_DEVICE void take_lengths(std::int32_t requests, const std::int32_t* given,
-                                  std::int32_t most_tokens, std::int32_t* lengths,
-                                  std::int32_t* kept, std::int32_t* status) {
-  bool clamped = false;
+inline constexpr std::int32_t none = -1;
+
+// Copies the given lengths, clamped to 0 … most_tokens. The first request of which this thread had
+// to clamp the length, or `none`.
+FLASHMLA_DEVICE std::int32_t take_lengths(std::int32_t requests, const std::int32_t* given,
+                                          std::int32_t most_tokens, std::int32_t* lengths,
+                                          std::int32_t* kept) {
+  std::int32_t clamped = none;
 #pragma unroll 1
   for (auto r = static_cast<std::int32_t>(threadIdx.x); r < requests; r += blockDim.x) {
     const std::int32_t tokens = given[r];
     const std::int32_t length = min(max(tokens, 0), most_tokens);
     lengths[r] = length;
     kept[r] = length;
-    clamped |= tokens != length;
+    if (tokens != length && clamped == none)
+      clamped = r;
   }
-  const bool any = __syncthreads_or(clamped);
-  if (threadIdx.x == 0) {
-    std::int32_t r = 0;
-    while (any && given[r] == lengths[r])
-      ++r;
-    *status = any ? r + 1 : 0;
-  }
+  return clamped;
 }
 
-template <bool BatchInvariant>
-__global__ void __launch_bounds__(most_threads)
+// `ThreadEach`: there are more threads than requests, and than workers.
+template <bool BatchInvariant, bool ThreadEach>
+__global__ void __launch_bounds__(most_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
                   const std::int32_t* given, std::int32_t most_tokens) {
-  __shared__ BlockTeam::SharedStorage shared;
-  __shared__ SharedSchedule made;
-  __shared__ std::int32_t steps_before[schedule::most_combined_workers + 1];
+  __shared__ typename BlockTeam<ThreadEach>::SharedStorage team;
+  extern __shared__ __align__(16) std::uint8_t bytes[];
+  const SharedLine shared(params, bytes);
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
-  const BlockTeam team(shared);
   params.batch_invariant = BatchInvariant;  // known to the compiler
   params.block_tokens = dense_decode::block_tokens;
-  const bool small =
-      params.requests <= most_shared_requests && params.workers <= most_shared_workers;
-  std::int64_t* const start = small ? made.start : memory.start;
-  std::int32_t* const lengths = small ? made.lengths : memory.lengths;
-  std::int32_t* const split_offset = small ? made.split_offset : memory.split_offset;
-  schedule::WorkTile* const work = small ? made.work : memory.work;
-  take_lengths(params.requests, given, most_tokens, lengths, memory.lengths, memory.status);
-  schedule::split_kv(params, lengths, start, work, split_offset, team);
-  if constexpr (!BatchInvariant)
-    schedule::list_split_requests(params, work, split_offset, steps_before, memory.split_list,
-                                  team);
-  if (small) {
-    team.for_each(params.workers, [&](std::int32_t w) { memory.work[w] = work[w]; });
-    team.for_each(params.requests + 1,
-                  [&](std::int32_t r) { memory.split_offset[r] = split_offset[r]; });
+  std::int32_t* lengths = memory.lengths;
+  schedule::SplitMemory made = memory.split_memory();
+  made.cuts = shared.cuts;
+  if constexpr (ThreadEach) {
+    lengths = shared.lengths;
+    made.start = shared.start;
   }
+  if (threadIdx.x == 0)
+    *memory.status = 0;
+  // NOTE: no barrier here. The team looks at a length first in the thread that took it.
+  const std::int32_t clamped =
+      take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
+  schedule::split_kv(params, lengths, made, BlockTeam<ThreadEach>(team));
+  if (clamped != none)
+    ops::report_first(memory.status, clamped);
 }
 
 // Lengths that the host knows reach the device by value, so that nothing has to outlive the call.

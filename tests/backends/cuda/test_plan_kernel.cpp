@@ -1,0 +1,85 @@
+// The plan kernel makes the very schedule that one thread makes on the host.
+#include <cuda_runtime_api.h>
+
+#include <limits>
+#include <span>
+
+#include "sm90/kernels/plan/launch.h"
+#include "tests/backends/cuda/gpu_case.h"
+#include "tests/schedule/drawn_batch.h"
+
+namespace flashmla::backends::cuda {
+
+namespace {
+
+using schedule::Batch;
+using schedule::Schedule;
+
+class PlanKernel : public GpuTest {
+ protected:
+  // What the kernel makes of lengths on the device, in memory full of something else.
+  Schedule made_on_device(const Batch& batch) {
+    const schedule::PlanLayout layout(batch.params);
+    const std::vector<std::byte> noise(layout.bytes, std::byte{0x5a});
+    const auto workspace = memory_->allocate(layout.bytes);
+    memory_->upload(workspace.get(), noise);
+    const auto lengths = std::as_bytes(std::span(batch.lengths));
+    const auto given = memory_->allocate(lengths.size() + 1);
+    memory_->upload(given.get(), lengths);
+    const schedule::PlanMemory memory(layout, workspace.get());
+    sm90::plan::launch_schedule(batch.params, memory,
+                                reinterpret_cast<const std::int32_t*>(given.get()),
+                                std::numeric_limits<std::int32_t>::max(), nullptr);
+    memory_->wait();
+    Schedule schedule = schedule::blank_schedule(batch.params);
+    download(schedule.work, memory.work);
+    download(schedule.split_offset, memory.split_offset);
+    download(schedule.split_list, memory.split_list);
+    return schedule;
+  }
+
+  // `block_tokens` is fixed in the kernel, and a GPU has a limit of workers.
+  static Batch draw(std::uint64_t seed) {
+    Batch batch = schedule::draw_batch(seed, seed % 3 == 0);
+    batch.params.block_tokens = 64;
+    batch.params.workers = std::min(batch.params.workers, schedule::most_combined_workers);
+    return batch;
+  }
+
+ private:
+  template <class T>
+  void download(std::vector<T>& to, const T* from) {
+    support::cuda_call(cudaMemcpy(to.data(), from, to.size() * sizeof(T), cudaMemcpyDeviceToHost),
+                       "cudaMemcpy");
+  }
+};
+
+TEST_F(PlanKernel, MakesTheScheduleOfOneThread) {
+  const std::uint64_t seed = support::fresh_seed();
+  for (std::uint64_t i = 0; i < 600; ++i) {
+    const Batch batch = draw(seed + i);
+    SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
+    ASSERT_TRUE(made_on_device(batch) == schedule::make_schedule(batch));
+  }
+}
+
+// Around the number of requests up to which each has a thread, and far beyond it.
+TEST_F(PlanKernel, TakesThousandsOfRequests) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  for (const std::int32_t requests : {991, 992, 1022, 1023, 1024, 1025, 2048, 5000, 131072})
+    for (const bool batch_invariant : {false, true}) {
+      Batch batch = draw(seed + requests);
+      batch.params.batch_invariant = batch_invariant;
+      batch.params.requests = requests;
+      batch.lengths.resize(requests);
+      for (std::int32_t& length : batch.lengths)
+        length = static_cast<std::int32_t>(random.log_between(1, 100000));
+      SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << requests << " requests");
+      ASSERT_TRUE(made_on_device(batch) == schedule::make_schedule(batch));
+    }
+}
+
+}  // namespace
+
+}  // namespace flashmla::backends::cuda
