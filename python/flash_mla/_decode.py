@@ -9,9 +9,9 @@ from ._call import (
     check_head_dim,
     check_scale,
     describe_call,
-    is_compiling,
     renamed,
 )
+from ._compiled import compiled_decode, is_compiling
 from ._frameworks import error, framework_of
 from ._metadata import Config, FlashMLASchedMeta, Held, metadata_of, version_of
 from ._plan import Plan
@@ -119,8 +119,6 @@ def flash_mla_with_kvcache(
     TypeError or NotImplementedError naming the argument, what was given and what is wanted.
     """
     if is_compiling():
-        from ._ops import compiled_decode
-
         return compiled_decode(
             q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal,
             is_fp8_kvcache, indices, attn_sink, extra_k_cache, extra_indices_in_kvcache,

@@ -15,14 +15,12 @@ from ._call import (
     DECODE_NAMES,
     FAILURES,
     HEAD_DIM_V,
-    check_head_dim,
-    check_scale,
     describe_call,
     renamed,
 )
+from ._compiled import empty_outputs
 from ._frameworks import Memory, error, framework_of, host_memory
 from ._merge import merge_states
-from ._metadata import FlashMLASchedMeta
 from ._plan import Plan
 from ._prefill import flash_mla_sparse_fwd
 
@@ -199,11 +197,6 @@ def _decode_out(
         raise renamed(failure, DECODE_NAMES) from None
 
 
-def _empty_outputs(q):
-    b, s_q, h_q, _ = q.shape
-    return q.new_empty((b, s_q, h_q, HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
-
-
 def _check_rank(name, tensor, rank):
     if tensor.dim() != rank:
         raise error(ValueError, name, f"shape {list(tensor.shape)}", f"{rank} dimensions")
@@ -211,7 +204,7 @@ def _check_rank(name, tensor, rank):
 
 def _decode(q, *arguments, **named):
     _check_rank("q", q, 4)
-    out, lse = _empty_outputs(q)
+    out, lse = empty_outputs(q)
     _decode_out(q, *arguments, **named, output=out, output_lse=lse)
     return out, lse
 
@@ -246,7 +239,7 @@ def _(q, *arguments, **named):
 
 @torch.library.register_fake("flash_mla::decode", lib=_library)
 def _(q, *arguments, **named):
-    return _empty_outputs(q)
+    return empty_outputs(q)
 
 
 @torch.library.register_fake("flash_mla::decode_out", lib=_library)
@@ -271,53 +264,3 @@ def _(outs, lses, attn_sink=None):
 @torch.library.register_fake("flash_mla::append", lib=_library)
 def _(cache, rows, slots):
     return None
-
-
-def compiled_decode(
-    q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
-    indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
-    out, lse,
-):  # fmt: skip
-    """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
-    check_head_dim("head_dim_v", head_dim_v)
-    check_scale("softmax_scale", softmax_scale)
-    options = {"batch_invariant": False, "max_workers": 0}
-    if isinstance(metadata, FlashMLASchedMeta):
-        options["batch_invariant"] = metadata.batch_invariant
-        options["max_workers"] = metadata.max_workers
-    if indices is not None:
-        block_table = cache_seqlens = None
-    call = {
-        "causal": causal,
-        "indices": indices,
-        "extra_k_cache": extra_k_cache,
-        "extra_indices": extra_indices,
-        "softmax_scale": softmax_scale,
-        "attn_sink": attn_sink,
-        "topk_length": topk_length,
-        "extra_topk_length": extra_topk_length,
-        **options,
-    }
-    if out is None and lse is None:
-        return torch.ops.flash_mla.decode(q, k_cache, block_table, cache_seqlens, **call)
-    fresh_out, fresh_lse = _empty_outputs(q)
-    out = fresh_out if out is None else out
-    lse = fresh_lse if lse is None else lse
-    torch.ops.flash_mla.decode_out(
-        q, k_cache, block_table, cache_seqlens, **call, output=out, output_lse=lse
-    )
-    return out, lse
-
-
-def compiled_sparse_fwd(
-    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
-):
-    """flash_mla_sparse_fwd inside of torch.compile."""
-    check_head_dim("d_v", d_v)
-    check_scale("sm_scale", sm_scale)
-    results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
-    given = (out, max_logits, lse)
-    return tuple(
-        computed if wanted is None else wanted.copy_(computed)
-        for computed, wanted in zip(results, given)
-    )
