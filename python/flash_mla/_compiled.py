@@ -48,9 +48,7 @@ def compiled_decode(
     fresh_out, fresh_lse = empty_outputs(q)
     out = fresh_out if out is None else out
     lse = fresh_lse if lse is None else lse
-    torch.ops.flash_mla.decode_out(
-        q, k_cache, block_table, cache_seqlens, **call, output=out, output_lse=lse
-    )
+    torch.ops.flash_mla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
     return out, lse
 
 

@@ -45,7 +45,7 @@ def main():
     schedule = torch.ops.flash_mla.schedule(*tensors)
 
     def operator():
-        torch.ops.flash_mla.decode_out(*tensors, schedule=schedule, output=out, output_lse=lse)
+        torch.ops.flash_mla.decode_out(*tensors, schedule, out, lse)
 
     function()
     operator()

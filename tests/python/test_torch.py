@@ -277,13 +277,14 @@ def test_opcheck(fw, rng):
     torch.library.opcheck(ops.schedule.default, call)
     torch.library.opcheck(ops.decode.default, call)
     torch.library.opcheck(ops.decode.default, call, {"schedule": ops.schedule(*call)})
-    torch.library.opcheck(ops.decode_out.default, call, {"output": out, "output_lse": lse})
+    for schedule in (None, ops.schedule(*call)):
+        torch.library.opcheck(ops.decode_out.default, (*call, schedule, out, lse))
     torch.library.opcheck(ops.merge_states.default, ([out, out], [lse, lse]))
     rows = fw.full((1, 1, 576), 1.0, "bf16")
     torch.library.opcheck(ops.append.default, (case.cache, rows, fw.full((1,), 3, "i32")))
     if fw.device == "cpu":
         sparse = cases.sparse(fw, rng)
-        arguments = (sparse.q, sparse.cache, None, None, False, sparse.indices)
+        arguments = (sparse.q, sparse.cache, None, None, None, False, sparse.indices)
         torch.library.opcheck(ops.decode.default, arguments)
         q, kv = sparse.q[0], fw.full((9, 1, 576), 0.5, "bf16")
         torch.library.opcheck(ops.sparse_prefill.default, (q, kv, sparse.indices[0][:, None], 0.1))

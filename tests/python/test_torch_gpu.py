@@ -172,9 +172,7 @@ def test_no_allocation(fw, rng):
     schedule = torch.ops.flash_mla.schedule(*case.arguments()[:4])
 
     def operator():
-        torch.ops.flash_mla.decode_out(
-            *case.arguments()[:4], schedule=schedule, output=out, output_lse=lse
-        )
+        torch.ops.flash_mla.decode_out(*case.arguments()[:4], schedule, out, lse)
 
     operator()
     for each in (call, operator):
