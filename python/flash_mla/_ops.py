@@ -19,7 +19,7 @@ from ._call import (
     renamed,
 )
 from ._compiled import empty_outputs
-from ._frameworks import Memory, error, framework_of, host_memory
+from ._frameworks import Memory, Results, error, framework_of, host_memory
 from ._merge import merge_states
 from ._plan import Plan
 from ._prefill import flash_mla_sparse_fwd
@@ -189,11 +189,12 @@ def _decode_out(
                 plan.core.attach(memory.address, memory.bytes)
         stream = _stream_of(plan)
         scratch = plan.run_memory(stream)
-        plan.core.run(
-            q, k_cache, block_table, output, output_lse, None, attn_sink, indices, topk_length,
-            extra_k_cache, extra_indices, extra_topk_length, softmax_scale, scratch.address,
-            scratch.bytes, stream,
-        )  # fmt: skip
+        with Results() as results:
+            plan.core.run(
+                q, k_cache, block_table, output, results.place(output_lse), None, attn_sink,
+                indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
+                softmax_scale, scratch.address, scratch.bytes, stream,
+            )  # fmt: skip
     except FAILURES as failure:
         raise renamed(failure, DECODE_NAMES) from None
 
