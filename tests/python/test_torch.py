@@ -250,6 +250,32 @@ def test_compile_sparse(rng):
         assert torch.equal(result, plain)
 
 
+WRONG_WHEN_COMPILED = {
+    "head_dim_v": 256,
+    "softmax_scale": True,
+    "causal": 3,
+    "is_fp8_kvcache": True,
+    "tile_scheduler_metadata": None,
+    "cache_seqlens": None,
+    "topk_length": torch.zeros(2, dtype=torch.int32),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_WHEN_COMPILED)
+def test_wrong_compiled_calls_name_the_argument(rng, name):
+    case = cases.dense(frameworks.Torch("cpu"), rng)
+    names = "q", "k_cache", "block_table", "cache_seqlens", "head_dim_v"
+    call = dict(zip(names, case.arguments()), tile_scheduler_metadata=get_mla_metadata()[0])
+    if name == "is_fp8_kvcache":  # of a sparse call over a bf16 cache
+        call["indices"] = torch.zeros(3, 1, 4, dtype=torch.int32)
+    compiled = torch.compile(
+        lambda **call: flash_mla_with_kvcache(**call), fullgraph=True, backend="aot_eager"
+    )
+    # PyTorch wraps an exception of the trace in one of its own, whose text has ours.
+    with pytest.raises(Exception, match=f"{name}: given .*, wanted "):
+        compiled(**{**call, name: WRONG_WHEN_COMPILED[name]})
+
+
 def test_schedule_as_a_tensor(fw, rng):
     case = cases.dense(fw, rng)
     call = case.arguments()[:4]
