@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _core
-from ._frameworks import error, torch
+from ._frameworks import error
 from ._metadata import Config
 
 HEAD_DIM_V = 512
@@ -16,8 +16,6 @@ DECODE_NAMES = {
     "extra_kv_cache": "extra_k_cache",
     "extra_indices": "extra_indices_in_kvcache",
 }
-
-is_compiling = torch.compiler.is_compiling if torch is not None else (lambda: False)
 
 
 def renamed(failure, names):

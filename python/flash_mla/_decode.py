@@ -9,10 +9,10 @@ from ._call import (
     check_head_dim,
     check_scale,
     describe_call,
-    is_compiling,
     renamed,
 )
-from ._frameworks import error, framework_of
+from ._compiled import compiled_decode, is_compiling
+from ._frameworks import Results, error, framework_of
 from ._metadata import Config, FlashMLASchedMeta, Held, metadata_of, version_of
 from ._plan import Plan
 
@@ -119,8 +119,6 @@ def flash_mla_with_kvcache(
     TypeError or NotImplementedError naming the argument, what was given and what is wanted.
     """
     if is_compiling():
-        from ._ops import compiled_decode
-
         return compiled_decode(
             q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal,
             is_fp8_kvcache, indices, attn_sink, extra_k_cache, extra_indices_in_kvcache,
@@ -181,11 +179,12 @@ def flash_mla_with_kvcache(
                 lse = framework.named(q, (b, h_q, s_q), "float32")
         stream = held.stream_of(held.index) if held.on_gpu else 0
         memory = held.plan.run_memory(stream)
-        held.core.run(
-            q, k_cache, block_table if dense else None, out, lse, None, attn_sink, indices,
-            topk_length, extra_k_cache, extra_indices_in_kvcache, extra_topk_length, softmax_scale,
-            memory.address, memory.bytes, stream,
-        )  # fmt: skip
+        with Results() as results:
+            held.core.run(
+                q, k_cache, block_table if dense else None, out, results.place(lse), None,
+                attn_sink, indices, topk_length, extra_k_cache, extra_indices_in_kvcache,
+                extra_topk_length, softmax_scale, memory.address, memory.bytes, stream,
+            )  # fmt: skip
     except FAILURES as failure:
         if not made and held is not None and not meta._by_tensors:
             # Perhaps not one tensor is wrong, but the call is another one than the schedule's.

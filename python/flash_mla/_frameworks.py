@@ -45,6 +45,10 @@ def host_memory(size):
     return Memory(owner, ctypes.addressof(ctypes.c_char.from_buffer(owner)), size)
 
 
+def _has_rows(array):
+    return array.ndim > 0 and (array.strides[-1] == array.itemsize or array.shape[-1] == 1)
+
+
 class NumPyArrays:
     """NumPy arrays, and host memory for every other library whose tensors are on the CPU."""
 
@@ -74,6 +78,13 @@ class NumPyArrays:
             count *= extent
         flat = self.numpy.frombuffer(memory.owner, self.numpy.int32, count, offset)
         return flat.reshape(shape)
+
+    def scattered(self, array):
+        """Whether rows of a writable array lie apart, each of them contiguous."""
+        return array.flags.writeable and not array.flags.c_contiguous and _has_rows(array)
+
+    def copy(self, target, source):
+        target[...] = source
 
     def stream(self, index):
         return 0
@@ -114,6 +125,15 @@ class TorchTensors:
             count *= extent
         return flat[:count].view(torch.int32).view(shape)
 
+    def scattered(self, tensor):
+        if tensor.is_contiguous() or tensor.requires_grad or not tensor.dim():
+            return False
+        strides = [stride for stride, n in zip(tensor.stride(), tensor.shape) if n > 1]
+        return 0 not in strides and (tensor.stride(-1) == 1 or tensor.shape[-1] == 1)
+
+    def copy(self, target, source):
+        target.copy_(source)
+
     def used_on(self, memory, stream):
         if isinstance(memory.owner, torch.Tensor) and stream:
             memory.owner.record_stream(torch.cuda.ExternalStream(stream, memory.owner.device))
@@ -148,6 +168,12 @@ class CuPyArrays:
         for extent in shape:
             count *= extent
         return memory.owner[offset : offset + count].view(self.cupy.int32).reshape(shape)
+
+    def scattered(self, array):
+        return not array.flags.c_contiguous and _has_rows(array)
+
+    def copy(self, target, source):
+        target[...] = source
 
     def stream(self, index):
         return self.cupy.cuda.get_current_stream(index).ptr
@@ -192,6 +218,33 @@ def framework_of(array, argument="out"):
             )
         _of_type[kind] = _instance(found)
     return _of_type[kind]
+
+
+class Results:
+    """Statistics that the library writes as contiguous tensors, wherever the caller wants them.
+
+    A context: `lse = results.place(lse)` inside, and what was put elsewhere is copied at the end.
+    """
+
+    def __init__(self):
+        self.copies = []
+
+    def place(self, tensor):
+        """The tensor itself, or where its numbers go first."""
+        framework = None if tensor is None else _of_type.get(type(tensor))
+        if framework is None or not framework.scattered(tensor):
+            return tensor
+        first = framework.empty(tensor, tuple(tensor.shape))
+        self.copies.append((framework, tensor, first))
+        return first
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, failure, *_):
+        if failure is None:
+            for framework, tensor, first in self.copies:
+                framework.copy(tensor, first)
 
 
 def default_framework(device):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from . import _core
-from ._frameworks import default_framework, error, framework_of, host_memory
+from ._frameworks import Results, default_framework, error, framework_of, host_memory
 
 _scratch = threading.local()
 
@@ -136,11 +136,12 @@ class Plan:
                 max_logits = framework.named(q, statistics, "float32")
         stream = self.framework.stream(self.device[1]) if self._on_gpu() else 0
         memory = self.run_memory(stream)
-        self.core.run(
-            q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices, topk_length,
-            extra_kv_cache, extra_indices, extra_topk_length, softmax_scale,
-            memory.address, memory.bytes, stream,
-        )  # fmt: skip
+        with Results() as results:
+            self.core.run(
+                q, kv_cache, block_table, out, results.place(lse), results.place(max_logits),
+                attn_sink, indices, topk_length, extra_kv_cache, extra_indices, extra_topk_length,
+                softmax_scale, memory.address, memory.bytes, stream,
+            )  # fmt: skip
         return (out, max_logits, lse) if prefill else (out, lse)
 
     def status(self):

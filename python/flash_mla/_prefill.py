@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from ._call import FAILURES, check_head_dim, check_scale, inspect, is_compiling, renamed
+from ._call import FAILURES, check_head_dim, check_scale, inspect, renamed
+from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
 
@@ -40,8 +41,6 @@ def flash_mla_sparse_fwd(
     errors as in :func:`flash_mla_with_kvcache`.
     """
     if is_compiling():
-        from ._ops import compiled_sparse_fwd
-
         return compiled_sparse_fwd(
             q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
         )

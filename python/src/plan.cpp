@@ -18,6 +18,7 @@
 #include "dlpack_exchange.h"
 #include "errors.h"
 #include "flashmla/decode.h"
+#include "problem.h"
 #include "tensor_reader.h"
 
 namespace nb = nanobind;
@@ -45,12 +46,15 @@ std::int64_t version_of(PyObject* tensor) {
   return integer(attribute(tensor, n.version));
 }
 
-AttentionKind kind_named(const std::string& name) {
-  for (const AttentionKind kind :
-       {AttentionKind::dense_decode, AttentionKind::sparse_decode, AttentionKind::sparse_prefill})
-    if (name_of(kind) == name)
-      return kind;
-  value_error("kind", name, "dense_decode, sparse_decode or sparse_prefill");
+bool is_contiguous(const TensorView& view) {
+  std::int64_t stride = 1;
+  for (std::int32_t d = view.rank - 1; d >= 0; --d) {
+    const auto i = static_cast<std::size_t>(d);
+    if (view.shape[i] > 1 && view.strides[i] != stride)
+      return false;
+    stride *= view.shape[i];
+  }
+  return true;
 }
 
 class PyPlan {
@@ -105,7 +109,8 @@ class PyPlan {
   }
 
   // A whole call on a GPU where nothing is left to prepare: the schedule is current, the stream
-  // has been lent memory and is not being captured. False, with nothing done, everywhere else.
+  // has been lent memory and is not being captured, lse is contiguous. False, with nothing done,
+  // everywhere else.
   bool run_current(nb::handle lengths, nb::handle q, nb::handle kv_cache, nb::handle block_table,
                    nb::handle out, nb::handle lse, nb::handle attn_sink, nb::handle indices,
                    nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
@@ -117,9 +122,12 @@ class PyPlan {
     const auto number = reinterpret_cast<std::uintptr_t>(stream);
     if (lent == lent_.end() || !current(lengths, number, false))
       return false;
-    run(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices, topk_length,
-        extra_kv_cache, extra_indices, extra_topk_length, softmax_scale,
-        reinterpret_cast<std::uintptr_t>(lent->workspace.data), lent->workspace.bytes, number);
+    const Call call =
+        read(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices, topk_length,
+             extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
+    if (!is_contiguous(call.outputs.lse))
+      return false;
+    flashmla::run(plan_, call.inputs, call.outputs, lent->workspace, stream);
     return true;
   }
 
@@ -128,24 +136,11 @@ class PyPlan {
            nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
            nb::handle extra_topk_length, std::optional<float> softmax_scale,
            std::uintptr_t workspace, std::size_t bytes, std::uintptr_t stream) const {
-    Inputs inputs;
-    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
-    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
-    inputs.block_table = read_tensor(block_table, {.argument = "block_table"});
-    inputs.attn_sink = read_tensor(attn_sink, {.argument = "attn_sink"});
-    inputs.softmax_scale = softmax_scale;
-    inputs.indices = read_tensor(indices, {.argument = "indices"});
-    inputs.topk_length = read_tensor(topk_length, {.argument = "topk_length"});
-    inputs.extra_kv_cache =
-        read_tensor(extra_kv_cache, {.argument = "extra_kv_cache", .words = words_});
-    inputs.extra_indices = read_tensor(extra_indices, {.argument = "extra_indices"});
-    inputs.extra_topk_length = read_tensor(extra_topk_length, {.argument = "extra_topk_length"});
-    Outputs outputs;
-    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
-    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
-    outputs.max_logits = read_tensor(max_logits, {.argument = "max_logits", .written = true});
+    const Call call =
+        read(q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices, topk_length,
+             extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
     const ReleaseGil released(problem().device);
-    flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
+    flashmla::run(plan_, call.inputs, call.outputs, {pointer(workspace), bytes}, pointer(stream));
   }
 
   // A function of no argument that runs a dense call whose tensors have been read already: what the
@@ -181,6 +176,35 @@ class PyPlan {
   }
 
  private:
+  struct Call {
+    Inputs inputs;
+    Outputs outputs;
+  };
+
+  Call read(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
+            nb::handle lse, nb::handle max_logits, nb::handle attn_sink, nb::handle indices,
+            nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
+            nb::handle extra_topk_length, std::optional<float> softmax_scale) const {
+    Call call;
+    Inputs& inputs = call.inputs;
+    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
+    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
+    inputs.block_table = read_tensor(block_table, {.argument = "block_table"});
+    inputs.attn_sink = read_tensor(attn_sink, {.argument = "attn_sink"});
+    inputs.softmax_scale = softmax_scale;
+    inputs.indices = read_tensor(indices, {.argument = "indices"});
+    inputs.topk_length = read_tensor(topk_length, {.argument = "topk_length"});
+    inputs.extra_kv_cache =
+        read_tensor(extra_kv_cache, {.argument = "extra_kv_cache", .words = words_});
+    inputs.extra_indices = read_tensor(extra_indices, {.argument = "extra_indices"});
+    inputs.extra_topk_length = read_tensor(extra_topk_length, {.argument = "extra_topk_length"});
+    Outputs& outputs = call.outputs;
+    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
+    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
+    outputs.max_logits = read_tensor(max_logits, {.argument = "max_logits", .written = true});
+    return call;
+  }
+
   struct Lent {
     void* stream;
     Workspace workspace;
@@ -223,48 +247,6 @@ class PyPlan {
   CurrentStream stream_function_ = nullptr;
   nb::object stream_object_;
 };
-
-// One Python dictionary of the problem's fields, all of them numbers, names or booleans.
-Problem problem_of(const nb::dict& fields, const Device& device) {
-  Problem p;
-  p.device = device;
-  const auto number = [&](const char* name, std::int64_t& value) {
-    if (fields.contains(name) && !nb::try_cast(fields[name], value))
-      type_error(name, nb::cast<std::string>(nb::repr(fields[name])), "an integer");
-  };
-  const auto truth = [&](const char* name, bool& value) {
-    if (fields.contains(name) && !nb::try_cast(fields[name], value))
-      type_error(name, nb::cast<std::string>(nb::repr(fields[name])), "True or False");
-  };
-  const auto text = [&](const char* name) {
-    std::string value;
-    if (!nb::try_cast(fields[name], value))
-      type_error(name, nb::cast<std::string>(nb::repr(fields[name])), "a name");
-    return value;
-  };
-  p.kind = kind_named(text("kind"));
-  p.query_type = dtype_named(text("dtype"), "dtype");
-  p.kv_format = format_named(text("kv_format"), "kv_format");
-  number("batch", p.batch);
-  number("query_tokens", p.query_tokens);
-  number("query_heads", p.query_heads);
-  number("kv_heads", p.kv_heads);
-  number("qk_dim", p.qk_dim);
-  number("v_dim", p.v_dim);
-  number("page_size", p.page_size);
-  number("max_blocks", p.max_blocks);
-  number("topk", p.topk);
-  number("extra_topk", p.extra_topk);
-  number("extra_page_size", p.extra_page_size);
-  truth("causal", p.causal);
-  truth("batch_invariant", p.batch_invariant);
-  std::int64_t workers = 0;
-  number("max_workers", workers);
-  if (workers < 0 || workers > 65536)
-    value_error("max_workers", std::to_string(workers), "a value from 0 to 65536");
-  p.max_workers = static_cast<std::int32_t>(workers);
-  return p;
-}
 
 PyPlan plan_of(const nb::dict& fields, const std::string& device_type, std::int32_t device_index,
                bool words) {

@@ -3,8 +3,7 @@
 
 usage: host_time.py [DEVICE]
 
-Of the C++ library's run alone, of flash_mla_with_kvcache, and of the PyTorch operator. A process
-of its own: what other tests leave behind (threads, garbage) is no part of it.
+Of the C++ library's run alone, of flash_mla_with_kvcache, and of the PyTorch operator.
 """
 
 import json
@@ -18,21 +17,27 @@ import torch
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata
 
 
-def host_time(call, device, calls=200, rounds=30):
-    """The least of `rounds` means; a GPU is idle before each round and its queue never full."""
-    best = float("inf")
+def host_times(calls, device, repeats=200, rounds=60):
+    """Of each call the least of `rounds` means. A GPU is idle before each and its queue never full.
+
+    The calls take turns, and a pause follows each round: on a machine that others share there are
+    slow spells, longer than a round and shorter than all of them.
+    """
+    best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):
-        if device == "cuda":
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(calls):
-            call()
-        best = min(best, (time.perf_counter() - started) / calls)
-    return best * 1e6
+        for name, call in calls.items():
+            if device == "cuda":
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+            for _ in range(repeats):
+                call()
+            best[name] = min(best[name], (time.perf_counter() - started) / repeats)
+        time.sleep(0.01)
+    return {name: round(seconds * 1e6, 2) for name, seconds in best.items()}
 
 
-def main():
-    device = sys.argv[1] if len(sys.argv) > 1 else "cuda"
+def measure(device):
+    """{"run": µs, "function": µs, "operator": µs}."""
     fw = frameworks.Torch(device)
     case = cases.dense(fw, numpy.random.default_rng(), b=2, h_q=16, longest=128)
     out, lse = fw.full((2, 1, 16, 512), 0.0, "bf16"), fw.full((2, 16, 1), 0.0, "fp32")
@@ -45,16 +50,15 @@ def main():
     schedule = torch.ops.flash_mla.schedule(*tensors)
 
     def operator():
-        torch.ops.flash_mla.decode_out(*tensors, schedule=schedule, output=out, output_lse=lse)
+        torch.ops.flash_mla.decode_out(*tensors, schedule, out, lse)
 
     function()
     operator()
     stream = torch.cuda.current_stream().cuda_stream if device == "cuda" else 0
     memory = meta._held.plan.run_memory(stream)
     run = meta._held.core.bind(*tensors[:3], out, lse, memory.address, memory.bytes, stream)
-    names = {"run": run, "function": function, "operator": operator}
-    print(json.dumps({name: round(host_time(call, device), 2) for name, call in names.items()}))
+    return host_times({"run": run, "function": function, "operator": operator}, device)
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(sys.argv[1] if len(sys.argv) > 1 else "cuda")))

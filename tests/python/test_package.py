@@ -121,3 +121,24 @@ def test_stub_matches_the_functions():
         assert typed == real, name
     run = list(inspect.signature(flash_mla.Plan.run).parameters)
     assert [name for name, _ in stub["run"]] == run
+
+
+def imports_of(path):
+    """Modules of the package that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            found |= {node.module} if node.module else {alias.name for alias in node.names}
+    return found
+
+
+def test_modules_do_not_import_each_other():
+    package = pathlib.Path(flash_mla.__file__).parent
+    files = [path for path in package.glob("*.py") if path.stem.startswith("_")]
+    waiting = {path.stem: imports_of(path) for path in files if path.stem != "__init__"}
+    assert "_plan" in waiting["_decode"]
+    while waiting:
+        free = [name for name, needed in waiting.items() if not needed & waiting.keys()]
+        assert free, f"in a circle, or behind one: {sorted(waiting)}"
+        for name in free:
+            del waiting[name]

@@ -250,6 +250,32 @@ def test_compile_sparse(rng):
         assert torch.equal(result, plain)
 
 
+WRONG_WHEN_COMPILED = {
+    "head_dim_v": 256,
+    "softmax_scale": True,
+    "causal": 3,
+    "is_fp8_kvcache": True,
+    "tile_scheduler_metadata": None,
+    "cache_seqlens": None,
+    "topk_length": torch.zeros(2, dtype=torch.int32),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_WHEN_COMPILED)
+def test_wrong_compiled_calls_name_the_argument(rng, name):
+    case = cases.dense(frameworks.Torch("cpu"), rng)
+    names = "q", "k_cache", "block_table", "cache_seqlens", "head_dim_v"
+    call = dict(zip(names, case.arguments()), tile_scheduler_metadata=get_mla_metadata()[0])
+    if name == "is_fp8_kvcache":  # of a sparse call over a bf16 cache
+        call["indices"] = torch.zeros(3, 1, 4, dtype=torch.int32)
+    compiled = torch.compile(
+        lambda **call: flash_mla_with_kvcache(**call), fullgraph=True, backend="aot_eager"
+    )
+    # PyTorch wraps an exception of the trace in one of its own, whose text has ours.
+    with pytest.raises(Exception, match=f"{name}: given .*, wanted "):
+        compiled(**{**call, name: WRONG_WHEN_COMPILED[name]})
+
+
 def test_schedule_as_a_tensor(fw, rng):
     case = cases.dense(fw, rng)
     call = case.arguments()[:4]
@@ -277,13 +303,14 @@ def test_opcheck(fw, rng):
     torch.library.opcheck(ops.schedule.default, call)
     torch.library.opcheck(ops.decode.default, call)
     torch.library.opcheck(ops.decode.default, call, {"schedule": ops.schedule(*call)})
-    torch.library.opcheck(ops.decode_out.default, call, {"output": out, "output_lse": lse})
+    for schedule in (None, ops.schedule(*call)):
+        torch.library.opcheck(ops.decode_out.default, (*call, schedule, out, lse))
     torch.library.opcheck(ops.merge_states.default, ([out, out], [lse, lse]))
     rows = fw.full((1, 1, 576), 1.0, "bf16")
     torch.library.opcheck(ops.append.default, (case.cache, rows, fw.full((1,), 3, "i32")))
     if fw.device == "cpu":
         sparse = cases.sparse(fw, rng)
-        arguments = (sparse.q, sparse.cache, None, None, False, sparse.indices)
+        arguments = (sparse.q, sparse.cache, None, None, None, False, sparse.indices)
         torch.library.opcheck(ops.decode.default, arguments)
         q, kv = sparse.q[0], fw.full((9, 1, 576), 0.5, "bf16")
         torch.library.opcheck(ops.sparse_prefill.default, (q, kv, sparse.indices[0][:, None], 0.1))

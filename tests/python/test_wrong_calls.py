@@ -111,7 +111,9 @@ PREFILL = [
     ("topk_length", lambda fw: fw.full((3,), 0, "i32"), V),
     ("out", lambda fw: fw.full((2, 8, 576), 0.0, "bf16"), V),
     ("max_logits", lambda fw: fw.full((8, 2), 0.0, "fp32"), V),
+    ("max_logits", lambda fw: fw.full((2, 16), 0.0, "fp32")[:, ::2], V),
     ("lse", lambda fw: fw.full((2, 8), 0.0, "bf16"), V),
+    ("lse", lambda fw: fw.full((2, 16), 0.0, "fp32")[:, ::2], V),
 ]
 # Where no single tensor is wrong, but two of them do not fit together, either may be named.
 PARTNERS = {

@@ -1,0 +1,85 @@
+"""The engines' functions inside of torch.compile, where they are calls of the operators.
+
+The operators are reached by name: this module imports no module that defines them.
+"""
+
+from __future__ import annotations
+
+from ._call import HEAD_DIM_V
+from ._frameworks import torch
+from ._metadata import FlashMLASchedMeta
+
+is_compiling = torch.compiler.is_compiling if torch is not None else (lambda: False)
+
+
+def empty_outputs(q):
+    """(out, lse) of a decode, of the kind of tensor that q is: real, or a trace's."""
+    b, s_q, h_q, _ = q.shape
+    return q.new_empty((b, s_q, h_q, HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
+
+
+def _check_numbers(dim_name, dim, scale_name, scale):
+    # NOTE: plain exceptions: Dynamo traces no assignment to an exception's attributes.
+    if isinstance(dim, bool) or dim != HEAD_DIM_V:
+        raise ValueError(f"{dim_name}: given {dim}, wanted {HEAD_DIM_V}")
+    if isinstance(scale, bool):
+        raise TypeError(f"{scale_name}: given {scale}, wanted a number; flags come behind it")
+
+
+def compiled_decode(
+    q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
+    indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
+    out, lse,
+):  # fmt: skip
+    """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
+    _check_numbers("head_dim_v", head_dim_v, "softmax_scale", softmax_scale)
+    for name, flag in (("causal", causal), ("is_fp8_kvcache", is_fp8_kvcache)):
+        if not isinstance(flag, bool):
+            raise TypeError(f"{name}: given {flag}, wanted True or False")
+    if metadata is None:
+        raise TypeError("tile_scheduler_metadata: given None, wanted one of get_mla_metadata")
+    packed = indices is not None and k_cache.dtype.itemsize == 1
+    if indices is not None and is_fp8_kvcache is not packed:
+        raise ValueError(
+            f"is_fp8_kvcache: given {is_fp8_kvcache}, wanted {packed}, as k_cache is of dtype "
+            f"{k_cache.dtype}"
+        )
+    options = {"batch_invariant": False, "max_workers": 0}
+    if isinstance(metadata, FlashMLASchedMeta):
+        options["batch_invariant"] = metadata.batch_invariant
+        options["max_workers"] = metadata.max_workers
+    if indices is not None:
+        block_table = cache_seqlens = None
+    call = {
+        "causal": causal,
+        "indices": indices,
+        "extra_k_cache": extra_k_cache,
+        "extra_indices": extra_indices,
+        "softmax_scale": softmax_scale,
+        "attn_sink": attn_sink,
+        "topk_length": topk_length,
+        "extra_topk_length": extra_topk_length,
+        **options,
+    }
+    if out is None and lse is None:
+        return torch.ops.flash_mla.decode(q, k_cache, block_table, cache_seqlens, **call)
+    fresh_out, fresh_lse = empty_outputs(q)
+    out = fresh_out if out is None else out
+    lse = fresh_lse if lse is None else lse
+    torch.ops.flash_mla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
+    return out, lse
+
+
+def compiled_sparse_fwd(
+    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
+):
+    """flash_mla_sparse_fwd inside of torch.compile."""
+    _check_numbers("d_v", d_v, "sm_scale", sm_scale)
+    if sm_scale is None:
+        raise TypeError("sm_scale: given None, wanted a number")
+    results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
+    given = (out, max_logits, lse)
+    return tuple(
+        computed if wanted is None else wanted.copy_(computed)
+        for computed, wanted in zip(results, given)
+    )
