@@ -32,14 +32,23 @@ CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
   CUtensorMap map{};
   // NOTE: promotion to 256 bytes costs 8 % of the bandwidth: a row of 1152 bytes is no multiple of
   // it.
-  const CUresult result =
-      encode(&map,
-             shape.type == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                                       : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-             5, const_cast<void*>(shape.data), shape.size.data(), shape.stride_bytes.data(),
-             shape.box.data(), every_element.data(), CU_TENSOR_MAP_INTERLEAVE_NONE,
-             CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const auto encode_map = [&] {
+    return encode(&map,
+                  shape.type == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                            : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                  5, const_cast<void*>(shape.data), shape.size.data(), shape.stride_bytes.data(),
+                  shape.box.data(), every_element.data(), CU_TENSOR_MAP_INTERLEAVE_NONE,
+                  CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  };
+  CUresult result = encode_map();
+  if (result == CUDA_ERROR_INVALID_CONTEXT) {
+    // The thread's first call of CUDA: unlike the runtime, the driver makes no context.
+    int device = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaSetDevice(device), "cudaSetDevice");
+    result = encode_map();
+  }
   if (result != CUDA_SUCCESS)
     throw Error(ErrorCode::device_failure, "cuTensorMapEncodeTiled",
                 text("driver error ", static_cast<int>(result)), "success");
