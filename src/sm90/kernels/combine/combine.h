@@ -238,12 +238,11 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
         shared.entry = entry;
     }
     __syncthreads();
-    const Entry entry = shared.entry;
-    __syncthreads();
     if (!waited)
       ptx::wait_for_prerequisites();
     waited = true;
-    combine_step<T>(p, entry, step - entry.steps_before * each, shared);
+    combine_step<T>(p, shared.entry, step - shared.entry.steps_before * each, shared);
+    __syncthreads();
   }
   if (!waited)  // the kernel after this one counts on all of those before it
     ptx::wait_for_prerequisites();

@@ -87,8 +87,8 @@ class KeyLoader {
   }
 
   // Brings the CTA's rows of the block after next into the L2 cache: two buffers do not cover the
-  // latency of device memory. Not in short calls, and not at the start of long ones, where the first
-  // loads of all CTAs fill the bandwidth.
+  // latency of device memory. Not in short calls, and not at the start of long ones, where the
+  // first loads of all CTAs fill the bandwidth.
   FLASHMLA_DEVICE void prefetch_block(const PageWalk& walk) {
     if constexpr (WholeBlocks) {
       const bool inside =
