@@ -40,7 +40,7 @@ constexpr CostModel hopper_cost_model(std::int64_t rows) {
   if (rows <= 32)
     return {.block_ns = 1730, .segment_ns = 1730, .split_ns = 22};
   if (rows <= 64)
-    return {.block_ns = 1710, .segment_ns = 3420, .split_ns = 40};
+    return {.block_ns = 1710, .segment_ns = 5130, .split_ns = 40};
   return {.block_ns = 1710, .segment_ns = 3420, .split_ns = 84};
 }
 
