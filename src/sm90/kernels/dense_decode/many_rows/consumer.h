@@ -32,8 +32,9 @@ struct Consumer {
   std::uint32_t weights[4][4];  // P
   ops::RowState rows;
   float factor[2];
-  std::uint32_t phase = 0;  // of the own buffer
-  int seen_by_all;          // tokens of the segment's request that every row sees
+  std::uint32_t phase = 0;          // of the own buffer
+  std::uint32_t weights_phase = 0;  // of the other consumer's P
+  int seen_by_all;                  // tokens of the segment's request that every row sees
 
   FLASHMLA_DEVICE Consumer(const Params& params, const SharedAddresses<Chunks>& addresses)
       : p(params), shared(addresses) {}
@@ -151,8 +152,8 @@ struct Consumer {
     ops::exponentiate<T>(scores, p.scale, rows, weights);
   }
 
-  // Hands P and the maxima to the other consumer; the caller arrives at its barrier.
-  FLASHMLA_DEVICE void publish_weights() {
+  // Writes P and the maxima for the other consumer; the caller says when they may be read.
+  FLASHMLA_DEVICE void write_weights() {
 #pragma unroll
     for (int k = 0; k < 4; ++k)
       ptx::store_matrices(shared.weights(side) + matrix_row(k), weights[k][0], weights[k][1],
@@ -164,7 +165,12 @@ struct Consumer {
     ptx::fence_async_proxy();
   }
 
-  FLASHMLA_DEVICE void adopt_other_max() {
+  FLASHMLA_DEVICE void show_weights() { ptx::mbarrier_arrive(shared.shown(shown_weights, side)); }
+
+  // Waits for P and the maxima of the other consumer's block, and takes over the maxima.
+  FLASHMLA_DEVICE void await_other_weights() {
+    ptx::mbarrier_wait(shared.shown(shown_weights, 1 - side), weights_phase);
+    weights_phase ^= 1;
     rows.adopt(ptx::load_shared(shared.max(1 - side, row())),
                ptx::load_shared(shared.max(1 - side, row() + 8)), factor);
   }
@@ -217,10 +223,8 @@ struct Consumer {
       if (lane() % 4 == 0)
         ptx::store_shared(shared.sum(parity, side, row() + 8 * r), rows.sum[r]);
     }
-    // NOTE: not one barrier that both wait at: a barrier.sync from two places in the code is legal,
-    // but compute-sanitizer takes it for divergence.
-    ptx::barrier_arrive(side == left ? left_sums_written : right_sums_written, consumer_threads);
-    ptx::barrier_sync(side == left ? right_sums_written : left_sums_written, consumer_threads);
+    ptx::mbarrier_arrive(shared.shown(shown_sums, side));
+    ptx::mbarrier_wait(shared.shown(shown_sums, 1 - side), parity);
 #pragma unroll
     for (int r = 0; r < 2; ++r)
       rows.sum[r] += ptx::load_shared(shared.sum(parity, 1 - side, row() + 8 * r));

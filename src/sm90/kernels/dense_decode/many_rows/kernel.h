@@ -22,6 +22,10 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
     }
     ptx::mbarrier_init(shared.tail_landed(buffer), key_parts - first_part<Chunks>);
   }
+  for (int side = 0; side < 2; ++side) {
+    ptx::mbarrier_init(shared.shown(shown_weights, side), warpgroup_threads);
+    ptx::mbarrier_init(shared.shown(shown_sums, side), warpgroup_threads);
+  }
   ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
   ptx::mbarrier_init(shared.query_free(), consumer_threads);
   ptx::fence_mbarrier_init();

@@ -32,8 +32,8 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if constexpr (Chunks > rope_chunk)
         c.release(0, rope_part);
       c.softmax(record, first_token);
-      c.publish_weights();
-      ptx::barrier_arrive(left_weights_ready, consumer_threads);
+      c.write_weights();
+      c.show_weights();
       ops::rescale(c.out, c.factor);
       c.multiply_own_weights();
       ptx::wgmma_wait<0>();
@@ -42,8 +42,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks == 1)
         break;
 
-      ptx::barrier_sync(right_weights_ready, consumer_threads);
-      c.adopt_other_max();
+      c.await_other_weights();
       ops::rescale(c.out, c.factor);
       c.multiply_other_weights();
       if (blocks == 2) {

@@ -36,8 +36,7 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
         if (blocks > 1)
           c.release(1, rope_part);
       }
-      ptx::barrier_sync(left_weights_ready, consumer_threads);
-      c.adopt_other_max();
+      c.await_other_weights();
       ops::rescale(c.out, c.factor);
       c.multiply_other_weights();
       if (blocks == 1) {
@@ -47,13 +46,13 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
         break;
       }
       c.softmax(record, first_token + block_tokens);
-      c.publish_weights();
+      c.write_weights();
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(0, right_part);
       ops::rescale(c.out, c.factor);
       c.multiply_own_weights();
-      ptx::barrier_arrive(right_weights_ready, consumer_threads);
+      c.show_weights();
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(1, right_part);

@@ -24,6 +24,10 @@ FLASHMLA_DEVICE constexpr int chunks_of(KeyPart part) {
   return part == rope_part ? 1 : v_half_chunks;
 }
 
+// What a consumer shows to the other one: P and maxima after a block, sums after a segment. Of each
+// a barrier for the left and one for the right consumer.
+enum Exchange { shown_weights = 0, shown_sums = 2, exchanges = 4 };
+
 template <int Chunks>
 struct SharedStorage {
   // [chunk][row]; the last chunk is read into registers at a segment's start and its place then
@@ -43,6 +47,7 @@ struct SharedStorage {
   std::uint64_t keys_free[2][key_parts];
   std::uint64_t query_ready;
   std::uint64_t query_free;
+  std::uint64_t shown[exchanges];
 };
 
 static_assert(sizeof(SharedStorage<9>) <= 227 * 1024 - 1024);
@@ -87,14 +92,13 @@ struct SharedAddresses {
     return base + offsetof(Storage, query_ready);
   }
   FLASHMLA_DEVICE std::uint32_t query_free() const { return base + offsetof(Storage, query_free); }
+  FLASHMLA_DEVICE std::uint32_t shown(Exchange what, int side) const {
+    return base + offsetof(Storage, shown) + (what + side) * 8;
+  }
 };
 
 enum NamedBarrier : int {
-  left_weights_ready = 1,
-  right_weights_ready,
-  left_scores_issued,  // the left consumer's QK is in the tensor cores' queue
-  left_sums_written,
-  right_sums_written,
+  left_scores_issued = 1,  // the left consumer's QK is in the tensor cores' queue
 };
 
 inline constexpr int warpgroup_threads = 128;
