@@ -4,7 +4,6 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
-#include "sm90/kernels/dense_decode/result_rows.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ptx/matrix.h"
@@ -265,47 +264,6 @@ struct Consumer {
     at = done;
   }
 
-  // Writes the rows, to the output or as a partial result; then the place of the queries is free.
-  FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment) {
-    reduce_tokens(sum, [](float a, float b) { return a + b; });
-    float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
-    turn ^= 1;
-    publish(exchange, sum);
-    // Every row's maximum, too: the threads that hold it have the same.
-    if (warp() == 0 && lane() < 4)
-#pragma unroll
-      for (int i = 0; i < own_rows; ++i)
-        storage.row_max[row(i)] = max[i];
-    ptx::barrier_sync(consumers_met, consumer_threads);
-    if (threadIdx.x < Rows) {
-      float total = 0;
-#pragma unroll
-      for (int w = 0; w < consumer_warps; ++w)
-        total += exchange[w][threadIdx.x];
-      storage.row_factor[threadIdx.x] =
-          ResultRow(p, segment, threadIdx.x).finish(storage.row_max[threadIdx.x], total, true);
-    }
-    ptx::barrier_sync(consumers_met, consumer_threads);
-#pragma unroll
-    for (int i = 0; i < own_rows; ++i)
-      factor[i] = storage.row_factor[row(i)];
-    stage_rows();
-    ptx::barrier_sync(consumers_met, consumer_threads);
-    // A warp writes every fourth row, in two pieces.
-    const ResultRow written(p, segment, lane() % (Rows / consumer_warps) * consumer_warps + warp());
-    write_rows<Rows / 2>(
-        written.target(), segment.partial >= 0 || p.out_aligned,
-        [](int i) {
-          return Shared::query(i % 2 * 4 + lane() / tile::units_per_row) +
-                 tile::swizzled(i / 2 * consumer_warps + warp(), lane() % tile::units_per_row);
-        },
-        [](int i) { return i / 2; }, [](int i) { return i % 2 * 256 + lane() * 8; },
-        [] {
-          ptx::fence_async_proxy();
-          ptx::mbarrier_arrive(Shared::query_free());
-        });
-  }
-
  private:
   static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
 
@@ -314,52 +272,6 @@ struct Consumer {
     const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));
     return (descriptor & 0xFFFFFFFF00000000ull) | low;
   }
-
-  // The rows, rounded, as chunks in the place of the queries: transposed matrices have rows as
-  // rows.
-  FLASHMLA_DEVICE void stage_rows() {
-    const int matrix = lane() / 8;
-#pragma unroll
-    for (int n = 0; n < Rows / 16; ++n)
-#pragma unroll
-      for (int chunk = 0; chunk < v_chunks; ++chunk) {
-        std::uint32_t words[4];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const int g = 2 * n + j / 2;
-          const float* o = out[chunk] + 4 * g + j % 2 * 2;
-          words[j] = ptx::pack<T>(o[0] * factor[2 * g], o[1] * factor[2 * g + 1]);
-        }
-        ptx::store_matrices_transposed(
-            Shared::query(chunk) +
-                tile::swizzled(n * 16 + matrix / 2 * 8 + lane() % 8, warp() * 2 + matrix % 2),
-            words[0], words[1], words[2], words[3]);
-      }
-  }
 };
-
-template <class T, int Chunks, int Rows>
-FLASHMLA_DEVICE void consume(const Params& p, SharedStorage<Chunks, Rows>& storage) {
-  using Shared = SharedAddresses<Chunks, Rows>;
-  Consumer<T, Chunks, Rows> c(p, storage);
-  for (std::uint32_t n = 0;; ++n) {
-    const SegmentRecord record = storage.segments.wait(n);
-    if (record.request == no_more_segments)
-      break;
-    ptx::mbarrier_wait(Shared::query_ready(), n & 1);
-    c.begin_segment();
-    int first_token = record.first_block * block_tokens;
-#pragma unroll 1
-    for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {
-      c.multiply_queries();
-      c.mask(record, first_token);
-      c.raise_max();
-      c.publish_weights();
-      c.clear_tail(record.length - first_token);
-      c.multiply_weights();
-    }
-    c.finish_segment(record);
-  }
-}
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

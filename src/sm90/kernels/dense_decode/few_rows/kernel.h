@@ -2,7 +2,7 @@
 // warp that loads keys and one that loads queries.
 #pragma once
 
-#include "sm90/kernels/dense_decode/few_rows/consumer.h"
+#include "sm90/kernels/dense_decode/few_rows/consume.h"
 #include "sm90/kernels/dense_decode/few_rows/producer.h"
 #include "sm90/ptx/grid_dependency.h"
 
