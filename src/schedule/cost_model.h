@@ -31,9 +31,8 @@ constexpr CostModel cpu_cost_model(std::int64_t rows) {
   return {.block_ns = block, .segment_ns = block / 8, .split_ns = block / 40};
 }
 
-// Hopper, blocks of 64 tokens, one thread block of an H200: from prototypes of its kernels. Charges
-// of 0.5 to 4 blocks and splits of 40 to 200 ns change a call by 2 % at most
-// (docs/performance-log.md).
+// Hopper, blocks of 64 tokens, one thread block of an H200: from prototypes of its kernels; charges
+// of 33 rows and more from the kernels themselves (docs/performance-log.md).
 constexpr CostModel hopper_cost_model(std::int64_t rows) {
   if (rows <= 16)
     return {.block_ns = 1370, .segment_ns = 1370, .split_ns = 12};

@@ -1,4 +1,4 @@
-// The loading warps: one for each buffer of keys, two for the queries. They run ahead of the
+// The warps that load keys, one for each buffer. They run ahead of the
 // consumers over the ends of segments.
 #pragma once
 
