@@ -1,5 +1,5 @@
-// The warps that load keys, one for each buffer. They run ahead of the
-// consumers over the ends of segments.
+// The warps that load keys, one for each buffer. They run ahead of the consumers over the ends of
+// segments.
 #pragma once
 
 #include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
