@@ -125,6 +125,7 @@ const TensorCheck& TensorCheck::writable() const {
     if (tensor_.shape[d] <= 1)
       continue;
     const std::pair dimension(tensor_.strides[d], tensor_.shape[d]);
+    // NOTE: sorted by hand; g++ 12 takes std::sort on so short an array for out of bounds.
     std::size_t at = count++;  // in order of strides
     for (; at > 0 && dimension < dimensions[at - 1]; --at)
       dimensions[at] = dimensions[at - 1];

@@ -101,3 +101,12 @@ def sparse(fw, rng, *, fmt="v32", b=2, s_q=2, h_q=5, page=16, pages=6, topk=24, 
         cache, rows = fw.array(packed, byte_kind), reference.decode_cache(packed, fmt)
     values = {"q": fw.numbers(q), "rows": rows, "indices": indices}
     return Sparse(fmt, q, cache, fw.array(indices, "i32"), pages * page, values)
+
+
+def prefill(fw, rng, *, s_q=5, h_q=6, d=576, s_kv=70, topk=20):
+    """q, kv and indices of a sparse prefill, whose first query sees no token; and their values."""
+    q = fw.array(rng.standard_normal((s_q, h_q, d)).astype(numpy.float32), "bf16")
+    kv = fw.array(rng.standard_normal((s_kv, 1, d)).astype(numpy.float32), "bf16")
+    indices = index_lists(rng, (s_q, 1, topk), s_kv)
+    indices[0] = -1
+    return (q, kv, fw.array(indices, "i32")), (fw.numbers(q), fw.numbers(kv), indices)

@@ -138,16 +138,12 @@ def test_every_argument_by_position(fw, rng):
 def test_prefill_into_larger_tensors(fw, rng):
     if fw.device == "cuda":
         pytest.skip("the CUDA backend has no sparse prefill yet")
-    q = fw.array(rng.standard_normal((4, 6, 576)).astype(numpy.float32), "bf16")
-    kv = fw.array(rng.standard_normal((50, 1, 576)).astype(numpy.float32), "bf16")
-    indices = cases.index_lists(rng, (4, 1, 12), 50)
+    tensors, values = cases.prefill(fw, rng, s_q=4, s_kv=50, topk=12)
     out = fw.full((4, 6, 520), numpy.nan, "bf16")[..., 4:516]
     most, lse = (fw.full((4, 9), numpy.nan, "fp32")[:, 1:7] for _ in range(2))
-    results = flash_mla_sparse_fwd(
-        q, kv, fw.array(indices, "i32"), 0.05, out=out, max_logits=most, lse=lse
-    )
+    results = flash_mla_sparse_fwd(*tensors, 0.05, out=out, max_logits=most, lse=lse)
     assert all(result is given for result, given in zip(results, (out, most, lse)))
-    wanted = reference.prefill(fw.numbers(q), fw.numbers(kv), indices, 0.05)
+    wanted = reference.prefill(*values, 0.05)
     check(fw, (out, lse), (wanted[0], wanted[2]))
     assert numpy.allclose(fw.numbers(most), wanted[1], atol=1e-4)
 

@@ -72,12 +72,10 @@ def test_sparse(fw, rng):
 def test_prefill(fw, rng):
     if fw.device == "cuda":
         pytest.skip("the CUDA backend has no sparse prefill yet")
-    q = fw.array(rng.standard_normal((3, 4, 576)).astype(numpy.float32), "bf16")
-    kv = fw.array(rng.standard_normal((50, 1, 576)).astype(numpy.float32), "bf16")
-    indices = cases.index_lists(rng, (3, 1, 10), 50)
+    tensors, values = cases.prefill(fw, rng, s_q=3, h_q=4, s_kv=50, topk=10)
     planned = plan("sparse_prefill", device="cpu", query_tokens=3, query_heads=4, topk=10)
-    out, most, lse = planned.schedule().run(q, kv, indices=fw.array(indices, "i32"))
-    wanted = reference.prefill(fw.numbers(q), fw.numbers(kv), indices, 576**-0.5)
+    out, most, lse = planned.schedule().run(*tensors[:2], indices=tensors[2])
+    wanted = reference.prefill(*values, 576**-0.5)
     reference.check(fw.numbers(out), fw.numbers(lse), wanted[0], wanted[2])
     assert numpy.allclose(fw.numbers(most), wanted[1], atol=1e-4)
 

@@ -13,14 +13,6 @@ def _served(fw):
         pytest.skip("the CUDA backend has no sparse prefill yet")
 
 
-def make(fw, rng, s_q=5, h_q=6, d=576, s_kv=70, topk=20):
-    q = fw.array(rng.standard_normal((s_q, h_q, d)).astype(numpy.float32), "bf16")
-    kv = fw.array(rng.standard_normal((s_kv, 1, d)).astype(numpy.float32), "bf16")
-    indices = cases.index_lists(rng, (s_q, 1, topk), s_kv)
-    indices[0] = -1
-    return (q, kv, fw.array(indices, "i32")), (fw.numbers(q), fw.numbers(kv), indices)
-
-
 def check(fw, results, wanted):
     out, most, lse = (fw.numbers(result) for result in results)
     wanted_out, wanted_most, wanted_lse = wanted
@@ -35,12 +27,12 @@ def check(fw, results, wanted):
 @pytest.mark.parametrize("d", [576, 512])
 @pytest.mark.parametrize("h_q", [1, 6, 128])
 def test_matches_the_reference(fw, rng, d, h_q):
-    tensors, values = make(fw, rng, h_q=h_q, d=d)
+    tensors, values = cases.prefill(fw, rng, h_q=h_q, d=d)
     check(fw, flash_mla_sparse_fwd(*tensors, 0.05), reference.prefill(*values, 0.05))
 
 
 def test_sink_and_lengths(fw, rng):
-    tensors, values = make(fw, rng)
+    tensors, values = cases.prefill(fw, rng)
     sink, counts = rng.standard_normal(6), rng.integers(0, 21, 5)
     results = flash_mla_sparse_fwd(
         *tensors, 0.05, 512, fw.array(sink, "fp32"), fw.array(counts, "i32")
@@ -51,7 +43,7 @@ def test_sink_and_lengths(fw, rng):
 
 
 def test_given_outputs_are_returned(fw, rng):
-    tensors, values = make(fw, rng)
+    tensors, values = cases.prefill(fw, rng)
     given = [fw.full((5, 6, 512), numpy.nan, "bf16")]
     given += [fw.full((5, 6), numpy.nan, "fp32") for _ in range(2)]
     results = flash_mla_sparse_fwd(
@@ -66,11 +58,11 @@ def test_calls_that_differ_in_one_size(fw, rng):
     same = {"s_q": 5, "h_q": 6, "s_kv": 70, "topk": 20}
     for other in ({}, {"h_q": 4}, {"s_q": 4}, {"topk": 7}, {"s_kv": 30}, {"d": 512}):
         for sizes in ({}, other):
-            tensors, values = make(fw, rng, **{**same, **sizes})
+            tensors, values = cases.prefill(fw, rng, **{**same, **sizes})
             check(fw, flash_mla_sparse_fwd(*tensors, 0.05), reference.prefill(*values, 0.05))
 
 
 def test_no_query_tokens(fw, rng):
-    tensors, _ = make(fw, rng)
+    tensors, _ = cases.prefill(fw, rng)
     out, most, lse = flash_mla_sparse_fwd(tensors[0][:0], tensors[1], tensors[2][:0], 0.05)
     assert tuple(out.shape) == (0, 6, 512) and tuple(most.shape) == tuple(lse.shape) == (0, 6)

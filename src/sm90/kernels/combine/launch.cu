@@ -20,7 +20,7 @@ Kernel kernel_of(DType type, bool batch_invariant) {
 std::int64_t most_steps(const schedule::SplitParams& params, std::int64_t rows) {
   if (params.batch_invariant)
     return params.requests * piece_steps(rows);
-  return (params.workers - 1) * ((rows + schedule::combine_rows - 1) / schedule::combine_rows);
+  return (params.workers - 1) * schedule::divide_up(rows, schedule::combine_rows);
 }
 
 }  // namespace flashmla::sm90::combine

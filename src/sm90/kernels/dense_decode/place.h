@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "sm90/kernels/dense_decode/params.h"
+#include "sm90/ops/report_first.h"
 #include "sm90/ptx/load_store.h"
 
 namespace flashmla::sm90::dense_decode {
@@ -89,13 +90,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
 
 // Remembers the first request with a page number outside of the cache.
 FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
-  std::int32_t seen = *static_cast<volatile std::int32_t*>(p.status);
-  while (seen == 0 || request + 1 < seen) {
-    const std::int32_t before = atomicCAS(p.status, seen, request + 1);
-    if (before == seen)
-      return;
-    seen = before;
-  }
+  ops::report_first(p.status, request, *static_cast<volatile std::int32_t*>(p.status));
 }
 
 }  // namespace flashmla::sm90::dense_decode
