@@ -14,9 +14,9 @@ struct WorkerLoad {
   std::int64_t nanoseconds = 0;
 };
 
-WorkerLoad load_of(const WorkTile& tile, const SplitParams& params, const std::int32_t* lengths) {
+WorkerLoad load_of(const WorkTile& tile, const SplitParams& params, const PlanMemory& memory) {
   WorkerLoad load;
-  for_each_segment(tile, params, lengths, [&](const Segment& segment) {
+  for_each_segment(tile, params, memory.lengths, memory.split_offset, [&](const Segment& segment) {
     ++load.segments;
     load.blocks += segment.end_block - segment.first_block;
   });
@@ -36,7 +36,7 @@ std::string describe(const SplitParams& params, const PlanMemory& memory) {
   std::int32_t busy = 0;
   for (std::int32_t w = 0; w < params.workers; ++w) {
     const WorkTile& tile = memory.work[w];
-    const WorkerLoad load = load_of(tile, params, memory.lengths);
+    const WorkerLoad load = load_of(tile, params, memory);
     if (load.segments == 0)
       continue;
     ++busy;

@@ -34,10 +34,12 @@ inline constexpr std::int64_t max_pieces = 32;
 inline constexpr std::int64_t min_piece_blocks = 8;
 
 // Blocks of a request; a request without tokens still takes one, in which its result is written.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t blocks_of(std::int64_t tokens,
-                                                      std::int64_t block_tokens) {
+FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks_of(std::int32_t tokens,
+                                                      std::int32_t block_tokens) {
   // Not by divide(): a kernel knows block_tokens, and shifts.
-  return larger<std::int64_t>(1, (tokens + block_tokens - 1) / block_tokens);
+  const auto size = static_cast<std::uint32_t>(block_tokens);
+  return larger(1,
+                static_cast<std::int32_t>((static_cast<std::uint32_t>(tokens) + size - 1) / size));
 }
 
 // Most segments that a request of `blocks` may be cut into. With s segments its time is about
@@ -108,6 +110,15 @@ struct Begin {
   SplitCounts counts;
 };
 
+// What split_kv fills, and its scratch.
+struct SplitMemory {
+  std::int64_t* start;         // [b + 1], scratch
+  Cut* cuts;                   // [workers + 1], scratch
+  WorkTile* work;              // [workers]
+  std::int32_t* split_offset;  // [b + 1]
+  SplitRequest* split_list;    // [workers + 1]; names no request in batch-invariant mode
+};
+
 // The division of one batch: the line with everything that is needed to find a cut on it.
 struct Division {
   SplitParams params;
@@ -164,19 +175,32 @@ struct Division {
             split == 1 ? SplitCounts{segments, combine_steps(segments)} : SplitCounts{0, 0}};
   }
 
-  // The share between two cuts.
-  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(const Cut& begin, const Cut& end) const {
+  // The share of worker `index`, between two cuts.
+  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(const SplitMemory& memory,
+                                               std::int32_t index) const {
+    const Cut begin = memory.cuts[index];
+    const Cut end = memory.cuts[index + 1];
     WorkTile tile{};
     tile.flags = params.batch_invariant ? fixed_pieces : 0;
     tile.first_request = begin.request;
     tile.first_block = begin.block;
     tile.first_split = begin.split;
+    tile.first_partial = -1;
     tile.last_request = end.block == 0 ? end.request - 1 : end.request;
-    if (begin.request == end.request && begin.block == end.block)
+    if (begin.request == end.request && begin.block == end.block) {
       tile.last_request = begin.request - 1;  // no block between the two cuts
-    else
-      tile.end_block =
-          end.block == 0 ? static_cast<std::int32_t>(blocks(tile.last_request)) : end.block;
+      return tile;
+    }
+    tile.end_block =
+        end.block == 0 ? static_cast<std::int32_t>(blocks(tile.last_request)) : end.block;
+    tile.first_length = lengths[begin.request];
+    // A request that was cut before was first cut where its second segment begins.
+    if (params.batch_invariant) {
+      const std::int32_t* offset = memory.split_offset + begin.request;
+      tile.first_partial = offset[1] == offset[0] ? -1 : offset[0];
+    } else if (begin.split > 0 || (end.request == begin.request && end.block > 0)) {
+      tile.first_partial = memory.cuts[index + 1 - begin.split].partials;
+    }
     return tile;
   }
 
@@ -192,15 +216,6 @@ struct Division {
       return {request + 1, 0, 0, 0};
     return {request, static_cast<std::int32_t>(index * piece), static_cast<std::int32_t>(index), 0};
   }
-};
-
-// What split_kv fills, and its scratch.
-struct SplitMemory {
-  std::int64_t* start;         // [b + 1], scratch
-  Cut* cuts;                   // [workers + 1], scratch
-  WorkTile* work;              // [workers]
-  std::int32_t* split_offset;  // [b + 1]
-  SplitRequest* split_list;    // [workers + 1]; names no request in batch-invariant mode
 };
 
 // `team` runs the loops: one thread (SerialTeam) or many, with the same result. It offers
@@ -252,7 +267,7 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
         });
   team.for_each(larger(params.workers, requests + 1), [&](std::int32_t i) {
     if (i < params.workers)
-      memory.work[i] = division.tile(memory.cuts[i], memory.cuts[i + 1]);
+      memory.work[i] = division.tile(memory, i);
     // Cuts inside of the requests before come before the request's start, and only they do.
     if (!params.batch_invariant && i <= requests)
       memory.split_offset[i] = memory.cuts[division.worker_from(memory.start[i])].partials;
@@ -291,19 +306,29 @@ struct SerialTeam {
 // Calls body(Segment) for each segment of a worker, in order.
 template <class Body>
 FLASHMLA_HOST_DEVICE void for_each_segment(const WorkTile& tile, const SplitParams& params,
-                                           const std::int32_t* lengths, Body body) {
+                                           const std::int32_t* lengths,
+                                           const std::int32_t* split_offset, Body body) {
   for (std::int32_t r = tile.first_request; r <= tile.last_request; ++r) {
-    const auto blocks = static_cast<std::int32_t>(blocks_of(lengths[r], params.block_tokens));
-    const std::int32_t begin = r == tile.first_request ? tile.first_block : 0;
+    std::int32_t length = tile.first_length;
+    std::int32_t partial = tile.first_partial;
+    if (r != tile.first_request) {
+      length = lengths[r];
+      partial = split_offset[r + 1] == split_offset[r] ? -1 : split_offset[r];
+    }
+    const std::int32_t blocks = blocks_of(length, params.block_tokens);
+    std::int32_t step = blocks;
+    // Pieces of equal length: their number says how long they are.
+    if ((tile.flags & fixed_pieces) != 0 && partial >= 0) {
+      const auto pieces = static_cast<std::uint32_t>(split_offset[r + 1] - split_offset[r]);
+      step = static_cast<std::int32_t>((static_cast<std::uint32_t>(blocks) + pieces - 1) / pieces);
+    }
     const std::int32_t end = r == tile.last_request ? smaller(tile.end_block, blocks) : blocks;
-    const std::int32_t step = (tile.flags & fixed_pieces) != 0
-                                  ? static_cast<std::int32_t>(piece_blocks(blocks, params.cost))
-                                  : blocks;
     std::int32_t split = r == tile.first_request ? tile.first_split : 0;
-    std::int32_t block = begin;
+    std::int32_t block = r == tile.first_request ? tile.first_block : 0;
     while (block < end) {
       const std::int32_t next = block + smaller(step, end - block);
-      body(Segment{r, block, next, split++});
+      body(Segment{r, length, block, next, split, partial < 0 ? -1 : partial + split});
+      ++split;
       block = next;
     }
   }
@@ -315,7 +340,8 @@ constexpr std::int64_t max_partials(const SplitParams& params, std::int64_t max_
   if (!params.batch_invariant)
     return 2 * (std::int64_t{params.workers} - 1);
   const std::int64_t most = smaller<std::int64_t>(
-      max_pieces, divide_up(blocks_of(max_tokens, params.block_tokens), min_piece_blocks));
+      max_pieces,
+      larger<std::int64_t>(1, divide_up(max_tokens, params.block_tokens * min_piece_blocks)));
   return most == 1 ? 0 : params.requests * most;
 }
 

@@ -27,7 +27,10 @@ struct alignas(16) WorkTile {
   std::int32_t end_block;     // in last_request, exclusive
   std::int32_t first_split;   // which of first_request's segments the range starts with
   std::int32_t flags;         // WorkFlags
-  std::int32_t reserved[2];   // 0
+  // Of first_request, so that a worker begins without looking elsewhere; 0 and −1 of an empty
+  // range.
+  std::int32_t first_length;   // tokens
+  std::int32_t first_partial;  // its split_offset; −1 where it is not split
 };
 static_assert(sizeof(WorkTile) == 8 * sizeof(std::int32_t));
 
@@ -38,9 +41,11 @@ enum WorkFlags : std::int32_t {
 // One run of consecutive blocks of one request, computed by one worker as a unit.
 struct Segment {
   std::int32_t request;
+  std::int32_t length;  // tokens of the request
   std::int32_t first_block;
   std::int32_t end_block;  // exclusive
   std::int32_t split;      // which of the request's segments this is
+  std::int32_t partial;    // where its result goes; −1: the request is not split
 };
 
 // A request whose partial results have to be combined, in a list with an entry for each worker: the

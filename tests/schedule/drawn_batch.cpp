@@ -88,7 +88,7 @@ SplitMemory memory_of(Schedule& schedule, SplitScratch& scratch) {
 
 Schedule blank_schedule(const SplitParams& params) {
   constexpr std::int32_t x = no_plan_holds;
-  return {std::vector<WorkTile>(params.workers, WorkTile{x, x, x, x, x, x, {x, x}}),
+  return {std::vector<WorkTile>(params.workers, WorkTile{x, x, x, x, x, x, x, x}),
           std::vector<std::int32_t>(params.requests + 1, x),
           std::vector<SplitRequest>(params.workers + 1, SplitRequest{x, x, x, x})};
 }
@@ -104,6 +104,7 @@ std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule
   std::vector<std::vector<Segment>> segments(schedule.work.size());
   for (std::size_t w = 0; w < schedule.work.size(); ++w)
     for_each_segment(schedule.work[w], batch.params, batch.lengths.data(),
+                     schedule.split_offset.data(),
                      [&](const Segment& segment) { segments[w].push_back(segment); });
   return segments;
 }

@@ -43,9 +43,9 @@ __global__ void schedule_kernel(SplitParams params, PlanMemory memory) {
 // Walks the finished schedule as a decoding kernel does, and counts its blocks.
 __global__ void walk_kernel(SplitParams params, PlanMemory memory, std::int64_t* blocks) {
   std::int64_t count = 0;
-  for_each_segment(memory.work[blockIdx.x], params, memory.lengths, [&](const Segment& segment) {
-    count += segment.end_block - segment.first_block;
-  });
+  for_each_segment(
+      memory.work[blockIdx.x], params, memory.lengths, memory.split_offset,
+      [&](const Segment& segment) { count += segment.end_block - segment.first_block; });
   blocks[blockIdx.x] = count;
 }
 

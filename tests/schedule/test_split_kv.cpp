@@ -29,6 +29,13 @@ std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
       if (segment.split != segments[request]++)
         return "request " + testing::PrintToString(request) + " has split " +
                testing::PrintToString(segment.split) + " out of order";
+      if (segment.length != batch.lengths[request])
+        return "request " + testing::PrintToString(request) + " has length " +
+               testing::PrintToString(segment.length);
+      const std::int32_t* offset = schedule.split_offset.data() + request;
+      if (segment.partial != (offset[1] == offset[0] ? -1 : offset[0] + segment.split))
+        return "request " + testing::PrintToString(request) + " has its result at " +
+               testing::PrintToString(segment.partial);
       block = segment.end_block;
       if (block == batch.blocks(request)) {
         ++request;
@@ -78,8 +85,11 @@ void expect_sound(const Batch& batch) {
   ASSERT_LE(schedule.split_offset.back(), max_partials(batch.params, most_tokens));
   for (const WorkTile& tile : schedule.work) {
     ASSERT_EQ(tile.flags, batch.params.batch_invariant ? fixed_pieces : 0);
-    ASSERT_EQ(tile.reserved[0], 0);
-    ASSERT_EQ(tile.reserved[1], 0);
+    const std::int32_t first = tile.first_request;
+    const bool empty = tile.last_request < first;
+    ASSERT_EQ(tile.first_length, empty ? 0 : batch.lengths[first]);
+    ASSERT_EQ(tile.first_partial,
+              empty || segments[first] == 1 ? -1 : schedule.split_offset[first]);
   }
 }
 

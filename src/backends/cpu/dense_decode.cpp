@@ -26,7 +26,7 @@ struct DenseCall {
   const RowTiles tiles;
   const Partials partials;
   const OutputRows outputs;
-  const SegmentResults results{kernels, partials, outputs, memory.split_offset};
+  const SegmentResults results{kernels, partials, outputs};
 
   const Problem& problem() const { return planned.problem; }
 
@@ -180,7 +180,7 @@ void run_dense_decode(const KernelTable& kernels, const PlannedProblem& planned,
         const schedule::WorkTile& work = call.memory.work[unit / call.tiles.total];
         const std::int64_t tile = call.tiles.total - 1 - unit % call.tiles.total;
         schedule::for_each_segment(work, planned.params, call.memory.lengths,
-                                   [&](const schedule::Segment& segment) {
+                                   call.memory.split_offset, [&](const schedule::Segment& segment) {
                                      TileSegment(call, RowTile(call.tiles, tile), segment).run();
                                    });
       });

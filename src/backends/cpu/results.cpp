@@ -60,16 +60,15 @@ void OutputRows::write_statistics(std::int64_t row, double lse, double max_logit
 
 void SegmentResults::write(const schedule::Segment& segment, std::int64_t request_row,
                            const TileMemory& memory, std::int32_t row) const {
-  const std::int32_t* offset = split_offset_ + segment.request;
   const float sum = memory.sum[row];
   const float* values = memory.out + row * memory.v_dim;
-  if (offset[0] == offset[1]) {
+  if (segment.partial < 0) {
     const std::int64_t output_row = segment.request * partials_.rows() + request_row;
     if (sum == 0.0f)
       return outputs_.write_empty(output_row);
     return outputs_.write(output_row, values, sum, memory.lse(row), memory.max_logit(row));
   }
-  const std::int64_t partial = offset[0] + segment.split;
+  const std::int64_t partial = segment.partial;
   partials_.lse(partial, request_row) =
       sum == 0.0f ? -infinity : static_cast<float>(memory.lse(row));
   if (partials_.has_max_logits())

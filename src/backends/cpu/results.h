@@ -36,9 +36,8 @@ class OutputRows {
 // splits the request.
 class SegmentResults {
  public:
-  SegmentResults(const KernelTable& kernels, const Partials& partials, const OutputRows& outputs,
-                 const std::int32_t* split_offset)
-      : kernels_(kernels), partials_(partials), outputs_(outputs), split_offset_(split_offset) {}
+  SegmentResults(const KernelTable& kernels, const Partials& partials, const OutputRows& outputs)
+      : kernels_(kernels), partials_(partials), outputs_(outputs) {}
 
   // `request_row`: the row's number in the schedule's request.
   void write(const schedule::Segment& segment, std::int64_t request_row, const TileMemory& memory,
@@ -48,7 +47,6 @@ class SegmentResults {
   const KernelTable& kernels_;
   const Partials& partials_;
   const OutputRows& outputs_;
-  const std::int32_t* split_offset_;
 };
 
 // Merges the partial results of all requests that the schedule splits.

@@ -20,6 +20,7 @@ namespace {
 
 namespace dense = sm90::dense_decode;
 using dense::block_tokens;
+using sm90::ops::FastDivisor;
 
 // Partial results in the run workspace: all out, then all lse.
 struct PartialLayout {
@@ -164,7 +165,21 @@ void set_rows(dense::Params& p, const Problem& problem, const RowTiles& tiles) {
   p.group = static_cast<std::int32_t>(tiles.group);
   p.rows = static_cast<std::int32_t>(tiles.rows);
   p.tiles = static_cast<std::int32_t>(tiles.tiles);
+  p.by_rows = FastDivisor::of(p.rows);
+  p.by_group = FastDivisor::of(p.group);
+  p.by_tiles = FastDivisor::of(p.tiles);
+  p.by_page_size = FastDivisor::of(p.page_size);
+  p.combine_groups = (p.kv_heads * p.rows + schedule::combine_rows - 1) / schedule::combine_rows;
+  p.by_combine_groups = FastDivisor::of(p.combine_groups);
   p.causal = problem.causal;
+}
+
+// Elements between the rows of a KV head in the output: heads of a query token, then the next
+// token.
+std::int64_t row_distance(const dense::Params& p) {
+  const dense::Strides& strides = p.out_strides;
+  const bool even = p.query_tokens == 1 || strides.middle == p.group * strides.head;
+  return even && p.out_aligned ? strides.head : 0;
 }
 
 void launch_combine(const dense::Params& p, const PlannedProblem& planned, std::int64_t rows,
@@ -209,6 +224,7 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
   set_schedule(p, planned);
   set_tensors(p, inputs, outputs);
   set_rows(p, planned.problem, tiles);
+  p.out_row_distance = row_distance(p);
   const PartialLayout partials(planned.problem, planned.params);
   p.partial_out = static_cast<std::uint16_t*>(run_workspace);
   p.partial_lse = reinterpret_cast<float*>(p.partial_out + partials.out_numbers);

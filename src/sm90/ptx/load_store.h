@@ -42,6 +42,41 @@ FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool w
                : "memory");
 }
 
+// Of global memory, past the L1 cache; `otherwise` or zeros where `wanted` is false. NOTE: as a
+// branch, each would cost a jump.
+FLASHMLA_DEVICE float load_if(bool wanted, const float* address, float otherwise) {
+  float value;
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.u32 wanted, %2, 0;\n"
+      "mov.f32 %0, %3;\n"
+      "@wanted ld.global.cg.f32 %0, [%1];\n"
+      "}"
+      : "=f"(value)
+      : "l"(address), "r"(static_cast<std::uint32_t>(wanted)), "f"(otherwise)
+      : "memory");
+  return value;
+}
+
+FLASHMLA_DEVICE uint4 load_unit_if(bool wanted, const void* address) {
+  uint4 value;
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.u32 wanted, %5, 0;\n"
+      "mov.u32 %0, 0;\n"
+      "mov.u32 %1, 0;\n"
+      "mov.u32 %2, 0;\n"
+      "mov.u32 %3, 0;\n"
+      "@wanted ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];\n"
+      "}"
+      : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+      : "l"(address), "r"(static_cast<std::uint32_t>(wanted))
+      : "memory");
+  return value;
+}
+
 // A hint: the address need not be valid.
 FLASHMLA_DEVICE void prefetch(const void* address) {
   asm volatile("prefetch.global.L1 [%0];" ::"l"(address));

@@ -1,9 +1,13 @@
 // Combines the partial results of split requests by log-sum-exp:
 //   lse = log2 Σ_p 2^lse_p,  out = Σ_p 2^(lse_p − lse) out_p
-// and applies the sink. Work is dealt in steps of 128 threads, each of which has about 8 loads of 8
-// columns (a position) in flight at once: for several positions where there are few partial
-// results, for a part of one, shared among lanes, where there are many. Requests that are not split
-// cost nothing.
+// and applies the sink. Work is dealt in steps of 128 threads, each of which has 8 or 9 loads of 8
+// columns (a unit) of one row in flight at once: of several units where there are few partial
+// results, of a part of one unit, shared among lanes, where there are many. Requests that are not
+// split cost nothing.
+//
+// NOTE: a block runs this once and finds the instruction cache cold. What counts is how many
+// instructions follow each other, and that they do follow each other: loads are predicated, nothing
+// is divided.
 #pragma once
 
 #include <cstdint>
@@ -29,43 +33,57 @@ inline constexpr int units_per_row = v_dim / unit_columns;
 
 using Entry = schedule::SplitRequest;
 
-// Batch-invariant mode: threads that share a position, and the steps of a request.
-inline constexpr int piece_lanes = 4;
+// Batch-invariant mode: 2^piece_lane_bits threads share a unit; and the steps of a request.
+inline constexpr int piece_lane_bits = 2;
 FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
-  constexpr int positions = threads / piece_lanes;
-  return (rows * units_per_row + positions - 1) / positions;
+  constexpr int units = threads >> piece_lane_bits;
+  return (rows * units_per_row + units - 1) / units;
 }
 
+// What a block works on.
+struct Step {
+  Entry entry;
+  std::int32_t steps;  // that every combine_rows rows of the request take
+};
+
 struct SharedStorage {
-  Entry entry;  // of the step
+  Step step;
   float exchange[threads][unit_columns + 2];
 };
 
-// A unit of several partial results of one row, all on their way at once.
-template <int Loads>
+// `Units` of several partial results of one row, all on their way at once.
+template <int Units, int Loads>
 struct Partials {
-  uint4 units[Loads];
+  // Columns between the units of a thread.
+  static constexpr int unit_distance = v_dim / Units;
+
+  uint4 units[Units][Loads];
   float lse[Loads];
 
-  // Every `stride`-th of an entry's from `first` on. None is asked for that is not there, nor for
-  // a row past the last one.
+  // Every `stride`-th of an entry's from `first` on; −inf for those that are not there, or where
+  // the row is not.
   FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
                             std::int32_t stride, std::int32_t rows, std::int32_t row,
                             std::int32_t column) {
+    const std::int64_t at = std::int64_t{entry.first_partial + first} * rows + row;
+    const std::int64_t distance = std::int64_t{stride} * rows;
+    const std::uint16_t* out = p.partial_out + at * v_dim + column;
+    const float* lse_at = p.partial_lse + at;
 #pragma unroll
     for (int i = 0; i < Loads; ++i) {
-      const std::int32_t split = first + i * stride;
-      const std::int64_t at = std::int64_t{entry.first_partial + split} * rows + row;
-      units[i] = {};
-      lse[i] = ops::minus_infinity;
-      if (split < entry.splits && row < rows) {
-        units[i] = __ldcg(reinterpret_cast<const uint4*>(p.partial_out + at * v_dim + column));
-        lse[i] = __ldcg(p.partial_lse + at);
-      }
+      const bool wanted = first + i * stride < entry.splits && row < rows;
+      lse[i] = ptx::load_if(wanted, lse_at, ops::minus_infinity);
+#pragma unroll
+      for (int j = 0; j < Units; ++j)
+        units[j][i] = ptx::load_unit_if(wanted, out + j * unit_distance);
+      out += distance * v_dim;
+      lse_at += distance;
     }
+    __syncwarp();  // the compiler would ask for the last ones when it has used the first
   }
 };
 
+// Σ weight · partial result of a unit, in fp32, and what it refers to.
 struct Accumulator {
   float out[unit_columns] = {};
   float max = ops::lowest_max;
@@ -80,30 +98,93 @@ struct Accumulator {
       value *= factor;
   }
 
-  template <class T, int Loads>
-  FLASHMLA_DEVICE void add(const Partials<Loads>& partials) {
-    float highest = max;
+  template <class T>
+  FLASHMLA_DEVICE void add(float weight, const uint4& unit) {
+    const std::uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
 #pragma unroll
-    for (const float lse : partials.lse)
-      highest = fmaxf(highest, lse);
-    refer_to(highest);
-#pragma unroll
-    for (int i = 0; i < Loads; ++i) {
-      const float weight = ptx::exp2(partials.lse[i] - highest);
-      sum += weight;
-      const uint4& unit = partials.units[i];
-      const std::uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const float2 values = ptx::unpack<T>(words[j]);
-        out[2 * j] += weight * values.x;
-        out[2 * j + 1] += weight * values.y;
-      }
+    for (int j = 0; j < 4; ++j) {
+      const float2 values = ptx::unpack<T>(words[j]);
+      out[2 * j] += weight * values.x;
+      out[2 * j + 1] += weight * values.y;
     }
   }
 };
 
-// Adds up what threads that are `stride` apart have of a position; the first one gets the total.
+// Where a row goes, and what its sums are multiplied by.
+struct ResultRow {
+  std::uint16_t* target;
+  bool aligned;
+  float factor;
+
+  // `max`, `sum`: of all partial results. The thread that has the row's first column writes the
+  // lse.
+  FLASHMLA_DEVICE ResultRow(const Params& p, const Entry& entry, std::int32_t row,
+                            std::int32_t column, float max, float sum) {
+    constexpr float log2_e = 1.4426950408889634f;
+    constexpr float ln_2 = 0.6931471805599453f;
+    const std::int32_t kv_head = p.by_rows.quotient(row);
+    const RowPlace at = RowPlace::of(p, kv_head, row - kv_head * p.rows);
+    const bool empty = sum == 0;
+    const float lse = max + ptx::log2(sum);
+    factor = empty ? 0 : ptx::reciprocal(sum);
+    if (p.sink != nullptr && !empty)
+      factor *= ptx::reciprocal(1 + ptx::exp2(p.sink[at.head] * log2_e - lse));
+    if (column == 0)
+      p.lse[(static_cast<std::int64_t>(entry.request) * p.query_heads + at.head) * p.query_tokens +
+            at.token] = empty ? -ops::minus_infinity : lse * ln_2;
+    target = p.out + entry.request * p.out_strides.outer + at.token * p.out_strides.middle +
+             at.head * p.out_strides.head + column;
+    aligned = p.out_aligned;
+  }
+
+  template <class T>
+  FLASHMLA_DEVICE void write(int first_column, const float (&out)[unit_columns]) const {
+    uint4 unit;
+    unit.x = ptx::pack<T>(out[0] * factor, out[1] * factor);
+    unit.y = ptx::pack<T>(out[2] * factor, out[3] * factor);
+    unit.z = ptx::pack<T>(out[4] * factor, out[5] * factor);
+    unit.w = ptx::pack<T>(out[6] * factor, out[7] * factor);
+    if (aligned)
+      ops::store_unit<true>(target + first_column, unit);
+    else
+      ops::store_unit<false>(target + first_column, unit);
+  }
+};
+
+// Steps of at most `Loads` partial results: a thread has `Units` units of a row, and weighs them
+// once.
+template <class T, int Units, int Loads>
+FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
+  constexpr int row_threads = units_per_row / Units;
+  const auto thread = static_cast<std::int32_t>(threadIdx.x);
+  const std::int32_t row = step * (threads / row_threads) + thread / row_threads;
+  const std::int32_t column = thread % row_threads * unit_columns;
+  const std::int32_t rows = p.kv_heads * p.rows;
+  Partials<Units, Loads> partials;
+  partials.load(p, entry, 0, 1, rows, row, column);
+  if (row >= rows)
+    return;
+  float max = ops::lowest_max;
+#pragma unroll
+  for (const float lse : partials.lse)
+    max = fmaxf(max, lse);
+  float weights[Loads];
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < Loads; ++i)
+    sum += weights[i] = ptx::exp2(partials.lse[i] - max);
+  const ResultRow result(p, entry, row, column, max, sum);
+#pragma unroll
+  for (int j = 0; j < Units; ++j) {
+    Accumulator total;
+#pragma unroll
+    for (int i = 0; i < Loads; ++i)
+      total.add<T>(weights[i], partials.units[j][i]);
+    result.write<T>(j * partials.unit_distance, total.out);
+  }
+}
+
+// Adds up what threads that are `stride` apart have of a unit; the first one gets the total.
 FLASHMLA_DEVICE void add_lanes(SharedStorage& shared, int stride, Accumulator& total) {
   float* const mine = shared.exchange[threadIdx.x];
 #pragma unroll
@@ -123,129 +204,85 @@ FLASHMLA_DEVICE void add_lanes(SharedStorage& shared, int stride, Accumulator& t
       for (int i = 0; i < unit_columns; ++i)
         total.out[i] += factor * other[i];
     }
-  __syncthreads();
 }
 
+// Steps of many: 2^lane_bits threads share a unit.
 template <class T>
-FLASHMLA_DEVICE void write(const Params& p, const Entry& entry, std::int32_t row,
-                           std::int32_t column, const Accumulator& total) {
-  constexpr float log2_e = 1.4426950408889634f;
-  constexpr float ln_2 = 0.6931471805599453f;
-  const std::int32_t kv_head = p.kv_heads == 1 ? 0 : row / p.rows;
-  const RowPlace at = RowPlace::of(p, kv_head, row - kv_head * p.rows);
-  const bool empty = total.sum == 0;
-  const float lse = total.max + ptx::log2(total.sum);
-  float factor = empty ? 0 : ptx::reciprocal(total.sum);
-  if (p.sink != nullptr && !empty)
-    factor *= ptx::reciprocal(1 + ptx::exp2(p.sink[at.head] * log2_e - lse));
-  uint4 unit;
-  unit.x = ptx::pack<T>(total.out[0] * factor, total.out[1] * factor);
-  unit.y = ptx::pack<T>(total.out[2] * factor, total.out[3] * factor);
-  unit.z = ptx::pack<T>(total.out[4] * factor, total.out[5] * factor);
-  unit.w = ptx::pack<T>(total.out[6] * factor, total.out[7] * factor);
-  std::uint16_t* const target = p.out + entry.request * p.out_strides.outer +
-                                at.token * p.out_strides.middle + at.head * p.out_strides.head +
-                                column;
-  if (p.out_aligned)
-    ops::store_unit<true>(target, unit);
-  else
-    ops::store_unit<false>(target, unit);
-  if (column == 0)
-    p.lse[(static_cast<std::int64_t>(entry.request) * p.query_heads + at.head) * p.query_tokens +
-          at.token] = empty ? -ops::minus_infinity : lse * ln_2;
-}
-
-// Steps of few partial results: a thread has several positions.
-template <class T, int Positions, int Loads>
-FLASHMLA_DEVICE void combine_positions(const Params& p, const Entry& entry, std::int32_t step) {
-  const std::int32_t first = step * (threads * Positions) + static_cast<std::int32_t>(threadIdx.x);
+FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int32_t step,
+                                  int lane_bits, SharedStorage& shared) {
+  constexpr int loads = schedule::combine_loads;
+  constexpr int thread_bits = 7;
+  static_assert(threads == 1 << thread_bits);
+  const auto thread = static_cast<std::int32_t>(threadIdx.x);
+  const int unit_bits = thread_bits - lane_bits;  // of the units of the step
+  const std::int32_t lanes = 1 << lane_bits;
+  const std::int32_t lane = thread >> unit_bits;
+  const std::int32_t unit = (step << unit_bits) + (thread & ((1 << unit_bits) - 1));
   const std::int32_t rows = p.kv_heads * p.rows;
-  const std::int32_t column = first % units_per_row * unit_columns;
-  static_assert(threads % units_per_row == 0, "the column is the same at all positions");
-  const auto row = [&](int j) { return (first + j * threads) / units_per_row; };
-  Partials<Loads> partials[Positions];
-#pragma unroll
-  for (int j = 0; j < Positions; ++j)
-    partials[j].load(p, entry, 0, 1, rows, row(j), column);
-#pragma unroll
-  for (int j = 0; j < Positions; ++j) {
-    Accumulator total;
-    total.add<T>(partials[j]);
-    if (row(j) < rows)
-      write<T>(p, entry, row(j), column, total);
-  }
-}
-
-// Steps of many: `lanes` threads, a power of two, share a position.
-template <class T>
-FLASHMLA_DEVICE void combine_lanes(const Params& p, const Entry& entry, std::int32_t step,
-                                   std::int32_t lanes, SharedStorage& shared) {
-  const std::int32_t positions = threads / lanes;  // of the step
-  const std::int32_t lane = static_cast<std::int32_t>(threadIdx.x) / positions;
-  const std::int32_t position =
-      step * positions + static_cast<std::int32_t>(threadIdx.x) - lane * positions;
-  const std::int32_t rows = p.kv_heads * p.rows;
-  const std::int32_t row = position / units_per_row;
-  const std::int32_t column = position % units_per_row * unit_columns;
+  const std::int32_t row = unit / units_per_row;
+  const std::int32_t column = unit % units_per_row * unit_columns;
   Accumulator total;
 #pragma unroll 1
-  for (std::int32_t i = lane; i < entry.splits; i += lanes * schedule::combine_loads) {
-    Partials<schedule::combine_loads> partials;
-    partials.load(p, entry, i, lanes, rows, row, column);
-    total.add<T>(partials);
+  for (std::int32_t first = 0; first < entry.splits; first += lanes * loads) {
+    Partials<1, loads> partials;
+    partials.load(p, entry, first + lane, lanes, rows, row, column);
+    float highest = total.max;
+#pragma unroll
+    for (const float lse : partials.lse)
+      highest = fmaxf(highest, lse);
+    total.refer_to(highest);
+#pragma unroll
+    for (int i = 0; i < loads; ++i) {
+      const float weight = ptx::exp2(partials.lse[i] - highest);
+      total.sum += weight;
+      total.add<T>(weight, partials.units[0][i]);
+    }
   }
   if (lanes > 1)
-    add_lanes(shared, positions, total);
+    add_lanes(shared, 1 << unit_bits, total);
   if (row < rows && lane == 0)
-    write<T>(p, entry, row, column, total);
-}
-
-template <class T>
-FLASHMLA_DEVICE void combine_step(const Params& p, const Entry& entry, std::int32_t step,
-                                  SharedStorage& shared) {
-  const std::int32_t steps = schedule::combine_steps(entry.splits);
-  if (steps == 1)
-    combine_positions<T, 4, 2>(p, entry, step);
-  else if (steps == 2)
-    combine_positions<T, 2, 4>(p, entry, step);
-  else
-    combine_lanes<T>(p, entry, step, steps / 4, shared);
+    ResultRow(p, entry, row, column, total.max, total.sum).write<T>(0, total.out);
 }
 
 // Every 8 rows of a request take combine_steps() steps; step s is one of the request whose entry
-// has steps_before ≤ s / each. A thread looks at two entries; the one that sees the step's shows it
-// to all.
+// has steps_before ≤ s / groups, the next one's being above. A thread looks at two entries; the one
+// that sees the step's shows it to all.
 //
-// NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request.
+// NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request. The list
+// is older than the kernel before this one, and may be read before that has ended.
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     combine_splits(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
-  const std::int32_t each = dense_decode::divide_up(p.kv_heads * p.rows, schedule::combine_rows);
   const std::int32_t workers = p.split.workers;
-  const std::int32_t steps = p.split_list[workers].steps_before * each;
-  bool waited = false;  // the list is older than the kernel before this one
-  for (auto step = static_cast<std::int32_t>(blockIdx.x); step < steps;
+  for (auto step = static_cast<std::int32_t>(blockIdx.x);;
        step += static_cast<std::int32_t>(gridDim.x)) {
-    const std::int32_t group = step / each;
+    const std::int32_t group = p.by_combine_groups.quotient(step);
+    const std::int32_t groups = p.split_list[workers].steps_before;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const Entry entry = p.split_list[schedule::smaller<std::int32_t>(
-          static_cast<std::int32_t>(threadIdx.x) + i * threads, workers)];
-      if (entry.steps_before <= group &&
-          group < entry.steps_before + schedule::combine_steps(entry.splits))
-        shared.entry = entry;
+      const auto index = schedule::smaller<std::int32_t>(
+          static_cast<std::int32_t>(threadIdx.x) + i * threads, workers - 1);
+      const Entry entry = p.split_list[index];
+      const std::int32_t end = p.split_list[index + 1].steps_before;
+      if (entry.steps_before <= group && group < end)
+        shared.step = {entry, end - entry.steps_before};
     }
+    ptx::wait_for_prerequisites();
+    if (group >= groups)
+      return;
     __syncthreads();
-    if (!waited)
-      ptx::wait_for_prerequisites();
-    waited = true;
-    combine_step<T>(p, shared.entry, step - shared.entry.steps_before * each, shared);
+    const auto [entry, steps] = shared.step;
+    const std::int32_t own = step - entry.steps_before * p.combine_groups;
+    if (steps == 1)
+      combine_few<T, 4, 2>(p, entry, own);
+    else if (steps == 2)
+      combine_few<T, 2, 4>(p, entry, own);
+    else
+      combine_many<T>(p, entry, own, 29 - __clz(steps), shared);
     __syncthreads();
   }
-  if (!waited)  // the kernel after this one counts on all of those before it
-    ptx::wait_for_prerequisites();
 }
 
 // Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The
@@ -262,7 +299,8 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     const std::int32_t first = p.split_offset[request];
     const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
     if (entry.splits >= 2)
-      combine_lanes<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lanes, shared);
+      combine_many<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lane_bits, shared);
+    __syncthreads();
   }
 }
 

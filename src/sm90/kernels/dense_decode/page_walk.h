@@ -11,24 +11,18 @@ namespace flashmla::sm90::dense_decode {
 
 struct PageWalk {
   const std::int32_t* pages;  // of the request
-  std::int32_t index;         // page of the block's first token, in the request
+  std::int32_t token;         // the block's first token, in the request
+  std::int32_t index;         // its page, in the request
   std::int32_t token_in_page;
   std::int32_t page;  // its number in the cache, as the block table has it; −1 past the length
 
   FLASHMLA_DEVICE PageWalk(const Params& p, const TileSegment& segment, std::int32_t block)
-      : pages(p.block_table + segment.request * p.table_stride) {
-    const std::int32_t token = block * block_tokens;
-    index = p.page_size == block_tokens ? block : token / p.page_size;
-    token_in_page = token - index * p.page_size;
+      : pages(p.block_table + segment.request * p.table_stride), token(block * block_tokens) {
     fetch(p, segment);
   }
 
   FLASHMLA_DEVICE void skip_blocks(const Params& p, const TileSegment& segment, int count) {
-    token_in_page += count * block_tokens;
-    while (token_in_page >= p.page_size) {
-      token_in_page -= p.page_size;
-      ++index;
-    }
+    token += count * block_tokens;
     fetch(p, segment);
   }
 
@@ -36,7 +30,7 @@ struct PageWalk {
   FLASHMLA_DEVICE std::int32_t checked_page(const Params& p, const TileSegment& segment) const {
     if (static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages))
       return page;
-    if (index * static_cast<std::int64_t>(p.page_size) < segment.length)
+    if (is_there(segment))
       report_bad_page(p, segment.request);
     return -1;
   }
@@ -46,15 +40,22 @@ struct PageWalk {
   FLASHMLA_DEVICE std::int32_t checked_page_at(const Params& p, const TileSegment& segment,
                                                int row) const {
     PageWalk other = *this;
-    other.token_in_page += row;
-    other.skip_blocks(p, segment, 0);
+    other.token += row;
+    other.fetch(p, segment);
     return other.checked_page(p, segment);
   }
 
  private:
+  // NOTE: unsigned, for a block past the end may begin at 2³¹.
+  FLASHMLA_DEVICE bool is_there(const TileSegment& segment) const {
+    return static_cast<std::uint32_t>(token) < static_cast<std::uint32_t>(segment.length);
+  }
+
   FLASHMLA_DEVICE void fetch(const Params& p, const TileSegment& segment) {
+    index = p.by_page_size.quotient(token);
+    token_in_page = token - index * p.page_size;
     page = -1;
-    if (index * static_cast<std::int64_t>(p.page_size) < segment.length)
+    if (is_there(segment))
       page = __ldg(pages + index);
   }
 };

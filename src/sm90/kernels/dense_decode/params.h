@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "schedule/split_kv.h"
+#include "sm90/ops/fast_divisor.h"
 #include "sm90/ptx/device.h"
 
 namespace flashmla::sm90::dense_decode {
@@ -55,10 +56,11 @@ struct Params {
 
   std::uint16_t* out;  // [b, s_q, h_q, 512]
   Strides out_strides;
-  float* lse;                  // [b, h_q, s_q]
-  const float* sink;           // [h_q] or null
-  std::uint16_t* partial_out;  // [partials, kv_heads · rows, 512], normalised
-  float* partial_lse;          // [partials, kv_heads · rows], base 2; −inf: no token
+  std::int64_t out_row_distance;  // between rows of a KV head; 0: not equal, or not aligned
+  float* lse;                     // [b, h_q, s_q]
+  const float* sink;              // [h_q] or null
+  std::uint16_t* partial_out;     // [partials, kv_heads · rows, 512], normalised
+  float* partial_lse;             // [partials, kv_heads · rows], base 2; −inf: no token
 
   // Rows of a KV head: row = query token · group + head in group.
   std::int32_t query_tokens;  // s_q
@@ -67,6 +69,14 @@ struct Params {
   std::int32_t group;         // h_q / h_kv
   std::int32_t rows;          // s_q · group
   std::int32_t tiles;         // row tiles of a KV head
+
+  ops::FastDivisor by_rows;
+  ops::FastDivisor by_group;
+  ops::FastDivisor by_tiles;
+  ops::FastDivisor by_page_size;
+
+  std::int32_t combine_groups;  // of combine_rows rows, of a request
+  ops::FastDivisor by_combine_groups;
 
   L2Policy key_policy;
   float scale;   // |softmax_scale| · log2 e, above 0: scores are in the base-2 logarithm domain

@@ -17,14 +17,14 @@ FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
 struct TilePlace {
   std::int32_t kv_head;
   std::int32_t first_row;   // in the KV head
-  std::int32_t last_token;  // query token of the last row of the tile's cluster; causal alone
+  std::int32_t last_token;  // query token of the last row of the tile's cluster
 
   template <int TileRows, int ClusterSize>
   static FLASHMLA_DEVICE TilePlace of(const Params& p, std::int32_t index) {
-    const std::int32_t kv_head = p.kv_heads == 1 ? 0 : index / p.tiles;
+    const std::int32_t kv_head = p.by_tiles.quotient(index);
     const std::int32_t tile = index - kv_head * p.tiles;
     const std::int32_t cluster_end = (tile / ClusterSize + 1) * ClusterSize * TileRows;
-    return {kv_head, tile * TileRows, p.causal ? (min(cluster_end, p.rows) - 1) / p.group : 0};
+    return {kv_head, tile * TileRows, p.by_group.quotient(min(cluster_end, p.rows) - 1)};
   }
 };
 
@@ -35,7 +35,7 @@ struct RowPlace {
   bool there;  // rows past the last one are padding
 
   static FLASHMLA_DEVICE RowPlace of(const Params& p, std::int32_t kv_head, std::int32_t row) {
-    const std::int32_t token = p.query_tokens == 1 ? 0 : row / p.group;
+    const std::int32_t token = p.by_group.quotient(row);
     return {token, kv_head * p.group + row - token * p.group, row < p.rows};
   }
 };
@@ -65,26 +65,19 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   schedule::SplitParams split = p.split;
   split.block_tokens = block_tokens;  // known to the compiler: no divisions
   const schedule::WorkTile work = p.work[blockIdx.y];
-  // What comes next after the lengths, on its way already.
-  ptx::prefetch(p.split_offset + work.first_request);
-  const std::int32_t page = p.page_size == block_tokens
-                                ? work.first_block
-                                : work.first_block * block_tokens / p.page_size;
-  ptx::prefetch(p.block_table + work.first_request * p.table_stride + page);
   const std::int32_t all_tiles = p.tiles * p.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {
     const TilePlace place = TilePlace::of<TileRows, ClusterSize>(p, index);
-    schedule::for_each_segment(work, split, p.lengths, [&](const schedule::Segment& segment) {
-      const std::int32_t length = min(p.lengths[segment.request], p.most_tokens);
+    const auto body_of = [&](const schedule::Segment& segment) {
+      const std::int32_t length = min(segment.length, p.most_tokens);
       const std::int32_t seen = visible_tokens(p, length, place.last_token);
       const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
-      const std::int32_t slot = p.split_offset[segment.request];
-      const bool split_request = p.split_offset[segment.request + 1] != slot;
       body(TileSegment{segment.request, length, segment.first_block,
-                       max(0, end - segment.first_block), split_request ? slot + segment.split : -1,
-                       place.kv_head, place.first_row});
-    });
+                       max(0, end - segment.first_block), segment.partial, place.kv_head,
+                       place.first_row});
+    };
+    schedule::for_each_segment(work, split, p.lengths, p.split_offset, body_of);
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "sm90/kernels/dense_decode/segment_record.h"
 #include "sm90/ops/load_rows.h"
+#include "sm90/ptx/grid_dependency.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
@@ -22,9 +23,16 @@ class QueryLoader {
   // Arrivals at query_ready() for each segment.
   static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : 32; }
 
-  FLASHMLA_DEVICE void load_all() {
+  // The whole warp, from the start of the kernel: it looks up its first segment while others set
+  // barriers, and calls join() before it touches one. The others need not wait for the
+  // prerequisites of the kernel, since it does before its first record.
+  template <class Join>
+  FLASHMLA_DEVICE void load_all(Join join) {
+    ptx::wait_for_prerequisites();
     std::uint32_t n = 0;
     for_each_tile_segment<TileRows, ClusterSize>(p, [&](const TileSegment& segment) {
+      if (n == 0)
+        join();
       queue.publish(n, segment);
       ptx::mbarrier_wait(shared.query_free(), (n & 1) ^ 1);
       if (p.q_box_rows > 0)
@@ -33,6 +41,8 @@ class QueryLoader {
         load_rows(segment);
       ++n;
     });
+    if (n == 0)
+      join();
     queue.publish(n, {no_more_segments, 0, 0, 0, 0, 0, 0});
   }
 
@@ -46,7 +56,7 @@ class QueryLoader {
       return ptx::mbarrier_arrive(shared.query_ready());
     ptx::mbarrier_arrive_expect(shared.query_ready(), Chunks * TileRows * tile::row_bytes);
     const std::int32_t box_chunks = p.q_box_rows == TileRows ? Chunks : 1;
-    const std::int32_t first_token = p.query_tokens == 1 ? 0 : segment.first_row / p.group;
+    const std::int32_t first_token = p.by_group.quotient(segment.first_row);
     const std::int32_t first_head =
         segment.kv_head * p.group + segment.first_row - first_token * p.group;
     for (int box = 0; box * p.q_box_rows < TileRows; ++box)

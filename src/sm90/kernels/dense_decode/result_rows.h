@@ -8,6 +8,7 @@
 
 #include "sm90/kernels/dense_decode/segment_record.h"
 #include "sm90/ops/mask.h"
+#include "sm90/ops/store_rows.h"
 #include "sm90/ptx/load_store.h"
 
 namespace flashmla::sm90::dense_decode {
@@ -47,16 +48,6 @@ class ResultRow {
     return factor;
   }
 
-  // Null for a row of padding.
-  FLASHMLA_DEVICE std::uint16_t* target() const {
-    if (!at.there)
-      return nullptr;
-    if (segment.partial >= 0)
-      return p.partial_out + partial_row * v_dim;
-    return p.out + segment.request * p.out_strides.outer + at.token * p.out_strides.middle +
-           at.head * p.out_strides.head;
-  }
-
  private:
   const Params& p;
   const SegmentRecord& segment;
@@ -64,38 +55,64 @@ class ResultRow {
   std::int64_t partial_row;
 };
 
-// Copies `Count` pieces of 32 units (16 bytes for each lane) from shared memory to rows of the
-// result. `target`: a lane's own row, null for none; source(i), owner(i) and column(i): of piece i
-// the lane's shared address, the lane that knows its row, and the lane's first column. `free` is
-// called when the shared memory has been read.
-template <int Count, class Source, class Owner, class Column, class Free>
-FLASHMLA_DEVICE void write_rows(std::uint16_t* target, bool aligned, Source source, Owner owner,
-                                Column column, Free free) {
-  constexpr std::uint32_t all = 0xffffffffu;
-  auto address = reinterpret_cast<std::uint64_t>(target);
-  if (aligned) {
-    uint4 units[Count];
+// The rows of a tile in the output or the run workspace, where they lie at equal distances.
+struct ResultRows {
+  std::uint16_t* first;
+  std::int64_t distance;  // 0: not at equal distances, or not at multiples of 16 bytes
+  std::int32_t count;
+
+  FLASHMLA_DEVICE ResultRows(const Params& p, const SegmentRecord& segment)
+      : first(p.partial_out), distance(v_dim), count(p.rows - segment.first_row) {
+    if (segment.partial >= 0) {
+      const std::int64_t head =
+          static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head;
+      first += (head * p.rows + segment.first_row) * v_dim;
+    } else {
+      first = output_row(p, segment, RowPlace::of(p, segment.kv_head, segment.first_row));
+      distance = p.out_row_distance;
+    }
+  }
+
+  static FLASHMLA_DEVICE std::uint16_t* output_row(const Params& p, const SegmentRecord& segment,
+                                                   const RowPlace& at) {
+    return p.out + segment.request * p.out_strides.outer + at.token * p.out_strides.middle +
+           at.head * p.out_strides.head;
+  }
+};
+
+// Copies `Count` rows of the tile, `Step` apart from `first_row` on, in `Pieces` of 32 units (16
+// bytes for each lane) from `first_column` on, which is the lane's own. source(row, piece): the
+// lane's shared address. `free` is called when the shared memory has been read.
+template <int Count, int Step, int Pieces, class Source, class Free>
+FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment, int first_row,
+                                int first_column, Source source, Free free) {
+  constexpr int piece_columns = 32 * 8;
+  const ResultRows rows(p, segment);
+  if (rows.distance != 0) {
+    uint4 units[Count][Pieces];
 #pragma unroll
     for (int i = 0; i < Count; ++i)
-      units[i] = ptx::load_shared_unit(source(i));
-    free();
 #pragma unroll
-    for (int i = 0; i < Count; ++i) {
-      auto* const row = reinterpret_cast<std::uint16_t*>(__shfl_sync(all, address, owner(i)));
-      if (row != nullptr)
-        *reinterpret_cast<uint4*>(row + column(i)) = units[i];
-    }
+      for (int j = 0; j < Pieces; ++j)
+        units[i][j] = ptx::load_shared_unit(source(first_row + i * Step, j));
+    free();
+    std::uint16_t* target = rows.first + first_row * rows.distance + first_column;
+#pragma unroll
+    for (int i = 0; i < Count; ++i, target += Step * rows.distance)
+      if (first_row + i * Step < rows.count)
+#pragma unroll
+        for (int j = 0; j < Pieces; ++j)
+          *reinterpret_cast<uint4*>(target + j * piece_columns) = units[i][j];
     return;
   }
 #pragma unroll 1
-  for (int i = 0; i < Count; ++i) {
-    auto* const row = reinterpret_cast<std::uint16_t*>(__shfl_sync(all, address, owner(i)));
-    const uint4 unit = ptx::load_shared_unit(source(i));
-    const std::uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
-    if (row != nullptr)
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-        row[column(i) + j] = static_cast<std::uint16_t>(words[j / 2] >> (j % 2 * 16));
+  for (int i = 0; i < Count * Pieces; ++i) {
+    const int row = first_row + i / Pieces * Step;
+    const uint4 unit = ptx::load_shared_unit(source(row, i % Pieces));
+    const RowPlace at = RowPlace::of(p, segment.kv_head, segment.first_row + row);
+    if (at.there)
+      ops::store_unit<false>(
+          ResultRows::output_row(p, segment, at) + first_column + i % Pieces * piece_columns, unit);
   }
   free();
 }

@@ -66,15 +66,12 @@ FLASHMLA_DEVICE void finish_segment(Consumer<T, Chunks, Rows>& c, const SegmentR
   stage_rows(c);
   ptx::barrier_sync(consumers_met, consumer_threads);
   // A warp writes every fourth row, in two pieces.
-  const ResultRow written(c.p, segment,
-                          C::lane() % (Rows / consumer_warps) * consumer_warps + C::warp());
-  write_rows<Rows / 2>(
-      written.target(), segment.partial >= 0 || c.p.out_aligned,
-      [](int i) {
-        return C::Shared::query(i % 2 * 4 + C::lane() / tile::units_per_row) +
-               tile::swizzled(i / 2 * consumer_warps + C::warp(), C::lane() % tile::units_per_row);
+  write_rows<Rows / consumer_warps, consumer_warps, 2>(
+      c.p, segment, C::warp(), C::lane() * 8,
+      [](int row, int piece) {
+        return C::Shared::query(piece * 4 + C::lane() / tile::units_per_row) +
+               tile::swizzled(row, C::lane() % tile::units_per_row);
       },
-      [](int i) { return i / 2; }, [](int i) { return i % 2 * 256 + C::lane() * 8; },
       [] {
         ptx::fence_async_proxy();
         ptx::mbarrier_arrive(C::Shared::query_free());

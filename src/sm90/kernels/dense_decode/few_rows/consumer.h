@@ -135,12 +135,13 @@ struct Consumer {
         score = -score;
     }
     if (first_token + block_tokens <=
-        visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0))
+        visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
       return;
     const int token = first_token + warp() * 16 + lane() / 4;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const int seen = visible_tokens(p, segment.length, (segment.first_row + row(i)) / p.group);
+      const int query_token = p.by_group.quotient(segment.first_row + row(i));
+      const int seen = visible_tokens(p, segment.length, query_token);
       if (token >= seen)
         scores[i / 2 * 4 + i % 2] = ops::minus_infinity;
       if (token + 8 >= seen)
@@ -148,7 +149,9 @@ struct Consumer {
     }
   }
 
-  // Raises the maxima as ops::raise_max does, and rescales the accumulators.
+  // Raises the maxima to those of the scores, and rescales the accumulators. NOTE: not lazily, for
+  // then the largest weight is 1, which rounding leaves alone; with few rows there is little else
+  // to average its error out, and rescaling is hidden behind memory.
   FLASHMLA_DEVICE void raise_max() {
     float block_max[own_rows];
 #pragma unroll
@@ -159,7 +162,7 @@ struct Consumer {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       const float scaled = block_max[i] * p.scale;
-      const bool rises = scaled > max[i] + ops::lazy_rise;
+      const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
       max[i] = now;

@@ -33,24 +33,29 @@ __global__ void __launch_bounds__(threads, 1)
     __trap();
   touch(p);
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
-  if (threadIdx.x == 0) {
-    storage.segments.initialise(key_loader_threads);
-    initialise_barriers<Chunks, Rows>(p);
-    ptx::prefetch_tensor_map(&maps.keys);
-    ptx::prefetch_tensor_map(&maps.queries);
-  }
-  __syncthreads();
-  ptx::wait_for_prerequisites();
+  // Every warp, once: barriers are set from then on.
+  const auto join = [] { __syncthreads(); };
 
-  if (warp < consumer_warps)
+  if (warp < consumer_warps) {
+    if (threadIdx.x == 0) {
+      storage.segments.initialise(key_loader_threads);
+      initialise_barriers<Chunks, Rows>(p);
+    }
+    join();
     consume<T, Chunks, Rows>(p, storage);
-  else if (warp > consumer_warps)
-    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.segments).load_all();
-  else
+  } else if (warp > consumer_warps) {
+    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.segments).load_all(join);
+  } else {
+    if (ptx::elected()) {
+      ptx::prefetch_tensor_map(&maps.keys);
+      ptx::prefetch_tensor_map(&maps.queries);
+    }
+    join();
     load_keys<Chunks, Rows>(p, &maps.keys, storage.segments);
-  // The kernel after this one may share the multiprocessor: not before the last keys are asked for.
-  if (warp == consumer_warps)
+    // The kernel after this one may share the multiprocessor: not before the last keys are asked
+    // for.
     ptx::launch_dependents();
+  }
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

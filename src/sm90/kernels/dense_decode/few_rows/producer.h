@@ -73,7 +73,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
           bool wanted = token < segment.length;
           const std::uint16_t* source = p.cache;
           if (wanted) {
-            const std::int32_t index = token / p.page_size;
+            const std::int32_t index = p.by_page_size.quotient(token);
             const std::int32_t page = __ldg(pages + index);
             wanted = static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages);
             if (wanted)

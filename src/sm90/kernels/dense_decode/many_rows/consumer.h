@@ -52,7 +52,7 @@ struct Consumer {
   }
 
   FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
-    seen_by_all = visible_tokens(p, segment.length, p.causal ? segment.first_row / p.group : 0);
+    seen_by_all = visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
 #pragma unroll
     for (float& value : out)
       value = 0;
@@ -142,8 +142,8 @@ struct Consumer {
         score = -score;
     }
     if (first_token + block_tokens > seen_by_all) {
-      const int first = (segment.first_row + row()) / p.group;
-      const int second = (segment.first_row + row() + 8) / p.group;
+      const int first = p.by_group.quotient(segment.first_row + row());
+      const int second = p.by_group.quotient(segment.first_row + row() + 8);
       ops::mask_scores(scores, lane() % 4 * 2,
                        visible_tokens(p, segment.length, first) - first_token,
                        visible_tokens(p, segment.length, second) - first_token);
@@ -203,11 +203,9 @@ struct Consumer {
     stage_rows(scales);
     __syncwarp();
     const std::uint32_t staged = shared.query(side * v_half_chunks + lane() / tile::units_per_row);
-    const ResultRow written(p, segment, warp_row() + lane() % warp_rows);
-    write_rows<warp_rows>(
-        written.target(), segment.partial >= 0 || p.out_aligned,
-        [&](int i) { return staged + tile::swizzled(warp_row() + i, lane() % 8); },
-        [](int i) { return i; }, [](int) { return side * 256 + lane() * 8; },
+    write_rows<warp_rows, 1, 1>(
+        p, segment, warp_row(), side * 256 + lane() * 8,
+        [&](int row, int) { return staged + tile::swizzled(row, lane() % tile::units_per_row); },
         [&] {
           ptx::fence_async_proxy();
           ptx::mbarrier_arrive(shared.query_free());

@@ -32,6 +32,17 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
   ptx::fence_async_proxy();
 }
 
+// What a warp with nothing to load can do for the others and for the kernel after this one.
+FLASHMLA_DEVICE void prepare(const Maps& maps) {
+  if (ptx::elected()) {
+    ptx::prefetch_tensor_map(&maps.keys);
+    ptx::prefetch_tensor_map(&maps.rope_keys);
+    ptx::prefetch_tensor_map(&maps.queries);
+  }
+  ptx::wait_for_prerequisites();
+  ptx::launch_dependents();
+}
+
 template <class T, int Chunks, int ClusterSize>
 __global__ void __launch_bounds__(threads, 1)
     decode(const __grid_constant__ Maps maps, const __grid_constant__ Params p) {
@@ -43,29 +54,33 @@ __global__ void __launch_bounds__(threads, 1)
     __trap();
   const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
-  if (threadIdx.x == 0) {
-    storage.segments.initialise(key_loader_threads);
-    initialise_barriers<Chunks, ClusterSize>(shared, p);
-    ptx::prefetch_tensor_map(&maps.keys);
-    ptx::prefetch_tensor_map(&maps.rope_keys);
-    ptx::prefetch_tensor_map(&maps.queries);
-  }
-  __syncthreads();
-  if constexpr (ClusterSize > 1)
-    ptx::cluster_sync();
-  ptx::wait_for_prerequisites();
-  ptx::launch_dependents();
+  // Every warp, once: barriers are set from then on.
+  const auto join = [] {
+    __syncthreads();
+    if constexpr (ClusterSize > 1)
+      ptx::cluster_sync();
+  };
 
   if (role == 2) {
     ptx::lower_registers<40>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
-    if (warp == 2)
-      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all();
-    else if (warp == 0)
-      load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
-    else if (warp == 1)
-      load_keys<Chunks, ClusterSize, 1>(p, maps, shared, storage.segments);
+    if (warp == 2) {
+      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all(join);
+    } else {
+      if (warp == 3)
+        prepare(maps);
+      join();
+      if (warp == 0)
+        load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
+      else if (warp == 1)
+        load_keys<Chunks, ClusterSize, 1>(p, maps, shared, storage.segments);
+    }
   } else {
+    if (threadIdx.x == 0) {
+      storage.segments.initialise(key_loader_threads);
+      initialise_barriers<Chunks, ClusterSize>(shared, p);
+    }
+    join();
     ptx::raise_registers<232>();
     if (role == 0)
       consume_left<T, Chunks, ClusterSize>(p, shared, storage.segments);

@@ -50,8 +50,12 @@ class KeyLoader {
         if (i + 2 < segment.blocks)
           walk.skip_blocks(p, segment, 2);
         const int tokens = segment.length - (segment.first_block + i) * block_tokens;
+        if (Buffer == 1 && uses == 0)
+          ptx::barrier_sync(first_block_asked, key_loader_threads);
         if (ptx::elected())
           load_block(segment, now, (uses & 1) ^ 1, tokens < block_tokens);
+        if (Buffer == 0 && uses == 0)
+          ptx::barrier_arrive(first_block_asked, key_loader_threads);
         if (uses >= prefetched_from && i + 2 < segment.blocks)
           prefetch_block(walk);
         if (tokens < block_tokens)
@@ -170,7 +174,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
           bool wanted = token < segment.length;
           const std::uint16_t* source = p.cache;
           if (wanted) {
-            const std::int32_t index = token / p.page_size;
+            const std::int32_t index = p.by_page_size.quotient(token);
             const std::int32_t page = __ldg(pages + index);
             wanted = static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages);
             if (wanted)

@@ -99,6 +99,9 @@ struct SharedAddresses {
 
 enum NamedBarrier : int {
   left_scores_issued = 1,  // the left consumer's QK is in the tensor cores' queue
+  // The CTA's first block, before its second one: at a launch all CTAs ask at once, and what is
+  // asked for last comes last.
+  first_block_asked = 2,
 };
 
 inline constexpr int warpgroup_threads = 128;
