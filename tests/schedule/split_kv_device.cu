@@ -8,7 +8,7 @@ namespace {
 
 // One thread block; thread 0 adds up.
 struct BlockTeam {
-  std::int64_t* shared;
+  Largest* shared;
 
   template <class Value, class Store>
   __device__ void scan(std::int32_t n, Value value, Store store) const {
@@ -18,8 +18,8 @@ struct BlockTeam {
   }
 
   template <class Value, class Candidate, class Store>
-  __device__ std::int64_t scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                       Store store) const {
+  __device__ Largest scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                  Store store) const {
     if (threadIdx.x == 0)
       *shared = SerialTeam{}.scan_and_max(n, value, candidate, store);
     __syncthreads();
@@ -36,7 +36,7 @@ struct BlockTeam {
 };
 
 __global__ void schedule_kernel(SplitParams params, PlanMemory memory) {
-  __shared__ std::int64_t shared;
+  __shared__ Largest shared;
   split_kv(params, memory.lengths, memory.split_memory(), BlockTeam{&shared});
 }
 

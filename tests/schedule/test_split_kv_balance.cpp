@@ -78,6 +78,47 @@ TEST(SplitKvBalance, HoldsForFewRequestsOfAnyLength) {
   }
 }
 
+// Requests of equal length get workers of their own: nobody has two of them, and the pieces of a
+// request differ by a block at most.
+TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  for (int i = 0; i < 1000; ++i) {
+    Batch batch;
+    batch.params = {.requests = static_cast<std::int32_t>(random.between(2, 40)),
+                    .workers = 0,
+                    .block_tokens = 64,
+                    .cost = hopper_cost_model(128),
+                    .batch_invariant = false};
+    const auto own = static_cast<std::int32_t>(random.between(1, 5));
+    batch.params.workers = batch.params.requests * own;
+    batch.lengths.assign(batch.params.requests,
+                         static_cast<std::int32_t>(64 * own * random.between(6, 200)));
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << batch);
+    for (const auto& share : segments_of(batch, make_schedule(batch))) {
+      ASSERT_EQ(share.size(), 1u);
+      ASSERT_EQ(share[0].end_block - share[0].first_block, batch.blocks(0) / own);
+    }
+  }
+}
+
+// One that is twice as long as the others does not get as many as they.
+TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
+  Batch batch;
+  batch.params = {.requests = 4,
+                  .workers = 40,
+                  .block_tokens = 64,
+                  .cost = hopper_cost_model(128),
+                  .batch_invariant = false};
+  batch.lengths = {6400, 12800, 6400, 6400};
+  const Schedule schedule = make_schedule(batch);
+  const auto parts = [&](std::int32_t r) {
+    return schedule.split_offset[r + 1] - schedule.split_offset[r];
+  };
+  EXPECT_GT(parts(1), parts(0) + 4);
+  ASSERT_NO_FATAL_FAILURE(expect_balanced(batch));
+}
+
 // One long request among many short ones is what the cap must not spoil.
 TEST(SplitKvBalance, CutsOneLongRequestAmongManyWorkers) {
   Batch batch;

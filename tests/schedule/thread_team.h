@@ -48,14 +48,14 @@ class ThreadTeam {
   }
 
   template <class Value, class Candidate, class Store>
-  std::int64_t scan_and_max(std::int32_t n, Value value, Candidate candidate, Store store) const {
+  Largest scan_and_max(std::int32_t n, Value value, Candidate candidate, Store store) const {
     scan(n, value, store);
-    std::int64_t largest = 0;
+    Largest largest{0, 0};
     for (std::int32_t i = rank_; i < n; i += size())
-      largest = largest < candidate(i) ? candidate(i) : largest;
+      largest = Largest::of(largest, candidate(i));
     share([&](std::any& shared) { shared = largest; });
     for (const std::any& other : common_->value)
-      largest = std::max(largest, std::any_cast<std::int64_t>(other));
+      largest = Largest::of(largest, std::any_cast<Largest>(other));
     common_->barrier.arrive_and_wait();
     return largest;
   }

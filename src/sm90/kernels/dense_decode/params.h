@@ -7,7 +7,6 @@
 
 #include "schedule/split_kv.h"
 #include "sm90/ops/fast_divisor.h"
-#include "sm90/ptx/device.h"
 
 namespace flashmla::sm90::dense_decode {
 
@@ -89,14 +88,5 @@ struct Params {
   bool kv_aligned;          // the same of the cache
   bool out_aligned;
 };
-
-// Reads a word of each line of the constant cache that the parameters fill, all at once: every
-// launch finds them cold, and a role that met the lines one by one would wait for each.
-FLASHMLA_DEVICE void touch(const Params& p) {
-  const auto* const words = reinterpret_cast<const std::uint32_t*>(&p);
-  static_assert(sizeof(Params) <= 6 * 64);
-  asm volatile("" ::"r"(words[0]), "r"(words[16]), "r"(words[32]), "r"(words[48]), "r"(words[64]),
-               "r"(words[sizeof(Params) / 4 - 1]));
-}
 
 }  // namespace flashmla::sm90::dense_decode

@@ -14,6 +14,7 @@ inline constexpr int most_threads = 1024;
 inline constexpr int most_warps = most_threads / 32;
 inline constexpr std::uint32_t all_lanes = 0xffffffff;
 
+using schedule::Largest;
 using schedule::SplitCounts;
 
 // What a scan adds up, as 64 bits: counts of both kinds stay below 2^31.
@@ -64,26 +65,32 @@ FLASHMLA_DEVICE std::int64_t max_of_warp(std::int64_t value) {
   return static_cast<std::int64_t>(std::uint64_t{largest_high} << 32 | largest_low);
 }
 
+FLASHMLA_DEVICE Largest max_of_warp(const Largest& value) {
+  const auto blocks = static_cast<std::uint32_t>(value.blocks);
+  return {max_of_warp(value.least_stride),
+          static_cast<std::int32_t>(__reduce_max_sync(all_lanes, blocks))};
+}
+
 // `OneEach`: every loop has fewer items than the block has threads.
 template <bool OneEach>
 class BlockTeam {
  public:
   struct SharedStorage {
-    std::int64_t sum[most_warps];      // of each warp
-    std::int64_t largest[most_warps];  // the same
-    std::int64_t before;               // Σ over the items before the next ones
+    std::int64_t sum[most_warps];  // of each warp
+    Largest largest[most_warps];   // the same
+    std::int64_t before;           // Σ over the items before the next ones
   };
 
   FLASHMLA_DEVICE explicit BlockTeam(SharedStorage& shared) : shared_(&shared) {}
 
   template <class Value, class Store>
   FLASHMLA_DEVICE void scan(std::int32_t n, Value value, Store store) const {
-    run_scan<false>(n, value, [](std::int32_t) { return std::int64_t{0}; }, store);
+    run_scan<false>(n, value, [](std::int32_t) { return Largest{0, 0}; }, store);
   }
 
   template <class Value, class Candidate, class Store>
-  FLASHMLA_DEVICE std::int64_t scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                            Store store) const {
+  FLASHMLA_DEVICE Largest scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                       Store store) const {
     return run_scan<true>(n, value, candidate, store);
   }
 
@@ -101,18 +108,18 @@ class BlockTeam {
  private:
   // Item n, which has no value, comes by the total.
   template <bool Max, class Value, class Candidate, class Store>
-  FLASHMLA_DEVICE std::int64_t run_scan(std::int32_t n, Value value, Candidate candidate,
-                                        Store store) const {
+  FLASHMLA_DEVICE Largest run_scan(std::int32_t n, Value value, Candidate candidate,
+                                   Store store) const {
     using Sum = decltype(value(0));
     const std::uint32_t lane = threadIdx.x % 32;
     const std::uint32_t warp = threadIdx.x / 32;
     std::int64_t before = 0;
-    std::int64_t largest = 0;
+    Largest largest{0, 0};
 #pragma unroll 1
     for (std::int32_t base = 0; base <= n; base += blockDim.x) {
       const std::int32_t i = base + static_cast<std::int32_t>(threadIdx.x);
       Sum own{};
-      std::int64_t most = 0;
+      Largest most{0, 0};
       if (i < n) {
         own = value(i);
         most = candidate(i);
@@ -128,8 +135,8 @@ class BlockTeam {
       __syncthreads();
       const std::int64_t upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : 0);
       if constexpr (Max)
-        largest = schedule::larger(
-            largest, max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : 0));
+        largest = Largest::of(
+            largest, max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : Largest{0, 0}));
       if (i <= n)
         store(i, from_bits<Sum>(upto - to_bits(own)), own);
       if constexpr (OneEach)

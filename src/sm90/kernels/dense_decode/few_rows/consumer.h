@@ -129,14 +129,14 @@ struct Consumer {
 
   // Masks the scores of the block that begins at `first_token`.
   FLASHMLA_DEVICE void mask(const SegmentRecord& segment, int first_token) {
+    if (!p.negated && first_token + block_tokens <=
+                          visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
+      return;
     if (p.negated) {
 #pragma unroll
       for (float& score : scores)
         score = -score;
     }
-    if (first_token + block_tokens <=
-        visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
-      return;
     const int token = first_token + warp() * 16 + lane() / 4;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {

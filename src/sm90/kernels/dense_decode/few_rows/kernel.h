@@ -4,6 +4,7 @@
 
 #include "sm90/kernels/dense_decode/few_rows/consume.h"
 #include "sm90/kernels/dense_decode/few_rows/producer.h"
+#include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/ptx/grid_dependency.h"
 
 namespace flashmla::sm90::dense_decode::few_rows {
@@ -31,26 +32,28 @@ __global__ void __launch_bounds__(threads, 1)
   auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
   if (static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes)) != shared_start)
     __trap();
-  touch(p);
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
-  // Every warp, once: barriers are set from then on.
-  const auto join = [] { __syncthreads(); };
-
+  if (warp > consumer_warps) {
+    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.segments).load_all([] {
+      ptx::barrier_sync(barriers_set_for_queries, 2 * 32);
+    });
+    return;
+  }
+  if (threadIdx.x == 0) {
+    storage.segments.initialise(key_loader_threads);
+    initialise_barriers<Chunks, Rows>(p);
+  }
+  if (warp == 0) {
+    ptx::barrier_arrive(barriers_set_for_queries, 2 * 32);
+  } else if (warp == consumer_warps && ptx::elected()) {
+    ptx::prefetch_tensor_map(&maps.keys);
+    ptx::prefetch_tensor_map(&maps.queries);
+    touch(p, SharedAddresses<Chunks, Rows>::sink());
+  }
+  ptx::barrier_sync(barriers_set, threads - 32);
   if (warp < consumer_warps) {
-    if (threadIdx.x == 0) {
-      storage.segments.initialise(key_loader_threads);
-      initialise_barriers<Chunks, Rows>(p);
-    }
-    join();
     consume<T, Chunks, Rows>(p, storage);
-  } else if (warp > consumer_warps) {
-    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.segments).load_all(join);
   } else {
-    if (ptx::elected()) {
-      ptx::prefetch_tensor_map(&maps.keys);
-      ptx::prefetch_tensor_map(&maps.queries);
-    }
-    join();
     load_keys<Chunks, Rows>(p, &maps.keys, storage.segments);
     // The kernel after this one may share the multiprocessor: not before the last keys are asked
     // for.

@@ -30,6 +30,7 @@ struct SharedStorage {
   float row_max[Rows];                           // at a segment's end
   float row_factor[Rows];
   RecordQueue segments;
+  std::uint32_t sink;  // of touch()
 
   std::uint64_t keys_ready[slots];
   std::uint64_t keys_free[slots];
@@ -66,6 +67,7 @@ struct SharedAddresses {
   static FLASHMLA_DEVICE std::uint32_t query_ready() {
     return shared_start + offsetof(Storage, query_ready);
   }
+  static FLASHMLA_DEVICE std::uint32_t sink() { return shared_start + offsetof(Storage, sink); }
   static FLASHMLA_DEVICE std::uint32_t query_free() {
     return shared_start + offsetof(Storage, query_free);
   }
@@ -89,6 +91,11 @@ inline constexpr int consumer_warps = 4;
 inline constexpr int consumer_threads = 128;
 inline constexpr int key_loader_threads = 32;
 inline constexpr int threads = 192;  // one warp loads keys, one the queries
-enum NamedBarrier : int { consumers_met = 1 };
+enum NamedBarrier : int {
+  consumers_met = 1,
+  // The mbarriers, that is; for each of those who wait at an instruction of their own.
+  barriers_set = 2,
+  barriers_set_for_queries = 3,
+};
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

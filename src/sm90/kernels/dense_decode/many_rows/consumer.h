@@ -34,7 +34,9 @@ struct Consumer {
   float factor[2];
   std::uint32_t phase = 0;          // of the own buffer
   std::uint32_t weights_phase = 0;  // of the other consumer's P
-  int seen_by_all;                  // tokens of the segment's request that every row sees
+  // Tokens of the segment's request that need no care: every row sees them, and scores are not
+  // negated.
+  int plain_tokens;
 
   FLASHMLA_DEVICE Consumer(const Params& params, const SharedAddresses<Chunks>& addresses)
       : p(params), shared(addresses) {}
@@ -52,7 +54,8 @@ struct Consumer {
   }
 
   FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
-    seen_by_all = visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
+    plain_tokens =
+        p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
 #pragma unroll
     for (float& value : out)
       value = 0;
@@ -136,12 +139,12 @@ struct Consumer {
 
   // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
   FLASHMLA_DEVICE void softmax(const SegmentRecord& segment, int first_token) {
-    if (p.negated) {
+    if (first_token + block_tokens > plain_tokens) {
+      if (p.negated) {
 #pragma unroll
-      for (float& score : scores)
-        score = -score;
-    }
-    if (first_token + block_tokens > seen_by_all) {
+        for (float& score : scores)
+          score = -score;
+      }
       const int first = p.by_group.quotient(segment.first_row + row());
       const int second = p.by_group.quotient(segment.first_row + row() + 8);
       ops::mask_scores(scores, lane() % 4 * 2,

@@ -6,6 +6,7 @@
 #include "sm90/kernels/dense_decode/many_rows/left_consumer.h"
 #include "sm90/kernels/dense_decode/many_rows/producer.h"
 #include "sm90/kernels/dense_decode/many_rows/right_consumer.h"
+#include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/ptx/grid_dependency.h"
 
 namespace flashmla::sm90::dense_decode::many_rows {
@@ -33,8 +34,9 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
 }
 
 // What a warp with nothing to load can do for the others and for the kernel after this one.
-FLASHMLA_DEVICE void prepare(const Maps& maps) {
+FLASHMLA_DEVICE void prepare(const Maps& maps, const Params& p, std::uint32_t sink) {
   if (ptx::elected()) {
+    touch(p, sink);
     ptx::prefetch_tensor_map(&maps.keys);
     ptx::prefetch_tensor_map(&maps.rope_keys);
     ptx::prefetch_tensor_map(&maps.queries);
@@ -46,7 +48,6 @@ FLASHMLA_DEVICE void prepare(const Maps& maps) {
 template <class T, int Chunks, int ClusterSize>
 __global__ void __launch_bounds__(threads, 1)
     decode(const __grid_constant__ Maps maps, const __grid_constant__ Params p) {
-  touch(p);
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
@@ -54,9 +55,9 @@ __global__ void __launch_bounds__(threads, 1)
     __trap();
   const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
-  // Every warp, once: barriers are set from then on.
-  const auto join = [] {
-    __syncthreads();
+  // Every warp, once: the mbarriers of the cluster are set from then on.
+  const auto join = [](NamedBarrier barrier, int barrier_threads) {
+    ptx::barrier_sync(barrier, barrier_threads);
     if constexpr (ClusterSize > 1)
       ptx::cluster_sync();
   };
@@ -65,11 +66,13 @@ __global__ void __launch_bounds__(threads, 1)
     ptx::lower_registers<40>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
     if (warp == 2) {
-      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all(join);
+      Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
+        join(barriers_set_for_queries, 2 * 32);
+      });
     } else {
       if (warp == 3)
-        prepare(maps);
-      join();
+        prepare(maps, p, shared.sink());
+      join(barriers_set_for_keys, 4 * 32);
       if (warp == 0)
         load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
       else if (warp == 1)
@@ -80,7 +83,11 @@ __global__ void __launch_bounds__(threads, 1)
       storage.segments.initialise(key_loader_threads);
       initialise_barriers<Chunks, ClusterSize>(shared, p);
     }
-    join();
+    if (threadIdx.x < 32) {
+      ptx::barrier_arrive(barriers_set_for_queries, 2 * 32);
+      ptx::barrier_arrive(barriers_set_for_keys, 4 * 32);
+    }
+    join(barriers_set, consumer_threads);
     ptx::raise_registers<232>();
     if (role == 0)
       consume_left<T, Chunks, ClusterSize>(p, shared, storage.segments);

@@ -41,6 +41,7 @@ struct SharedStorage {
   float right_max[tile_rows];   // the same after an odd block
   float sums[2][2][tile_rows];  // [parity of the segment][consumer]
   RecordQueue segments;
+  std::uint32_t sink;  // of touch()
 
   std::uint64_t keys_ready[2][key_parts];
   std::uint64_t tail_landed[2];  // the last block of a request, whose tail is still to be cleared
@@ -91,6 +92,7 @@ struct SharedAddresses {
   FLASHMLA_DEVICE std::uint32_t query_ready() const {
     return base + offsetof(Storage, query_ready);
   }
+  FLASHMLA_DEVICE std::uint32_t sink() const { return base + offsetof(Storage, sink); }
   FLASHMLA_DEVICE std::uint32_t query_free() const { return base + offsetof(Storage, query_free); }
   FLASHMLA_DEVICE std::uint32_t shown(Exchange what, int side) const {
     return base + offsetof(Storage, shown) + (what + side) * 8;
@@ -102,6 +104,10 @@ enum NamedBarrier : int {
   // The CTA's first block, before its second one: at a launch all CTAs ask at once, and what is
   // asked for last comes last.
   first_block_asked = 2,
+  // The mbarriers, that is; for each of those who wait at an instruction of their own.
+  barriers_set = 3,
+  barriers_set_for_queries = 4,
+  barriers_set_for_keys = 5,
 };
 
 inline constexpr int warpgroup_threads = 128;
