@@ -13,6 +13,25 @@ namespace {
 constexpr std::size_t flush_bytes = std::size_t{512} << 20;  // ten times the L2 cache of an H200
 constexpr std::int64_t warm_up = 2;                          // replays that are not counted
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+// Mean seconds of back-to-back replays.
+double hot_seconds_of(const GraphReplay& replay, std::int64_t replays, cudaStream_t stream) {
+  const Event begin;
+  const Event end;
+  for (std::int64_t i = 0; i < replays / 8; ++i)
+    replay.launch(stream);
+  begin.record(stream);
+  for (std::int64_t i = 0; i < replays; ++i)
+    replay.launch(stream);
+  end.record(stream);
+  return end.seconds_since(begin) / static_cast<double>(replays);
+}
+
 }  // namespace
 
 GraphTimer::GraphTimer(Memory& memory) : memory_(memory), flushed_(memory.allocate(flush_bytes)) {
@@ -46,19 +65,49 @@ GraphTimes GraphTimer::time(const Launch& work, std::int64_t cold_replays, doubl
   const double estimate = std::max(1e-6, std::ranges::min(times.cold));
   std::int64_t replays = std::max<std::int64_t>(20, std::llround(1.2 * hot_seconds / estimate));
   for (;;) {
-    for (std::int64_t i = 0; i < replays / 8; ++i)
-      replay.launch(stream);
-    events[0].record(stream);
-    for (std::int64_t i = 0; i < replays; ++i)
-      replay.launch(stream);
-    events[1].record(stream);
-    const double seconds = events[1].seconds_since(events[0]);
-    times.hot = seconds / static_cast<double>(replays);
+    times.hot = hot_seconds_of(replay, replays, stream);
     times.hot_replays = replays;
-    if (seconds >= hot_seconds)
+    if (times.hot * static_cast<double>(replays) >= hot_seconds)
       return times;
     replays = std::llround(1.2 * hot_seconds / times.hot) + 1;
   }
+}
+
+GraphDifference GraphTimer::difference(const Launch& less, const Launch& more,
+                                       double hot_seconds) {
+  constexpr int rounds = 9;
+  auto* const stream = static_cast<cudaStream_t>(stream_);
+  memory_.wait();
+  const Graph graphs[] = {Graph(less, stream), Graph(more, stream)};
+  const GraphReplay replays[] = {GraphReplay(graphs[0]), GraphReplay(graphs[1])};
+  const Event begin;
+  const Event end;
+  const auto cold_seconds_of = [&](const GraphReplay& replay) {
+    cuda_call(cudaMemsetAsync(flushed_.get(), 0, flush_bytes, stream), "cudaMemsetAsync");
+    begin.record(stream);
+    replay.launch(stream);
+    end.record(stream);
+    return end.seconds_since(begin);
+  };
+  for (const GraphReplay& replay : replays)
+    cold_seconds_of(replay);
+  const double estimate = std::max(1e-6, cold_seconds_of(replays[1]));
+  const std::int64_t count =
+      std::max<std::int64_t>(20, std::llround(hot_seconds / (2 * rounds) / estimate));
+  std::vector<double> cold;
+  std::vector<double> hot;
+  for (int round = 0; round < rounds; ++round) {
+    // Who is first changes from round to round.
+    double cold_seconds[2]{};
+    double hot_mean[2]{};
+    for (const int turn : {round % 2, 1 - round % 2})
+      cold_seconds[turn] = cold_seconds_of(replays[turn]);
+    for (const int turn : {round % 2, 1 - round % 2})
+      hot_mean[turn] = hot_seconds_of(replays[turn], count, stream);
+    cold.push_back(cold_seconds[1] - cold_seconds[0]);
+    hot.push_back(hot_mean[1] - hot_mean[0]);
+  }
+  return {median(cold), median(hot)};
 }
 
 }  // namespace flashmla::support

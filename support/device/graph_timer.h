@@ -19,6 +19,12 @@ struct GraphTimes {
   std::int64_t hot_replays = 0;
 };
 
+// Seconds that one piece of work takes above another.
+struct GraphDifference {
+  double cold = 0;
+  double hot = 0;
+};
+
 class GraphTimer {
  public:
   // On the current device; takes 512 MB of it.
@@ -30,6 +36,11 @@ class GraphTimer {
   // `cold_replays` single replays, then replays for at least `hot_seconds`. What is timed is what
   // `work` launches and nothing else.
   GraphTimes time(const Launch& work, std::int64_t cold_replays, double hot_seconds);
+
+  // What `more` takes above `less`: medians over rounds in which both are replayed in turns, cold
+  // and then hot for `hot_seconds` in all, since the clock of a GPU drifts by more than a short
+  // kernel takes.
+  GraphDifference difference(const Launch& less, const Launch& more, double hot_seconds);
 
  private:
   Memory& memory_;

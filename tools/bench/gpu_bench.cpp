@@ -134,10 +134,9 @@ GraphFigures GpuBench::time(Timing& timing) {
   Call call(options_.dense(timing.shape), *this);
   call.schedule(nullptr);
   memory_->wait();
-  const auto time = [&](const support::Launch& work) {
-    return timer_.time(work, options_.cold_replays(), options_.seconds_of_calls());
-  };
-  const support::GraphTimes times = time([&](void* stream) { call.run(stream); });
+  const support::GraphTimes times =
+      timer_.time([&](void* stream) { call.run(stream); }, options_.cold_replays(),
+                  options_.seconds_of_calls());
   if (const std::int32_t status = call.plan.status(); status != 0)
     throw std::runtime_error(
         fmt::format("{}: the status names request {}", text_of(timing.shape), status - 1));
@@ -146,11 +145,14 @@ GraphFigures GpuBench::time(Timing& timing) {
   graph.hot = times.hot;
   graph.hot_replays = times.hot_replays;
   if (options_.with_schedule) {
-    const support::GraphTimes both = time([&](void* stream) {
-      call.schedule(stream);
-      call.run(stream);
-    });
-    graph.with_schedule = {spread_of(both.cold).median, both.hot};
+    const support::GraphDifference added = timer_.difference(
+        [&](void* stream) { call.run(stream); },
+        [&](void* stream) {
+          call.schedule(stream);
+          call.run(stream);
+        },
+        4 * options_.seconds_of_calls());
+    graph.with_schedule = {timing.seconds.median + added.cold, times.hot + added.hot};
   }
   if (options_.host_time) {
     const support::HostTimes host = support::host_times([&](void* stream) { call.run(stream); });

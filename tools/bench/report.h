@@ -20,7 +20,7 @@ namespace flashmla::tools {
 struct GraphFigures {
   double hot = 0;  // mean seconds of back-to-back replays
   std::int64_t hot_replays = 0;
-  std::optional<CallTime> with_schedule;    // schedule and run in one graph
+  std::optional<CallTime> with_schedule;    // of run, and what schedule adds in the same graph
   std::optional<double> host_seconds;       // of a call of run() on the host
   std::optional<double> bare_host_seconds;  // of launching its kernels alone
   std::optional<Recorded> recorded;

@@ -24,14 +24,13 @@ struct RowState {
     sum[0] = sum[1] = 0;
   }
 
-  // Takes over a maximum that another warpgroup has raised; returns the factors for out.
-  FLASHMLA_DEVICE void adopt(float first, float second, float (&factor)[2]) {
-    factor[0] = ptx::exp2(max[0] - first);
-    factor[1] = ptx::exp2(max[1] - second);
-    max[0] = first;
-    max[1] = second;
-    sum[0] *= factor[0];
-    sum[1] *= factor[1];
+  // Takes over the maximum of row r, 0 or 1, that has been raised; returns the factor for out,
+  // which is 1 before any token, when there is nothing to rescale.
+  FLASHMLA_DEVICE float adopt(int r, float raised) {
+    const float factor = max[r] == lowest_max ? 1.0f : ptx::exp2(max[r] - raised);
+    max[r] = raised;
+    sum[r] *= factor;
+    return factor;
   }
 };
 
@@ -58,10 +57,7 @@ FLASHMLA_DEVICE void raise_max(const float (&scores)[32], float scale, RowState&
       second = fmaxf(second, fmaxf(scores[4 * i + 4 + 2 * r], scores[4 * i + 5 + 2 * r]));
     }
     const float block_max = max_in_quad(fmaxf(first, second)) * scale;
-    const float raised = block_max > state.max[r] + lazy_rise ? block_max : state.max[r];
-    factor[r] = ptx::exp2(state.max[r] - raised);
-    state.max[r] = raised;
-    state.sum[r] *= factor[r];
+    factor[r] = state.adopt(r, block_max > state.max[r] + lazy_rise ? block_max : state.max[r]);
   }
 }
 

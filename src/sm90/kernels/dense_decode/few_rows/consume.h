@@ -83,11 +83,11 @@ FLASHMLA_DEVICE void consume(const Params& p, SharedStorage<Chunks, Rows>& stora
   using Shared = SharedAddresses<Chunks, Rows>;
   Consumer<T, Chunks, Rows> c(p, storage);
   for (std::uint32_t n = 0;; ++n) {
+    c.clear();
     const SegmentRecord record = storage.segments.wait(n);
     if (record.request == no_more_segments)
       break;
     ptx::mbarrier_wait(Shared::query_ready(), n & 1);
-    c.begin_segment();
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1
     for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {

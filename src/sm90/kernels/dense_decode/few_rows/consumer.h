@@ -44,12 +44,16 @@ struct Consumer {
   // Row i of the thread's own_rows.
   static FLASHMLA_DEVICE int row(int i) { return i / 2 * 8 + lane() % 4 * 2 + i % 2; }
 
-  FLASHMLA_DEVICE void begin_segment() {
+  // Before a segment, while it is waited for.
+  FLASHMLA_DEVICE void clear() {
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
 #pragma unroll
       for (float& value : out[i])
         value = 0;
+#pragma unroll
+    for (int i = 0; i < v_chunks; ++i)
+      ptx::pin(out[i]);  // now, not when the scores are there
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       max[i] = ops::lowest_max;
@@ -165,8 +169,8 @@ struct Consumer {
       const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
+      raised |= rises && max[i] != ops::lowest_max;  // before any token all is 0
       max[i] = now;
-      raised |= rises;
     }
     if (!__any_sync(0xffffffffu, raised))
       return;

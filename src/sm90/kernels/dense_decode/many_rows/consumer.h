@@ -53,13 +53,18 @@ struct Consumer {
     return tile::swizzled(warp_row() + lane() % 16, 2 * k + lane() / 16);
   }
 
-  FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
-    plain_tokens =
-        p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
+  // Before a segment, while it is waited for.
+  FLASHMLA_DEVICE void clear() {
 #pragma unroll
     for (float& value : out)
       value = 0;
+    ptx::pin(out);  // now, not when the scores are there
     rows.reset();
+  }
+
+  FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
+    plain_tokens =
+        p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
     if constexpr (Chunks > rope_chunk) {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
@@ -174,8 +179,8 @@ struct Consumer {
   FLASHMLA_DEVICE void await_other_weights() {
     ptx::mbarrier_wait(shared.shown(shown_weights, 1 - side), weights_phase);
     weights_phase ^= 1;
-    rows.adopt(ptx::load_shared(shared.max(1 - side, row())),
-               ptx::load_shared(shared.max(1 - side, row() + 8)), factor);
+    factor[0] = rows.adopt(0, ptx::load_shared(shared.max(1 - side, row())));
+    factor[1] = rows.adopt(1, ptx::load_shared(shared.max(1 - side, row() + 8)));
   }
 
   // Gives a part of a block back to the producers of the cluster.

@@ -12,6 +12,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
                                   RecordQueue& segments) {
   Consumer<T, Chunks, ClusterSize, left> c(p, shared);
   for (std::uint32_t n = 0;; ++n) {
+    c.clear();
     const SegmentRecord& record = segments.wait(n);
     if (record.request == no_more_segments)
       break;

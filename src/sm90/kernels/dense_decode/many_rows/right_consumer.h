@@ -21,6 +21,7 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
     ptx::pin(c.scores);
   };
   for (std::uint32_t n = 0;; ++n) {
+    c.clear();
     const SegmentRecord& record = segments.wait(n);
     if (record.request == no_more_segments)
       break;
