@@ -3,14 +3,15 @@ Reads shapes from standard input, one JSON object a line, and answers each with 
 usage: peer_worker.py upstream|flashinfer|flashinfer_p1 [PATH to look for the package first]
 
 A call is a replay of a CUDA graph, as `flashmla bench` times it: cold, the median of 10 single
-replays, each after 512 MB were set, which flushes the L2 cache; hot, the mean of replays back to
-back for more than 0.1 s. Schedules are made before."""
+replays, one by one after a rest of 0.1 s, each after 512 MB were set, which flushes the L2 cache;
+hot, the mean of replays back to back for more than 0.1 s. Schedules are made before."""
 
 import inspect
 import json
 import math
 import statistics
 import sys
+import time
 
 from peer_ratios import Shape
 
@@ -20,6 +21,7 @@ WIDTH = LATENT + ROTARY
 SCALE = WIDTH ** -0.5
 COLD, WARM_UP = 10, 2
 HOT_SECONDS = 0.12
+REST_SECONDS = 0.1
 FLUSH_BYTES = 512 << 20
 
 
@@ -110,6 +112,7 @@ class Timer:
         with self.torch.cuda.graph(graph):
             results = call()
         cold = []
+        time.sleep(REST_SECONDS)
         for _ in range(WARM_UP + COLD):
             self.flushed.zero_()
             cold.append(self.seconds(graph.replay))

@@ -1,7 +1,9 @@
 #include "support/device/graph_timer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "support/device/event.h"
 #include "support/device/graph.h"
@@ -12,6 +14,7 @@ namespace {
 
 constexpr std::size_t flush_bytes = std::size_t{512} << 20;  // ten times the L2 cache of an H200
 constexpr std::int64_t warm_up = 2;                          // replays that are not counted
+constexpr std::chrono::milliseconds rest{100};
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + std::ssize(values) / 2;
@@ -44,21 +47,28 @@ GraphTimer::~GraphTimer() {
   cudaStreamDestroy(static_cast<cudaStream_t>(stream_));
 }
 
+double GraphTimer::cold_seconds(const GraphReplay& replay) const {
+  auto* const stream = static_cast<cudaStream_t>(stream_);
+  const Event begin;
+  const Event end;
+  cuda_call(cudaMemsetAsync(flushed_.get(), 0, flush_bytes, stream), "cudaMemsetAsync");
+  begin.record(stream);
+  replay.launch(stream);
+  end.record(stream);
+  return end.seconds_since(begin);
+}
+
 GraphTimes GraphTimer::time(const Launch& work, std::int64_t cold_replays, double hot_seconds) {
   auto* const stream = static_cast<cudaStream_t>(stream_);
   memory_.wait();
   const Graph graph(work, stream);
   const GraphReplay replay(graph);
   GraphTimes times;
-  std::vector<Event> events(static_cast<std::size_t>(2 * (cold_replays + warm_up)));
-  for (std::size_t i = 0; i < events.size(); i += 2) {
-    cuda_call(cudaMemsetAsync(flushed_.get(), 0, flush_bytes, stream), "cudaMemsetAsync");
-    events[i].record(stream);
-    replay.launch(stream);
-    events[i + 1].record(stream);
-  }
-  for (std::size_t i = 2 * warm_up; i < events.size(); i += 2)
-    times.cold.push_back(events[i + 1].seconds_since(events[i]));
+  std::this_thread::sleep_for(rest);
+  for (std::int64_t i = 0; i < warm_up; ++i)
+    cold_seconds(replay);
+  for (std::int64_t i = 0; i < cold_replays; ++i)
+    times.cold.push_back(cold_seconds(replay));
 
   // A hot replay takes no longer than a cold one, so there are enough of them; a second round where
   // there were not.
@@ -73,38 +83,28 @@ GraphTimes GraphTimer::time(const Launch& work, std::int64_t cold_replays, doubl
   }
 }
 
-GraphDifference GraphTimer::difference(const Launch& less, const Launch& more,
-                                       double hot_seconds) {
+GraphDifference GraphTimer::difference(const Launch& less, const Launch& more, double hot_seconds) {
   constexpr int rounds = 9;
   auto* const stream = static_cast<cudaStream_t>(stream_);
   memory_.wait();
   const Graph graphs[] = {Graph(less, stream), Graph(more, stream)};
   const GraphReplay replays[] = {GraphReplay(graphs[0]), GraphReplay(graphs[1])};
-  const Event begin;
-  const Event end;
-  const auto cold_seconds_of = [&](const GraphReplay& replay) {
-    cuda_call(cudaMemsetAsync(flushed_.get(), 0, flush_bytes, stream), "cudaMemsetAsync");
-    begin.record(stream);
-    replay.launch(stream);
-    end.record(stream);
-    return end.seconds_since(begin);
-  };
   for (const GraphReplay& replay : replays)
-    cold_seconds_of(replay);
-  const double estimate = std::max(1e-6, cold_seconds_of(replays[1]));
+    cold_seconds(replay);
+  const double estimate = std::max(1e-6, cold_seconds(replays[1]));
   const std::int64_t count =
       std::max<std::int64_t>(20, std::llround(hot_seconds / (2 * rounds) / estimate));
   std::vector<double> cold;
   std::vector<double> hot;
   for (int round = 0; round < rounds; ++round) {
     // Who is first changes from round to round.
-    double cold_seconds[2]{};
+    double cold_single[2]{};
     double hot_mean[2]{};
     for (const int turn : {round % 2, 1 - round % 2})
-      cold_seconds[turn] = cold_seconds_of(replays[turn]);
+      cold_single[turn] = cold_seconds(replays[turn]);
     for (const int turn : {round % 2, 1 - round % 2})
       hot_mean[turn] = hot_seconds_of(replays[turn], count, stream);
-    cold.push_back(cold_seconds[1] - cold_seconds[0]);
+    cold.push_back(cold_single[1] - cold_single[0]);
     hot.push_back(hot_mean[1] - hot_mean[0]);
   }
   return {median(cold), median(hot)};

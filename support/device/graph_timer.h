@@ -19,6 +19,8 @@ struct GraphTimes {
   std::int64_t hot_replays = 0;
 };
 
+class GraphReplay;
+
 // Seconds that one piece of work takes above another.
 struct GraphDifference {
   double cold = 0;
@@ -33,8 +35,9 @@ class GraphTimer {
   GraphTimer(const GraphTimer&) = delete;
   GraphTimer& operator=(const GraphTimer&) = delete;
 
-  // `cold_replays` single replays, then replays for at least `hot_seconds`. What is timed is what
-  // `work` launches and nothing else.
+  // After a rest of 0.1 s `cold_replays` single replays, one by one, since in a queue of long ones
+  // the card soon meets its power limit; then replays for at least `hot_seconds`. What is timed is
+  // what `work` launches and nothing else.
   GraphTimes time(const Launch& work, std::int64_t cold_replays, double hot_seconds);
 
   // What `more` takes above `less`: medians over rounds in which both are replayed in turns, cold
@@ -43,6 +46,8 @@ class GraphTimer {
   GraphDifference difference(const Launch& less, const Launch& more, double hot_seconds);
 
  private:
+  double cold_seconds(const GraphReplay& replay) const;
+
   Memory& memory_;
   std::shared_ptr<std::byte> flushed_;
   void* stream_ = nullptr;

@@ -145,13 +145,13 @@ GraphFigures GpuBench::time(Timing& timing) {
   graph.hot = times.hot;
   graph.hot_replays = times.hot_replays;
   if (options_.with_schedule) {
-    const support::GraphDifference added = timer_.difference(
-        [&](void* stream) { call.run(stream); },
-        [&](void* stream) {
-          call.schedule(stream);
-          call.run(stream);
-        },
-        4 * options_.seconds_of_calls());
+    const support::GraphDifference added =
+        timer_.difference([&](void* stream) { call.run(stream); },
+                          [&](void* stream) {
+                            call.schedule(stream);
+                            call.run(stream);
+                          },
+                          4 * options_.seconds_of_calls());
     graph.with_schedule = {timing.seconds.median + added.cold, times.hot + added.hot};
   }
   if (options_.host_time) {
