@@ -69,7 +69,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {
     const TilePlace place = TilePlace::of<TileRows, ClusterSize>(p, index);
-    const auto body_of = [&](const schedule::Segment& segment) {
+    const auto of_tile = [&](const schedule::Segment& segment) {
       const std::int32_t length = min(segment.length, p.most_tokens);
       const std::int32_t seen = visible_tokens(p, length, place.last_token);
       const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
@@ -77,7 +77,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
                        max(0, end - segment.first_block), segment.partial, place.kv_head,
                        place.first_row});
     };
-    schedule::for_each_segment(work, split, p.lengths, p.split_offset, body_of);
+    schedule::for_each_segment(work, split, p.lengths, p.split_offset, of_tile);
   }
 }
 

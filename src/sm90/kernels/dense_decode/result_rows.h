@@ -1,7 +1,8 @@
 // Where the rows of a tile go: to the output, scaled by the sink, or as a partial result.
 //
 // NOTE: this runs once a segment and finds the instruction cache cold, which costs more than the
-// instructions themselves: so each thread works out one row, and the others ask it.
+// instructions themselves: so each thread works out the factor of one row, and the others ask it;
+// and rows at equal distances, the usual case, take one address.
 #pragma once
 
 #include <cstdint>
