@@ -16,10 +16,11 @@ struct WorkerLoad {
 
 WorkerLoad load_of(const WorkTile& tile, const SplitParams& params, const PlanMemory& memory) {
   WorkerLoad load;
-  for_each_segment(tile, params, memory.lengths, memory.split_offset, [&](const Segment& segment) {
-    ++load.segments;
-    load.blocks += segment.end_block - segment.first_block;
-  });
+  for_each_segment(tile, params.block_tokens, memory.lengths, memory.split_offset,
+                   [&](const Segment& segment) {
+                     ++load.segments;
+                     load.blocks += segment.end_block - segment.first_block;
+                   });
   load.nanoseconds = load.segments * params.cost.segment_ns + load.blocks * params.cost.block_ns;
   return load;
 }

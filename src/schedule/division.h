@@ -36,7 +36,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks_of(std::int32_t tokens,
 // blocks · block_ns / s + s · split_ns, least at s = sqrt(blocks · block_ns / split_ns).
 //
 // valid() makes that at least 4 · sqrt(blocks), so that cap and cap − 1 segments differ by less
-// than a tenth of a block: stride_of() can round to the latter.
+// than a tenth of a block: least_stride() can round to the latter.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t split_cap(std::int64_t blocks, const CostModel& cost) {
   return smaller(blocks, sqrt_of_quotient(blocks * cost.block_ns, cost.split_ns));
 }

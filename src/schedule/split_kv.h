@@ -109,7 +109,7 @@ struct SerialTeam {
 
 // Calls body(Segment) for each segment of a worker, in order.
 template <class Body>
-FLASHMLA_HOST_DEVICE void for_each_segment(const WorkTile& tile, const SplitParams& params,
+FLASHMLA_HOST_DEVICE void for_each_segment(const WorkTile& tile, std::int32_t block_tokens,
                                            const std::int32_t* lengths,
                                            const std::int32_t* split_offset, Body body) {
   for (std::int32_t r = tile.first_request; r <= tile.last_request; ++r) {
@@ -119,7 +119,7 @@ FLASHMLA_HOST_DEVICE void for_each_segment(const WorkTile& tile, const SplitPara
       length = lengths[r];
       partial = split_offset[r + 1] == split_offset[r] ? -1 : split_offset[r];
     }
-    const std::int32_t blocks = blocks_of(length, params.block_tokens);
+    const std::int32_t blocks = blocks_of(length, block_tokens);
     std::int32_t step = blocks;
     // Pieces of equal length: their number says how long they are.
     if ((tile.flags & fixed_pieces) != 0 && partial >= 0) {

@@ -7,6 +7,7 @@
 
 #include "support/device/event.h"
 #include "support/device/graph.h"
+#include "support/median.h"
 
 namespace flashmla::support {
 
@@ -15,12 +16,6 @@ namespace {
 constexpr std::size_t flush_bytes = std::size_t{512} << 20;  // ten times the L2 cache of an H200
 constexpr std::int64_t warm_up = 2;                          // replays that are not counted
 constexpr std::chrono::milliseconds rest{100};
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::ranges::nth_element(values, middle);
-  return *middle;
-}
 
 // Mean seconds of back-to-back replays.
 double hot_seconds_of(const GraphReplay& replay, std::int64_t replays, cudaStream_t stream) {

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "support/device/graph.h"
+#include "support/median.h"
 
 namespace flashmla::support {
 
@@ -94,12 +95,6 @@ std::vector<KernelLaunch> launches_of(const Graph& graph, CUstream stream) {
     launch.config.numAttrs = static_cast<unsigned>(launch.attributes.size());
   }
   return launches;
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::ranges::nth_element(values, middle);
-  return *middle;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace flashmla::schedule {
 
@@ -68,6 +69,16 @@ Batch draw_batch(std::uint64_t seed, bool batch_invariant) {
   return batch;
 }
 
+Batch batch_of(std::vector<std::int32_t> lengths, std::int32_t workers, const CostModel& cost,
+               bool batch_invariant) {
+  return {{.requests = static_cast<std::int32_t>(lengths.size()),
+           .workers = workers,
+           .block_tokens = 64,
+           .cost = cost,
+           .batch_invariant = batch_invariant},
+          std::move(lengths)};
+}
+
 bool operator==(const Schedule& a, const Schedule& b) {
   const auto same = [](const auto& left, const auto& right) {
     return left.size() == right.size() &&
@@ -103,7 +114,7 @@ Schedule make_schedule(const Batch& batch) {
 std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule) {
   std::vector<std::vector<Segment>> segments(schedule.work.size());
   for (std::size_t w = 0; w < schedule.work.size(); ++w)
-    for_each_segment(schedule.work[w], batch.params, batch.lengths.data(),
+    for_each_segment(schedule.work[w], batch.params.block_tokens, batch.lengths.data(),
                      schedule.split_offset.data(),
                      [&](const Segment& segment) { segments[w].push_back(segment); });
   return segments;

@@ -29,6 +29,10 @@ std::ostream& operator<<(std::ostream& text, const Batch& batch);
 // cost_model.h.
 Batch draw_batch(std::uint64_t seed, bool batch_invariant);
 
+// A batch of these lengths, in blocks of 64 tokens.
+Batch batch_of(std::vector<std::int32_t> lengths, std::int32_t workers, const CostModel& cost,
+               bool batch_invariant = false);
+
 // Every cost model of cost_model.h, for 1 … 256 rows.
 std::vector<CostModel> all_cost_models();
 

@@ -44,7 +44,7 @@ __global__ void schedule_kernel(SplitParams params, PlanMemory memory) {
 __global__ void walk_kernel(SplitParams params, PlanMemory memory, std::int64_t* blocks) {
   std::int64_t count = 0;
   for_each_segment(
-      memory.work[blockIdx.x], params, memory.lengths, memory.split_offset,
+      memory.work[blockIdx.x], params.block_tokens, memory.lengths, memory.split_offset,
       [&](const Segment& segment) { count += segment.end_block - segment.first_block; });
   blocks[blockIdx.x] = count;
 }

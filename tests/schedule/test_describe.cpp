@@ -47,12 +47,7 @@ TEST(Describe, NamesEveryBusyWorkerAndItsLoad) {
 }
 
 TEST(Describe, CopesWithAnEmptyBatch) {
-  Batch batch;
-  batch.params = {.requests = 0,
-                  .workers = 4,
-                  .block_tokens = 64,
-                  .cost = cpu_cost_model(16),
-                  .batch_invariant = false};
+  Batch batch = batch_of({}, 4, cpu_cost_model(16));
   EXPECT_THAT(text_of(batch), HasSubstr("0 requests"));
 }
 

@@ -97,12 +97,9 @@ class SplitKv : public testing::TestWithParam<bool> {
  protected:
   Batch with(std::vector<std::int32_t> lengths, std::int32_t workers,
              std::int32_t block_tokens = 64) const {
-    return {{.requests = static_cast<std::int32_t>(lengths.size()),
-             .workers = workers,
-             .block_tokens = block_tokens,
-             .cost = hopper_cost_model(64),
-             .batch_invariant = GetParam()},
-            std::move(lengths)};
+    Batch batch = batch_of(std::move(lengths), workers, hopper_cost_model(64), GetParam());
+    batch.params.block_tokens = block_tokens;
+    return batch;
   }
 };
 

@@ -65,35 +65,26 @@ TEST(SplitKvBalance, HoldsForFewRequestsOfAnyLength) {
   support::Random random(seed);
   const std::vector<CostModel> models = all_cost_models();
   for (std::int32_t blocks = 1; blocks < 3000; ++blocks) {
-    Batch batch;
-    const auto requests = static_cast<std::int32_t>(random.between(1, 3));
-    batch.params = {.requests = requests,
-                    .workers = static_cast<std::int32_t>(random.log_between(1, 400)),
-                    .block_tokens = 64,
-                    .cost = random.pick(std::span<const CostModel>(models)),
-                    .batch_invariant = false};
-    batch.lengths.assign(requests, blocks * 64);
+    const auto requests = static_cast<std::size_t>(random.between(1, 3));
+    const auto workers = static_cast<std::int32_t>(random.log_between(1, 400));
+    const Batch batch = batch_of(std::vector<std::int32_t>(requests, blocks * 64), workers,
+                                 random.pick(std::span<const CostModel>(models)));
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << batch);
     ASSERT_NO_FATAL_FAILURE(expect_balanced(batch));
   }
 }
 
-// Requests of equal length get workers of their own: nobody has two of them, and the pieces of a
-// request differ by a block at most.
+// Requests of equal length get workers of their own: nobody has two of them, and where the blocks
+// come out even so do the pieces.
 TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
   for (int i = 0; i < 1000; ++i) {
-    Batch batch;
-    batch.params = {.requests = static_cast<std::int32_t>(random.between(2, 40)),
-                    .workers = 0,
-                    .block_tokens = 64,
-                    .cost = hopper_cost_model(128),
-                    .batch_invariant = false};
+    const auto requests = static_cast<std::int32_t>(random.between(2, 40));
     const auto own = static_cast<std::int32_t>(random.between(1, 5));
-    batch.params.workers = batch.params.requests * own;
-    batch.lengths.assign(batch.params.requests,
-                         static_cast<std::int32_t>(64 * own * random.between(6, 200)));
+    const auto length = static_cast<std::int32_t>(64 * own * random.between(6, 200));
+    const Batch batch = batch_of(std::vector<std::int32_t>(requests, length), requests * own,
+                                 hopper_cost_model(128));
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << batch);
     for (const auto& share : segments_of(batch, make_schedule(batch))) {
       ASSERT_EQ(share.size(), 1u);
@@ -104,13 +95,7 @@ TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
 
 // One that is twice as long as the others does not get as many as they.
 TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
-  Batch batch;
-  batch.params = {.requests = 4,
-                  .workers = 40,
-                  .block_tokens = 64,
-                  .cost = hopper_cost_model(128),
-                  .batch_invariant = false};
-  batch.lengths = {6400, 12800, 6400, 6400};
+  const Batch batch = batch_of({6400, 12800, 6400, 6400}, 40, hopper_cost_model(128));
   const Schedule schedule = make_schedule(batch);
   const auto parts = [&](std::int32_t r) {
     return schedule.split_offset[r + 1] - schedule.split_offset[r];
@@ -121,13 +106,7 @@ TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
 
 // One long request among many short ones is what the cap must not spoil.
 TEST(SplitKvBalance, CutsOneLongRequestAmongManyWorkers) {
-  Batch batch;
-  batch.params = {.requests = 1,
-                  .workers = 132,
-                  .block_tokens = 64,
-                  .cost = hopper_cost_model(128),
-                  .batch_invariant = false};
-  batch.lengths = {1 << 20};
+  const Batch batch = batch_of({1 << 20}, 132, hopper_cost_model(128));
   const auto shares = segments_of(batch, make_schedule(batch));
   const auto busy = std::count_if(shares.begin(), shares.end(), [](auto& s) { return !s.empty(); });
   EXPECT_EQ(busy, 132);

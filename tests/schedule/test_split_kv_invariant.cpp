@@ -57,13 +57,7 @@ TEST(SplitKvInvariant, MakesFewPiecesOfEqualLength) {
 }
 
 TEST(SplitKvInvariant, CutsALongRequestAtAll) {
-  Batch batch;
-  batch.params = {.requests = 1,
-                  .workers = 8,
-                  .block_tokens = 64,
-                  .cost = hopper_cost_model(64),
-                  .batch_invariant = true};
-  batch.lengths = {1 << 20};
+  const Batch batch = batch_of({1 << 20}, 8, hopper_cost_model(64), true);
   EXPECT_EQ(cut_of(batch, 0).size(), static_cast<std::size_t>(max_pieces));
 }
 

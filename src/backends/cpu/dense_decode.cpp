@@ -46,8 +46,7 @@ class TileSegment {
       : call_(call),
         tile_(tile),
         segment_(segment),
-        rows_of_cache_(call.inputs, segment.request, tile.kv_head,
-                       call.memory.lengths[segment.request]),
+        rows_of_cache_(call.inputs, segment.request, tile.kv_head, segment.length),
         scratch_(call.tiles.tile_rows, call.problem()) {}
 
   void run() {
@@ -179,7 +178,7 @@ void run_dense_decode(const KernelTable& kernels, const PlannedProblem& planned,
       planned.params.workers * call.tiles.total, problem.max_workers, [&](std::int64_t unit) {
         const schedule::WorkTile& work = call.memory.work[unit / call.tiles.total];
         const std::int64_t tile = call.tiles.total - 1 - unit % call.tiles.total;
-        schedule::for_each_segment(work, planned.params, call.memory.lengths,
+        schedule::for_each_segment(work, planned.params.block_tokens, call.memory.lengths,
                                    call.memory.split_offset, [&](const schedule::Segment& segment) {
                                      TileSegment(call, RowTile(call.tiles, tile), segment).run();
                                    });

@@ -175,7 +175,7 @@ void run_sparse_attention(const KernelTable& kernels, const PlannedProblem& plan
         const schedule::WorkTile& work = call.memory.work[unit / call.tiles.total];
         const RowTile tile(call.tiles, unit % call.tiles.total);
         schedule::for_each_segment(
-            work, planned.params, call.memory.lengths, call.memory.split_offset,
+            work, planned.params.block_tokens, call.memory.lengths, call.memory.split_offset,
             [&](const schedule::Segment& segment) { TileSegment(call, tile, segment).run(); });
       });
   combine_partials(kernels, planned, call.partials, call.outputs);

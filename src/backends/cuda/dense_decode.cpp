@@ -169,7 +169,8 @@ void set_rows(dense::Params& p, const Problem& problem, const RowTiles& tiles) {
   p.by_group = FastDivisor::of(p.group);
   p.by_tiles = FastDivisor::of(p.tiles);
   p.by_page_size = FastDivisor::of(p.page_size);
-  p.combine_groups = (p.kv_heads * p.rows + schedule::combine_rows - 1) / schedule::combine_rows;
+  p.combine_groups =
+      static_cast<std::int32_t>(schedule::divide_up(p.kv_heads * p.rows, schedule::combine_rows));
   p.by_combine_groups = FastDivisor::of(p.combine_groups);
   p.causal = problem.causal;
 }

@@ -77,11 +77,6 @@ FLASHMLA_DEVICE uint4 load_unit_if(bool wanted, const void* address) {
   return value;
 }
 
-// A hint: the address need not be valid.
-FLASHMLA_DEVICE void prefetch(const void* address) {
-  asm volatile("prefetch.global.L1 [%0];" ::"l"(address));
-}
-
 FLASHMLA_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 }

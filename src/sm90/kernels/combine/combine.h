@@ -130,10 +130,8 @@ struct ResultRow {
     if (p.sink != nullptr && !empty)
       factor *= ptx::reciprocal(1 + ptx::exp2(p.sink[at.head] * log2_e - lse));
     if (column == 0)
-      p.lse[(static_cast<std::int64_t>(entry.request) * p.query_heads + at.head) * p.query_tokens +
-            at.token] = empty ? -ops::minus_infinity : lse * ln_2;
-    target = p.out + entry.request * p.out_strides.outer + at.token * p.out_strides.middle +
-             at.head * p.out_strides.head + column;
+      *dense_decode::output_lse(p, entry.request, at) = empty ? -ops::minus_infinity : lse * ln_2;
+    target = dense_decode::output_row(p, entry.request, at) + column;
     aligned = p.out_aligned;
   }
 
@@ -279,7 +277,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
       combine_few<T, 4, 2>(p, entry, own);
     else if (steps == 2)
       combine_few<T, 2, 4>(p, entry, own);
-    else
+    else  // of steps = 4 · lanes
       combine_many<T>(p, entry, own, 29 - __clz(steps), shared);
     __syncthreads();
   }

@@ -12,7 +12,6 @@ namespace flashmla::sm90::dense_decode {
 struct PageWalk {
   const std::int32_t* pages;  // of the request
   std::int32_t token;         // the block's first token, in the request
-  std::int32_t index;         // its page, in the request
   std::int32_t token_in_page;
   std::int32_t page;  // its number in the cache, as the block table has it; −1 past the length
 
@@ -52,7 +51,7 @@ struct PageWalk {
   }
 
   FLASHMLA_DEVICE void fetch(const Params& p, const TileSegment& segment) {
-    index = p.by_page_size.quotient(token);
+    const std::int32_t index = p.by_page_size.quotient(token);  // page of the request
     token_in_page = token - index * p.page_size;
     page = -1;
     if (is_there(segment))

@@ -5,7 +5,6 @@
 
 #include "sm90/kernels/dense_decode/params.h"
 #include "sm90/ops/report_first.h"
-#include "sm90/ptx/load_store.h"
 
 namespace flashmla::sm90::dense_decode {
 
@@ -40,6 +39,17 @@ struct RowPlace {
   }
 };
 
+// Where a row's result goes, and its lse.
+FLASHMLA_DEVICE std::uint16_t* output_row(const Params& p, std::int32_t request,
+                                          const RowPlace& at) {
+  return p.out + request * p.out_strides.outer + at.token * p.out_strides.middle +
+         at.head * p.out_strides.head;
+}
+FLASHMLA_DEVICE float* output_lse(const Params& p, std::int32_t request, const RowPlace& at) {
+  return p.lse + (static_cast<std::int64_t>(request) * p.query_heads + at.head) * p.query_tokens +
+         at.token;
+}
+
 // Tokens that a query token sees of a request of `length` tokens; not below 0.
 FLASHMLA_DEVICE std::int32_t visible_tokens(const Params& p, std::int32_t length,
                                             std::int32_t query_token) {
@@ -62,8 +72,6 @@ struct TileSegment {
 // neighbours, so that they meet in the L2 cache.
 template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
-  schedule::SplitParams split = p.split;
-  split.block_tokens = block_tokens;  // known to the compiler: no divisions
   const schedule::WorkTile work = p.work[blockIdx.y];
   const std::int32_t all_tiles = p.tiles * p.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
@@ -77,7 +85,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
                        max(0, end - segment.first_block), segment.partial, place.kv_head,
                        place.first_row});
     };
-    schedule::for_each_segment(work, split, p.lengths, p.split_offset, of_tile);
+    schedule::for_each_segment(work, block_tokens, p.lengths, p.split_offset, of_tile);
   }
 }
 

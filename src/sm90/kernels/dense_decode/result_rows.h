@@ -14,15 +14,19 @@
 
 namespace flashmla::sm90::dense_decode {
 
+// The first row of a tile among those of the partial results.
+FLASHMLA_DEVICE std::int64_t partial_row_of(const Params& p, const SegmentRecord& segment) {
+  return (static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head) * p.rows +
+         segment.first_row;
+}
+
 class ResultRow {
  public:
   FLASHMLA_DEVICE ResultRow(const Params& params, const SegmentRecord& record, int tile_row)
       : p(params),
         segment(record),
         at(RowPlace::of(params, record.kv_head, record.first_row + tile_row)),
-        partial_row((static_cast<std::int64_t>(record.partial) * params.kv_heads + record.kv_head) *
-                        params.rows +
-                    record.first_row + tile_row) {}
+        partial_row(partial_row_of(params, record) + tile_row) {}
 
   // What the accumulators are multiplied by, from the row's reference maximum and its sum; writes
   // the lse where `writes_lse`. A row without tokens is 0.
@@ -39,11 +43,7 @@ class ResultRow {
       factor *= ptx::reciprocal(1 + ptx::exp2(p.sink[at.head] * log2_e - lse));
     if (writes_lse) {
       float* const target =
-          partial ? p.partial_lse + partial_row
-                  : p.lse +
-                        (static_cast<std::int64_t>(segment.request) * p.query_heads + at.head) *
-                            p.query_tokens +
-                        at.token;
+          partial ? p.partial_lse + partial_row : output_lse(p, segment.request, at);
       *target = partial ? lse : empty ? -ops::minus_infinity : lse * ln_2;
     }
     return factor;
@@ -65,19 +65,11 @@ struct ResultRows {
   FLASHMLA_DEVICE ResultRows(const Params& p, const SegmentRecord& segment)
       : first(p.partial_out), distance(v_dim), count(p.rows - segment.first_row) {
     if (segment.partial >= 0) {
-      const std::int64_t head =
-          static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head;
-      first += (head * p.rows + segment.first_row) * v_dim;
+      first += partial_row_of(p, segment) * v_dim;
     } else {
-      first = output_row(p, segment, RowPlace::of(p, segment.kv_head, segment.first_row));
+      first = output_row(p, segment.request, RowPlace::of(p, segment.kv_head, segment.first_row));
       distance = p.out_row_distance;
     }
-  }
-
-  static FLASHMLA_DEVICE std::uint16_t* output_row(const Params& p, const SegmentRecord& segment,
-                                                   const RowPlace& at) {
-    return p.out + segment.request * p.out_strides.outer + at.token * p.out_strides.middle +
-           at.head * p.out_strides.head;
   }
 };
 
@@ -113,7 +105,7 @@ FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment, i
     const RowPlace at = RowPlace::of(p, segment.kv_head, segment.first_row + row);
     if (at.there)
       ops::store_unit<false>(
-          ResultRows::output_row(p, segment, at) + first_column + i % Pieces * piece_columns, unit);
+          output_row(p, segment.request, at) + first_column + i % Pieces * piece_columns, unit);
   }
   free();
 }

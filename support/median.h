@@ -1,0 +1,17 @@
+// The median of measured times.
+#pragma once
+
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
+namespace flashmla::support {
+
+// The middle of at least one value; of an even number the upper of the two.
+inline double median(std::vector<double> values) {
+  const auto middle = values.begin() + std::ssize(values) / 2;
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+}  // namespace flashmla::support
