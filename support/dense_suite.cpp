@@ -105,7 +105,9 @@ void draw_options(DenseCase& c, Random& random) {
     c.max_workers = static_cast<std::int32_t>(random.pick({1, 2, 3, 5, 8, 16, 64, 132}));
   c.page_size =
       random.chance(0.4) ? 64 : random.pick<std::int64_t>({1, 16, 32, 128, 256, 1, 7, 13, 48, 100});
-  c.spare_blocks = random.chance(0.5) ? random.between(1, 5) : 0;
+  // Engines make block tables for the longest context that they serve.
+  if (random.chance(0.5))
+    c.spare_blocks = random.chance(0.6) ? random.between(1, 5) : random.log_between(6, 3000);
   const auto padding = [&] {
     return random.chance(0.35) ? random.pick<std::int64_t>({1, 3, 8, 64}) : 0;
   };

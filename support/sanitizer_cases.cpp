@@ -12,7 +12,10 @@ constexpr std::int64_t types = 2;
 constexpr std::int64_t widths = 2;
 constexpr std::int64_t ways = 4;
 constexpr std::int64_t combinations = kernels * types * widths * ways;
-constexpr std::int64_t others = 4;
+constexpr std::int64_t others = 9;
+
+// A block table so wide that tiles are as large as the rows allow, however short the requests are.
+constexpr std::int64_t wide_table = 3000;
 
 // Blocks of whole pages, requests that are cut, a request without tokens; in every other case
 // results are not aligned.
@@ -20,7 +23,7 @@ void cut(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.query_heads = std::array<std::int64_t, kernels>{5, 20, 48, 128}[kernel];
   c.out_padding = turn % 2 == 0 ? 0 : 1;
   c.lengths = {700, 0, 77, 300};
-  c.spare_blocks = 2;
+  c.spare_blocks = wide_table;
 }
 
 // Pages smaller than a block, several query tokens, a sink; one worker, so nothing is cut.
@@ -81,12 +84,39 @@ DenseCase other_case(std::int64_t which) {
       c.page_size = 256;
       c.lengths = {400, 90};
       break;
-    default:  // fixed pieces with more requests than a small block of threads
+    case 3:  // fixed pieces with more requests than a small block of threads
       c.query_heads = 64;
       c.lengths.assign(260, 2);
       c.lengths[3] = 2000;
       c.batch_invariant = true;
       c.softmax_scale = -0.05F;
+      break;
+    case 4:  // as many partial results as there are multiprocessors
+      c.query_heads = 5;
+      c.lengths = {8448};
+      break;
+    case 5:  // every number of threads that may share a row of partial results
+      c.query_heads = 13;
+      c.lengths = {2816, 1920, 1152, 448, 256, 128};
+      c.out_padding = 1;
+      c.sink = true;
+      break;
+    case 6:  // several tiles of 16 rows
+      c.query_tokens = 2;
+      c.query_heads = 40;
+      c.page_size = 16;
+      c.causal = true;
+      c.lengths = {300, 90};
+      break;
+    case 7:  // several tiles of 32 rows, cut
+      c.query_heads = 64;
+      c.lengths.assign(8, 2048);
+      c.lengths[3] = 1000;
+      break;
+    default:  // the same, a request each
+      c.query_heads = 128;
+      c.lengths.assign(32, 250);
+      c.sink = true;
       break;
   }
   return c;

@@ -32,15 +32,17 @@ constexpr CostModel cpu_cost_model(std::int64_t rows) {
 }
 
 // Hopper, blocks of 64 tokens, one thread block of an H200: from prototypes of its kernels; charges
-// of 33 rows and more from the kernels themselves (docs/performance-log.md).
-constexpr CostModel hopper_cost_model(std::int64_t rows) {
-  if (rows <= 16)
-    return {.block_ns = 1370, .segment_ns = 1370, .split_ns = 12};
-  if (rows <= 32)
-    return {.block_ns = 1730, .segment_ns = 1730, .split_ns = 22};
+// of tiles of 64 rows from the kernels themselves (docs/performance-log.md). A worker computes all
+// tiles of a request's `rows` at once, and all their rows are combined.
+constexpr CostModel hopper_cost_model(std::int64_t rows, std::int64_t tile_rows) {
+  CostModel cost{.block_ns = 1710, .segment_ns = rows <= 64 ? 5130 : 3420, .split_ns = 35};
   if (rows <= 64)
-    return {.block_ns = 1710, .segment_ns = 5130, .split_ns = 40};
-  return {.block_ns = 1710, .segment_ns = 3420, .split_ns = 84};
+    cost.split_ns = rows <= 16 ? 8 : rows <= 32 ? 12 : 18;
+  if (tile_rows <= 16)
+    cost.block_ns = cost.segment_ns = 1370;
+  else if (tile_rows <= 32)
+    cost.block_ns = cost.segment_ns = 1730;
+  return cost;
 }
 
 }  // namespace flashmla::schedule

@@ -85,17 +85,24 @@ struct Largest {
   }
 };
 
+// Segments of a request that has `own` workers to itself.
+FLASHMLA_HOST_DEVICE constexpr std::int32_t own_segments(std::int32_t blocks, std::int32_t own,
+                                                         const CostModel& cost) {
+  return static_cast<std::int32_t>(smaller<std::int64_t>(own, split_cap(blocks, cost)));
+}
+
 // How many workers each request gets for itself; 0 where cuts on the line are better. A request of
 // most blocks, cut evenly, must not take longer than a worker's share of the line, of which half a
-// block is lost to cuts that move.
+// block is lost to cuts that move; where there is one request, nothing is.
 FLASHMLA_HOST_DEVICE constexpr std::int32_t own_workers(const SplitParams& params,
                                                         std::int64_t stride, std::int32_t blocks) {
-  if (params.batch_invariant || params.requests > params.workers || params.requests < 2)
+  if (params.batch_invariant || params.requests > params.workers || params.requests == 0)
     return 0;
   const std::int32_t own = params.workers / params.requests;
-  const std::int64_t parts = smaller<std::int64_t>(own, split_cap(blocks, params.cost));
-  const std::int64_t time = Divisor(parts).quotient_up(blocks) * params.cost.block_ns;
-  return 2 * time <= 2 * stride + params.cost.block_ns ? own : 0;
+  const Divisor segments(own_segments(blocks, own, params.cost));
+  const std::int64_t time = segments.quotient_up(blocks) * params.cost.block_ns;
+  const std::int64_t lost = params.requests > 1 ? params.cost.block_ns : 0;
+  return 2 * time <= 2 * stride + lost ? own : 0;
 }
 
 // A place on the line where one worker's share ends and the next one's begins.
@@ -236,8 +243,7 @@ struct Division {
     if (request >= params.requests)
       return {{params.requests, 0, 0, 0}, {0, 0}};
     const std::int32_t all = blocks(request);
-    const auto parts =
-        static_cast<std::int32_t>(smaller<std::int64_t>(own, split_cap(all, params.cost)));
+    const std::int32_t parts = own_segments(all, own, params.cost);
     const std::int32_t split = index - request * own;
     if (split >= parts)
       return {{request + 1, 0, 0, 0}, {0, 0}};

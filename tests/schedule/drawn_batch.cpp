@@ -43,7 +43,8 @@ std::vector<CostModel> all_cost_models() {
   std::vector<CostModel> models;
   for (std::int64_t rows = 1; rows <= 256; ++rows) {
     models.push_back(cpu_cost_model(rows));
-    models.push_back(hopper_cost_model(rows));
+    for (const std::int64_t tile_rows : {16, 32, 64})
+      models.push_back(hopper_cost_model(rows, tile_rows));
   }
   return models;
 }

@@ -11,7 +11,8 @@ namespace flashmla::schedule {
 namespace {
 
 static_assert(cpu_cost_model(1).valid() && cpu_cost_model(std::int64_t{1} << 40).valid());
-static_assert(hopper_cost_model(1).valid() && hopper_cost_model(std::int64_t{1} << 40).valid());
+static_assert(hopper_cost_model(1, 16).valid() &&
+              hopper_cost_model(std::int64_t{1} << 40, 64).valid());
 static_assert(!CostModel{.block_ns = 1000, .segment_ns = 1000, .split_ns = 0}.valid());
 static_assert(!CostModel{.block_ns = 1000, .segment_ns = 1000, .split_ns = 63}.valid());
 static_assert(!CostModel{.block_ns = 1000, .segment_ns = 124, .split_ns = 10}.valid());
@@ -25,7 +26,7 @@ TEST(CostModel, IsValidForEveryNumberOfRows) {
 TEST(CostModel, NeverGetsCheaperWithMoreRows) {
   for (std::int64_t rows = 1; rows < 256; ++rows) {
     ASSERT_LE(cpu_cost_model(rows).block_ns, cpu_cost_model(rows + 1).block_ns);
-    ASSERT_LE(hopper_cost_model(rows).split_ns, hopper_cost_model(rows + 1).split_ns);
+    ASSERT_LE(hopper_cost_model(rows, 64).split_ns, hopper_cost_model(rows + 1, 64).split_ns);
   }
 }
 

@@ -97,7 +97,7 @@ class SplitKv : public testing::TestWithParam<bool> {
  protected:
   Batch with(std::vector<std::int32_t> lengths, std::int32_t workers,
              std::int32_t block_tokens = 64) const {
-    Batch batch = batch_of(std::move(lengths), workers, hopper_cost_model(64), GetParam());
+    Batch batch = batch_of(std::move(lengths), workers, hopper_cost_model(64, 64), GetParam());
     batch.params.block_tokens = block_tokens;
     return batch;
   }

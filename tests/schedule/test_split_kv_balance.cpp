@@ -84,7 +84,7 @@ TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
     const auto own = static_cast<std::int32_t>(random.between(1, 5));
     const auto length = static_cast<std::int32_t>(64 * own * random.between(6, 200));
     const Batch batch = batch_of(std::vector<std::int32_t>(requests, length), requests * own,
-                                 hopper_cost_model(128));
+                                 hopper_cost_model(128, 64));
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << batch);
     for (const auto& share : segments_of(batch, make_schedule(batch))) {
       ASSERT_EQ(share.size(), 1u);
@@ -95,7 +95,7 @@ TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
 
 // One that is twice as long as the others does not get as many as they.
 TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
-  const Batch batch = batch_of({6400, 12800, 6400, 6400}, 40, hopper_cost_model(128));
+  const Batch batch = batch_of({6400, 12800, 6400, 6400}, 40, hopper_cost_model(128, 64));
   const Schedule schedule = make_schedule(batch);
   const auto parts = [&](std::int32_t r) {
     return schedule.split_offset[r + 1] - schedule.split_offset[r];
@@ -106,7 +106,7 @@ TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
 
 // One long request among many short ones is what the cap must not spoil.
 TEST(SplitKvBalance, CutsOneLongRequestAmongManyWorkers) {
-  const Batch batch = batch_of({1 << 20}, 132, hopper_cost_model(128));
+  const Batch batch = batch_of({1 << 20}, 132, hopper_cost_model(128, 64));
   const auto shares = segments_of(batch, make_schedule(batch));
   const auto busy = std::count_if(shares.begin(), shares.end(), [](auto& s) { return !s.empty(); });
   EXPECT_EQ(busy, 132);

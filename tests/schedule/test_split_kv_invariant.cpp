@@ -57,7 +57,7 @@ TEST(SplitKvInvariant, MakesFewPiecesOfEqualLength) {
 }
 
 TEST(SplitKvInvariant, CutsALongRequestAtAll) {
-  const Batch batch = batch_of({1 << 20}, 8, hopper_cost_model(64), true);
+  const Batch batch = batch_of({1 << 20}, 8, hopper_cost_model(64, 64), true);
   EXPECT_EQ(cut_of(batch, 0).size(), static_cast<std::size_t>(max_pieces));
 }
 

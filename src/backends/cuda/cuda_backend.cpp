@@ -106,7 +106,7 @@ class CudaBackend final : public Backend {
     return {.requests = static_cast<std::int32_t>(problem.batch),
             .workers = static_cast<std::int32_t>(tiles.workers),
             .block_tokens = sm90::dense_decode::block_tokens,
-            .cost = schedule::hopper_cost_model(tiles.rows),
+            .cost = schedule::hopper_cost_model(tiles.rows, tiles.kernel.tile_rows),
             .batch_invariant = problem.batch_invariant && tiles.workers > 1};
   }
 

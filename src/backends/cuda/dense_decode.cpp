@@ -183,16 +183,14 @@ std::int64_t row_distance(const dense::Params& p) {
   return even && p.out_aligned ? strides.head : 0;
 }
 
-void launch_combine(const dense::Params& p, const PlannedProblem& planned, std::int64_t rows,
+void launch_combine(const dense::Params& p, const PlannedProblem& planned, const RowTiles& tiles,
                     void* stream) {
-  const sm90::combine::Kernel kernel =
-      sm90::combine::kernel_of(planned.problem.query_type, planned.params.batch_invariant);
-  // As many blocks as the GPU holds at once.
-  const auto device = static_cast<std::size_t>(planned.problem.device.index);
-  const std::int64_t blocks = std::min(
-      kernel.blocks_of_multiprocessor * ::flashmla::cuda::devices().list[device].multiprocessors,
-      sm90::combine::most_steps(planned.params, rows));
-  ::flashmla::cuda::launch(kernel.function, {static_cast<std::uint32_t>(blocks), kernel.threads},
+  const Problem& problem = planned.problem;
+  const auto device = static_cast<std::size_t>(problem.device.index);
+  const sm90::combine::Kernel kernel = sm90::combine::kernel_of(
+      problem.query_type, planned.params, problem.query_tokens * problem.query_heads,
+      ::flashmla::cuda::devices().list[device].multiprocessors, tiles.kernel.fills_multiprocessor);
+  ::flashmla::cuda::launch(kernel.function, {kernel.blocks, kernel.threads, kernel.shared_bytes},
                            stream, p);
 }
 
@@ -204,12 +202,7 @@ void load_dense_decode(const RowTiles& tiles, const Problem& problem) {
       cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(tiles.kernel.shared_bytes)),
       "cudaFuncSetAttribute");
-  cudaFuncAttributes attributes{};
-  const sm90::combine::Kernel combine =
-      sm90::combine::kernel_of(problem.query_type, problem.batch_invariant);
-  ::flashmla::cuda::check(
-      cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(combine.function)),
-      "cudaFuncGetAttributes");
+  sm90::combine::load(problem.query_type, problem.batch_invariant);
 }
 
 std::size_t dense_workspace_bytes(const Problem& problem, const schedule::SplitParams& params) {
@@ -246,7 +239,7 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
        static_cast<std::uint32_t>(tiles.kernel.cluster), static_cast<std::uint32_t>(tiles.workers)},
       stream, maps, p);
   if (planned.may_split && partials.rows > 0)
-    launch_combine(p, planned, planned.problem.query_tokens * planned.problem.query_heads, stream);
+    launch_combine(p, planned, tiles, stream);
 }
 
 }  // namespace flashmla::backends::cuda

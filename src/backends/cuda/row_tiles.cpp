@@ -1,6 +1,8 @@
 #include "backends/cuda/row_tiles.h"
 
-#include "schedule/split_kv.h"
+#include <algorithm>
+
+#include "schedule/tile_choice.h"
 #include "sm90/kernels/combine/launch.h"
 #include "sm90/kernels/dense_decode/few_rows/launch.h"
 #include "sm90/kernels/dense_decode/many_rows/launch.h"
@@ -10,16 +12,23 @@ namespace flashmla::backends::cuda {
 namespace {
 
 namespace dense = sm90::dense_decode;
+using schedule::divide_up;
 
-// Tiles of few rows hold tokens as the rows of their products; from 33 rows on, rows are rows. An
-// even number of tiles is computed in pairs that share their keys.
-dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows) {
-  constexpr std::int64_t most_few_rows = 32;
-  constexpr std::int64_t tile_rows = 64;
-  if (rows <= most_few_rows)
-    return dense::few_rows::kernel_of(problem.query_type, problem.qk_dim, rows);
-  const bool pair = schedule::divide_up(rows, tile_rows) % 2 == 0;
-  return dense::many_rows::kernel_of(problem.query_type, problem.qk_dim, pair);
+// Tiles of few rows hold tokens as the rows of their products; in large ones rows are rows.
+dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows,
+                            std::int64_t multiprocessors) {
+  const std::int64_t tokens = problem.max_blocks * problem.page_size;
+  const std::int64_t tile_rows = schedule::choose_tile(
+      {.requests = problem.batch,
+       .blocks = std::max<std::int64_t>(1, divide_up(tokens, dense::block_tokens)),
+       .rows = rows,
+       .kv_heads = problem.kv_heads,
+       .multiprocessors = multiprocessors,
+       .batch_invariant = problem.batch_invariant});
+  if (tile_rows < schedule::large_tile)
+    return dense::few_rows::kernel_of(problem.query_type, problem.qk_dim, tile_rows);
+  return dense::many_rows::kernel_of(problem.query_type, problem.qk_dim,
+                                     schedule::makes_pairs(rows));
 }
 
 }  // namespace
@@ -27,8 +36,8 @@ dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows) {
 RowTiles::RowTiles(const Problem& problem, std::int64_t multiprocessors)
     : group(problem.query_heads / problem.kv_heads),
       rows(problem.query_tokens * group),
-      kernel(choose_kernel(problem, rows)),
-      tiles(schedule::divide_up(rows, kernel.tile_rows)),
+      kernel(choose_kernel(problem, rows, multiprocessors)),
+      tiles(divide_up(rows, kernel.tile_rows)),
       total(tiles * problem.kv_heads),
       workers(std::clamp<std::int64_t>(multiprocessors / total, 1, sm90::combine::worker_limit())),
       blocks(std::min(

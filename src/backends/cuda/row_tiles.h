@@ -2,7 +2,6 @@
 // query tokens × the query heads that share it: row = token · group + head in group.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "flashmla/problem.h"

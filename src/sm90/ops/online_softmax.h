@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "sm90/ops/mask.h"
 #include "sm90/ptx/load_store.h"
 
 namespace flashmla::sm90::ops {
@@ -31,6 +32,25 @@ struct RowState {
     max[r] = raised;
     sum[r] *= factor;
     return factor;
+  }
+};
+
+// A row of which all tokens have been seen.
+struct FinishedRow {
+  float factor;  // of its accumulators; 0 where there was no token
+  float lse;     // base 2, without the sink; −inf where there was no token
+
+  // `max`, `sum`: of RowState. `sink`: base e; −inf is none.
+  FLASHMLA_DEVICE FinishedRow(float max, float sum, float sink) : lse(max + ptx::log2(sum)) {
+    constexpr float log2_e = 1.4426950408889634f;
+    const float kept = ptx::reciprocal(1 + ptx::exp2(sink * log2_e - lse));
+    factor = sum == 0 ? 0 : ptx::reciprocal(sum) * kept;
+  }
+
+  // As callers get it: base e, +inf where there was no token.
+  FLASHMLA_DEVICE float natural_lse() const {
+    constexpr float ln_2 = 0.6931471805599453f;
+    return lse == minus_infinity ? -minus_infinity : lse * ln_2;
   }
 };
 

@@ -87,7 +87,7 @@ TEST_P(DenseDecode, WalksTheScheduleOfAnH200) {
     const schedule::SplitParams params{.requests = 4,
                                        .workers = 132,
                                        .block_tokens = 64,
-                                       .cost = schedule::hopper_cost_model(4),
+                                       .cost = schedule::hopper_cost_model(4, 16),
                                        .batch_invariant = invariant};
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     dense.expect_right(dense.run(kernels(), params));

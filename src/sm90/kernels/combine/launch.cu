@@ -1,26 +1,57 @@
 #include "sm90/kernels/combine/launch.h"
 
+#include <algorithm>
+
+#include "cuda/cuda_check.h"
 #include "sm90/kernels/combine/combine.h"
 
 namespace flashmla::sm90::combine {
+
+namespace {
+
+// Of a multiprocessor; a block takes 1 KB more than it asks for.
+constexpr std::int64_t shared_memory = 227 * 1024;
+constexpr std::int64_t spread_blocks = 4;
+
+using Function = void (*)(dense_decode::Params);
+
+Function function_of(DType type, bool batch_invariant) {
+  if (type == DType::fp16)
+    return batch_invariant ? combine_pieces<__half> : combine_splits<__half>;
+  return batch_invariant ? combine_pieces<__nv_bfloat16> : combine_splits<__nv_bfloat16>;
+}
+
+// Of a call at most, of which a block takes one at a time.
+std::int64_t most_steps(const schedule::SplitParams& params, std::int64_t rows) {
+  if (params.batch_invariant)
+    return params.requests * piece_steps(rows);
+  return (params.workers - 1) * schedule::divide_up(rows, schedule::combine_rows);
+}
+
+}  // namespace
 
 std::int32_t worker_limit() {
   return most_workers;
 }
 
-Kernel kernel_of(DType type, bool batch_invariant) {
-  const auto of = [](void (*function)(dense_decode::Params)) {
-    return Kernel{function, threads, blocks_of_multiprocessor};
-  };
-  if (type == DType::fp16)
-    return of(batch_invariant ? combine_pieces<__half> : combine_splits<__half>);
-  return of(batch_invariant ? combine_pieces<__nv_bfloat16> : combine_splits<__nv_bfloat16>);
+Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
+                 std::int64_t multiprocessors, bool fills_multiprocessor) {
+  const std::int64_t steps = most_steps(params, rows);
+  // Few requests take about half of the steps, many of them all.
+  const bool spread = fills_multiprocessor && 2 * params.requests <= params.workers;
+  const std::int64_t each =
+      spread ? std::min(spread_blocks, schedule::divide_up(steps, multiprocessors))
+             : blocks_of_multiprocessor;
+  return {function_of(type, params.batch_invariant), threads,
+          static_cast<std::uint32_t>(std::min(each * multiprocessors, steps)),
+          spread ? static_cast<std::uint32_t>(shared_memory / (each + 1)) : 0};
 }
 
-std::int64_t most_steps(const schedule::SplitParams& params, std::int64_t rows) {
-  if (params.batch_invariant)
-    return params.requests * piece_steps(rows);
-  return (params.workers - 1) * schedule::divide_up(rows, schedule::combine_rows);
+void load(DType type, bool batch_invariant) {
+  cuda::check(cudaFuncSetAttribute(function_of(type, batch_invariant),
+                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(shared_memory / 2)),
+              "cudaFuncSetAttribute");
 }
 
 }  // namespace flashmla::sm90::combine

@@ -11,16 +11,20 @@ namespace flashmla::sm90::combine {
 struct Kernel {
   void (*function)(dense_decode::Params);
   std::uint32_t threads;
-  std::int64_t blocks_of_multiprocessor;  // that fit at once
+  std::uint32_t blocks;
+  std::uint32_t shared_bytes;  // dynamic, and not used: it keeps more blocks out
 };
 
 // The most workers of a schedule that the kernel reads; not in batch-invariant mode.
 std::int32_t worker_limit();
 
-Kernel kernel_of(DType type, bool batch_invariant);
+// For a call that is planned so, of `rows` (query tokens × query heads) a request. Where the kernel
+// in front leaves no room beside it (`fills_multiprocessor`), those multiprocessors that are done
+// first would take all blocks, and the others none: then each takes but a few.
+Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
+                 std::int64_t multiprocessors, bool fills_multiprocessor);
 
-// Steps of a call at most, of which a block takes one at a time. `rows` (query tokens × query
-// heads) of a request.
-std::int64_t most_steps(const schedule::SplitParams& params, std::int64_t rows);
+// Makes the kernel of such calls ready on the current device.
+void load(DType type, bool batch_invariant);
 
 }  // namespace flashmla::sm90::combine

@@ -14,10 +14,11 @@ struct Kernel {
   const char* name;
   void (*function)(Maps, Params);
   std::int32_t tile_rows;
-  std::int32_t cluster;     // tiles that share every block of keys
-  std::int32_t qk_chunks;   // chunks of a row of q and of the cache
-  std::int32_t box_chunks;  // chunks of a box of Maps::keys where a page holds whole blocks
-  bool boxes_rope;          // uses Maps::rope_keys
+  std::int32_t cluster;       // tiles that share every block of keys
+  std::int32_t qk_chunks;     // chunks of a row of q and of the cache
+  std::int32_t box_chunks;    // chunks of a box of Maps::keys where a page holds whole blocks
+  bool boxes_rope;            // uses Maps::rope_keys
+  bool fills_multiprocessor;  // no block of another kernel fits beside one
   std::uint32_t threads;
   std::uint32_t shared_bytes;  // dynamic
 };

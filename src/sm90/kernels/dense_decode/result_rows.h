@@ -9,6 +9,7 @@
 
 #include "sm90/kernels/dense_decode/segment_record.h"
 #include "sm90/ops/mask.h"
+#include "sm90/ops/online_softmax.h"
 #include "sm90/ops/store_rows.h"
 #include "sm90/ptx/load_store.h"
 
@@ -29,24 +30,18 @@ class ResultRow {
         partial_row(partial_row_of(params, record) + tile_row) {}
 
   // What the accumulators are multiplied by, from the row's reference maximum and its sum; writes
-  // the lse where `writes_lse`. A row without tokens is 0.
+  // the lse where `writes_lse`. A row without tokens is 0. Partial results leave the sink to
+  // combine.
   FLASHMLA_DEVICE float finish(float max, float sum, bool writes_lse) const {
-    constexpr float log2_e = 1.4426950408889634f;
-    constexpr float ln_2 = 0.6931471805599453f;
-    const bool empty = sum == 0;
     const bool partial = segment.partial >= 0;
-    const float lse = empty ? ops::minus_infinity : max + ptx::log2(sum);
-    float factor = empty ? 0 : ptx::reciprocal(sum);
-    if (!at.there)
-      return factor;
-    if (p.sink != nullptr && !partial && !empty)
-      factor *= ptx::reciprocal(1 + ptx::exp2(p.sink[at.head] * log2_e - lse));
-    if (writes_lse) {
+    const bool has_sink = p.sink != nullptr && !partial && at.there;
+    const ops::FinishedRow row(max, sum, has_sink ? p.sink[at.head] : ops::minus_infinity);
+    if (at.there && writes_lse) {
       float* const target =
           partial ? p.partial_lse + partial_row : output_lse(p, segment.request, at);
-      *target = partial ? lse : empty ? -ops::minus_infinity : lse * ln_2;
+      *target = partial ? row.lse : row.natural_lse();
     }
-    return factor;
+    return row.factor;
   }
 
  private:

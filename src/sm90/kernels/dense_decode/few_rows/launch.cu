@@ -8,15 +8,11 @@ namespace {
 
 template <class T, int Chunks, int Rows>
 Kernel instance(const char* name) {
-  return {name,
-          decode<T, Chunks, Rows>,
-          Rows,
-          1,
-          Chunks,
-          Ring<Chunks>::slot_chunks,
-          false,
-          threads,
-          sizeof(SharedStorage<Chunks, Rows>)};
+  return {name,    decode<T, Chunks, Rows>,
+          Rows,    1,
+          Chunks,  Ring<Chunks>::slot_chunks,
+          false,   false,
+          threads, sizeof(SharedStorage<Chunks, Rows>)};
 }
 
 template <class T, int Chunks>

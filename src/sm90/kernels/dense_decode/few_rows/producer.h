@@ -2,9 +2,9 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
+#include "sm90/kernels/dense_decode/gather_rows.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
-#include "sm90/ops/load_rows.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
@@ -53,47 +53,21 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map, RecordQ
   });
 }
 
-// The warp loads blocks row by row: any page size, any strides. Rows past the length or outside of
-// the cache become zeros.
+// The warp loads blocks row by row.
 template <int Chunks, int Rows>
 FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
-  constexpr int units = Ring<Chunks>::slot_chunks * tile::units_per_row;
-  const int lane = threadIdx.x % 32;
+  constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
   RingPosition<Shared::Storage::slots> at;
   segments.for_each([&](const TileSegment& segment) {
-    const std::int32_t* pages = p.block_table + segment.request * p.table_stride;
-    for (int i = 0; i < segment.blocks; ++i) {
-      const std::int32_t first_token = (segment.first_block + i) * block_tokens;
+    for (int i = 0; i < segment.blocks; ++i)
       for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
         ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
-#pragma unroll 4
-        for (int row = 0; row < block_tokens; ++row) {
-          const std::int32_t token = first_token + row;
-          bool wanted = token < segment.length;
-          const std::uint16_t* source = p.cache;
-          if (wanted) {
-            const std::int32_t index = p.by_page_size.quotient(token);
-            const std::int32_t page = __ldg(pages + index);
-            wanted = static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages);
-            if (wanted)
-              source += page * p.cache_strides.outer +
-                        (token - index * p.page_size) * p.cache_strides.middle +
-                        segment.kv_head * p.cache_strides.head + part * units * 8;
-            else if (lane == 0)
-              report_bad_page(p, segment.request);
-          }
-          if (lane < units)
-            ops::load_unit(Shared::keys(at.slot) + lane / tile::units_per_row * chunk_bytes +
-                               tile::swizzled(row, lane % tile::units_per_row),
-                           wanted ? source + lane * 8 : source, wanted, p.kv_aligned);
-        }
-        ptx::wait_for_copies();
-        ptx::fence_async_proxy();
+        gather_rows(p, segment, (segment.first_block + i) * block_tokens, part * slot_chunks,
+                    slot_chunks, Shared::keys(at.slot));
         ptx::mbarrier_arrive(Shared::keys_ready(at.slot));
         at.advance();
       }
-    }
   });
 }
 

@@ -21,7 +21,7 @@ struct Ring {
 
 template <int Chunks, int Rows>
 struct SharedStorage {
-  static constexpr int slots = Chunks % 3 == 0 ? (Rows <= 16 ? 8 : 7) : 5;
+  static constexpr int slots = Chunks % 3 == 0 ? 7 : 5;
 
   std::uint8_t keys[slots][Ring<Chunks>::slot_bytes];
   std::uint8_t query[Chunks][Rows * tile::row_bytes];

@@ -8,15 +8,9 @@ namespace {
 
 template <class T, int Chunks, int ClusterSize>
 Kernel instance(const char* name) {
-  return {name,
-          decode<T, Chunks, ClusterSize>,
-          tile_rows,
-          ClusterSize,
-          Chunks,
-          value_box_chunks<ClusterSize>,
-          Chunks > rope_chunk,
-          threads,
-          sizeof(SharedStorage<Chunks>)};
+  return {name,    decode<T, Chunks, ClusterSize>, tile_rows,           ClusterSize,
+          Chunks,  value_box_chunks<ClusterSize>,  Chunks > rope_chunk, true,
+          threads, sizeof(SharedStorage<Chunks>)};
 }
 
 template <class T, int Chunks>

@@ -2,10 +2,10 @@
 // segments.
 #pragma once
 
+#include "sm90/kernels/dense_decode/gather_rows.h"
 #include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
-#include "sm90/ops/load_rows.h"
 #include "sm90/ptx/cluster.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
@@ -151,49 +151,22 @@ class KeyLoader {
   int first_row;  // of a block, the CTA's share
 };
 
-// A warp loads every second block row by row: any page size, any strides. Rows past the length or
-// outside of the cache become zeros.
+// A warp loads every second block row by row.
 template <int Chunks, int Buffer>
 FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>& shared,
                                  RecordQueue& segments) {
-  const int lane = threadIdx.x % 32;
   std::uint32_t uses = 0;
   segments.for_each([&](const TileSegment& segment) {
-    const std::int32_t* pages = p.block_table + segment.request * p.table_stride;
-    for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
-      const std::int32_t first_token = (segment.first_block + i) * block_tokens;
+    for (int i = Buffer; i < segment.blocks; i += 2, ++uses)
 #pragma unroll 1
       for (int n = first_part<Chunks>; n < key_parts; ++n) {
         const KeyPart part = part_in_order(Buffer, n);
-        ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
         const int first = first_chunk_of(part);
-        const int units = chunks_of(part) * tile::units_per_row;
-#pragma unroll 1
-        for (int row = 0; row < block_tokens; ++row) {
-          const std::int32_t token = first_token + row;
-          bool wanted = token < segment.length;
-          const std::uint16_t* source = p.cache;
-          if (wanted) {
-            const std::int32_t index = p.by_page_size.quotient(token);
-            const std::int32_t page = __ldg(pages + index);
-            wanted = static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages);
-            if (wanted)
-              source += page * p.cache_strides.outer +
-                        (token - index * p.page_size) * p.cache_strides.middle +
-                        segment.kv_head * p.cache_strides.head + first * tile::chunk_columns;
-            else if (lane == 0)
-              report_bad_page(p, segment.request);
-          }
-          if (lane < units)
-            ops::load_unit(shared.keys(Buffer, first + lane / tile::units_per_row) +
-                               tile::swizzled(row, lane % tile::units_per_row),
-                           wanted ? source + lane * 8 : source, wanted, p.kv_aligned);
-        }
-        ptx::wait_for_copies();
-        ptx::fence_async_proxy();
+        ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
+        gather_rows(p, segment, (segment.first_block + i) * block_tokens, first, chunks_of(part),
+                    shared.keys(Buffer, first));
         ptx::mbarrier_arrive(shared.keys_ready(Buffer, part));
       }
-    }
   });
 }
 

@@ -1,0 +1,82 @@
+// How many rows a tile gets.
+#include <gtest/gtest.h>
+
+#include "schedule/tile_choice.h"
+#include "support/random.h"
+
+namespace flashmla::schedule {
+
+namespace {
+
+constexpr std::int64_t multiprocessors = 132;
+
+// Requests of at most `tokens`, one KV head.
+constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std::int64_t tokens) {
+  return {.requests = requests,
+          .blocks = divide_up(tokens, 64),
+          .rows = rows,
+          .kv_heads = 1,
+          .multiprocessors = multiprocessors,
+          .batch_invariant = false};
+}
+
+// Up to 64.
+constexpr std::int64_t tile_of_all(std::int64_t rows) {
+  return rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
+}
+
+TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
+  for (const std::int64_t requests : {1, 16, 128})
+    for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128, 256})
+      EXPECT_EQ(choose_tile(question_of(requests, rows, 131072)), tile_of_all(rows))
+          << requests << " requests, " << rows << " rows";
+}
+
+// Shapes at which each size was measured to be the fastest (docs/performance-log.md).
+TEST(TileChoice, IsSmallWhereThereIsLittleToDo) {
+  EXPECT_EQ(choose_tile(question_of(1, 128, 1024)), 16);
+  EXPECT_EQ(choose_tile(question_of(4, 128, 1024)), 16);
+  EXPECT_EQ(choose_tile(question_of(1, 64, 8192)), 16);
+  EXPECT_EQ(choose_tile(question_of(16, 32, 1024)), 16);
+  EXPECT_EQ(choose_tile(question_of(1, 64, 16384)), 32);
+  EXPECT_EQ(choose_tile(question_of(16, 64, 1024)), 32);
+  EXPECT_EQ(choose_tile(question_of(32, 128, 256)), 32);
+  EXPECT_EQ(choose_tile(question_of(1, 128, 8192)), 64);
+  EXPECT_EQ(choose_tile(question_of(1, 64, 65536)), 64);
+  EXPECT_EQ(choose_tile(question_of(32, 128, 1024)), 64);
+}
+
+// A worker has one request at most where tiles are smaller than they could be.
+TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  for (int i = 0; i < 100000; ++i) {
+    TileQuestion question =
+        question_of(random.log_between(1, 300) - 1, random.log_between(1, 2000), 64);
+    question.blocks = random.log_between(1, 2000);
+    question.kv_heads = random.log_between(1, 8);
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << question.requests << " requests, "
+                                    << question.rows << " rows, " << question.blocks << " blocks");
+    const std::int64_t tile = choose_tile(question);
+    ASSERT_LE(tile, tile_of_all(question.rows));
+    if (tile < tile_of_all(question.rows))
+      ASSERT_LE(question.requests * divide_up(question.rows, tile) * question.kv_heads,
+                multiprocessors);
+  }
+}
+
+// Neither how many other requests there are, nor how long they are.
+TEST(TileChoice, DoesNotDependOnTheBatchInBatchInvariantMode) {
+  for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128})
+    for (const std::int64_t requests : {1, 2, 128})
+      for (const std::int64_t tokens : {64, 1024, 131072}) {
+        TileQuestion question = question_of(requests, rows, tokens);
+        question.batch_invariant = true;
+        EXPECT_EQ(choose_tile(question), tile_of_all(rows))
+            << rows << " rows, " << requests << " requests of " << tokens;
+      }
+}
+
+}  // namespace
+
+}  // namespace flashmla::schedule
