@@ -45,7 +45,9 @@ struct Problem {
   std::int64_t v_dim = 512;       // d_v: 512; v is the first d_v numbers of a cached row
 
   std::int64_t page_size = 64;  // tokens in a page of the cache, ≥ 1
-  std::int64_t max_blocks = 0;  // block_table width: pages that a request may have
+  // block_table width: pages that a request may have. On a GPU short requests are faster where it
+  // is no wider than need be: it tells how much there may be to do.
+  std::int64_t max_blocks = 0;
 
   // Sparse attention alone; max_blocks and causal are not for it, and prefill has batch = 1.
   std::int64_t topk = 0;             // entries of a query token's index list
