@@ -7,6 +7,7 @@
 #include "sm90/kernels/dense_decode/place.h"
 #include "sm90/ops/load_rows.h"
 #include "sm90/ptx/load_store.h"
+#include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::dense_decode {
 
