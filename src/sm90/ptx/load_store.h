@@ -77,6 +77,17 @@ FLASHMLA_DEVICE uint4 load_unit_if(bool wanted, const void* address) {
   return value;
 }
 
+// Copies of this thread since the last such call become a group.
+FLASHMLA_DEVICE void commit_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Until all groups but the last `Pending` are there.
+template <int Pending>
+FLASHMLA_DEVICE void wait_for_groups() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
 FLASHMLA_DEVICE void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 }

@@ -53,21 +53,44 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map, RecordQ
   });
 }
 
-// The warp loads blocks row by row.
+// The warp loads blocks row by row. Slots are asked for ahead of those that it has shown; all are
+// shown at a segment's end, since the next record may wait for its consumers.
 template <int Chunks, int Rows>
 FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
+  constexpr int ahead = 2;  // a block's slots have to be shown before the ring is full
+  static_assert(Shared::Storage::slots >= Ring<Chunks>::slots_per_block + ahead);
   RingPosition<Shared::Storage::slots> at;
+  RingPosition<Shared::Storage::slots> shown;
+  const auto show = [&] {
+    ptx::fence_async_proxy();
+    ptx::mbarrier_arrive(Shared::keys_ready(shown.slot));
+    shown.advance();
+  };
   segments.for_each([&](const TileSegment& segment) {
-    for (int i = 0; i < segment.blocks; ++i)
+    int asked = 0;
+    GatheredRows next;
+    next.look_up(p, segment, segment.first_block * block_tokens);
+    for (int i = 0; i < segment.blocks; ++i) {
+      GatheredRows rows = next;
+      rows.check(p, segment);
+      if (i + 1 < segment.blocks)
+        next.look_up(p, segment, (segment.first_block + i + 1) * block_tokens);
+#pragma unroll 1
       for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
         ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
-        gather_rows(p, segment, (segment.first_block + i) * block_tokens, part * slot_chunks,
-                    slot_chunks, Shared::keys(at.slot));
-        ptx::mbarrier_arrive(Shared::keys_ready(at.slot));
+        rows.copy<4>(p, segment.kv_head, part * slot_chunks, slot_chunks, Shared::keys(at.slot));
         at.advance();
+        if (++asked <= ahead)
+          continue;
+        ptx::wait_for_groups<ahead>();
+        show();
       }
+    }
+    ptx::wait_for_groups<0>();
+    for (int i = 0; i < asked && i < ahead; ++i)
+      show();
   });
 }
 

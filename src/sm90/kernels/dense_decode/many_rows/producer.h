@@ -155,18 +155,32 @@ class KeyLoader {
 template <int Chunks, int Buffer>
 FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>& shared,
                                  RecordQueue& segments) {
+  const auto show = [&](int n) {
+    ptx::fence_async_proxy();
+    ptx::mbarrier_arrive(shared.keys_ready(Buffer, part_in_order(Buffer, n)));
+  };
   std::uint32_t uses = 0;
+  GatheredRows rows;
   segments.for_each([&](const TileSegment& segment) {
-    for (int i = Buffer; i < segment.blocks; i += 2, ++uses)
+    for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
+      rows.look_up(p, segment, (segment.first_block + i) * block_tokens);
+      rows.check(p, segment);
 #pragma unroll 1
       for (int n = first_part<Chunks>; n < key_parts; ++n) {
         const KeyPart part = part_in_order(Buffer, n);
         const int first = first_chunk_of(part);
         ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
-        gather_rows(p, segment, (segment.first_block + i) * block_tokens, first, chunks_of(part),
-                    shared.keys(Buffer, first));
-        ptx::mbarrier_arrive(shared.keys_ready(Buffer, part));
+        rows.copy<1>(p, segment.kv_head, first, chunks_of(part), shared.keys(Buffer, first));
       }
+      if constexpr (first_part<Chunks> == 0) {
+        ptx::wait_for_groups<2>();
+        show(0);
+      }
+      ptx::wait_for_groups<1>();
+      show(1);
+      ptx::wait_for_groups<0>();
+      show(2);
+    }
   });
 }
 
