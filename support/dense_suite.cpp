@@ -68,7 +68,7 @@ std::int64_t draw_longest(const Scale& scale, Random& random) {
 }
 
 std::vector<std::int32_t> draw_lengths(const Scale& scale, Random& random) {
-  const std::int64_t batch = random.chance(0.04) ? scale.batch : random.log_between(1, scale.batch);
+  const std::int64_t batch = random.chance(0.08) ? scale.batch : random.log_between(1, scale.batch);
   const std::int64_t longest = draw_longest(scale, random);
   const double zero_probability = random.chance(0.35) ? 0.3 : 0;
   std::vector<std::int32_t> lengths(static_cast<std::size_t>(batch));
