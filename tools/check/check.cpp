@@ -167,8 +167,8 @@ Subcommand add_check(CLI::App& parent) {
       ->capture_default_str();
   app->add_option("--size", options->size,
                   "full: 1,040 dense (1,523 on cuda), 900 sparse, 600 prefill cases; short: 300, "
-                  "150, 100; tiny: 150, 100, 80 small ones; sanitizer: 68 dense ones that reach "
-                  "every kernel of a GPU")
+                  "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
+                  "reach every kernel of a GPU")
       ->check(CLI::IsMember({"full", "short", "tiny", "sanitizer"}))
       ->capture_default_str();
   app->add_option("--backend", options->backend, "Backend, and so the device, to run on")
