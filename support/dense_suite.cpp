@@ -197,7 +197,7 @@ DenseCase DenseSuite::draw(std::int64_t index) const {
   }
   if (gpu_alone) {
     drawn.appended = random.chance(0.2);
-    drawn.merged = !drawn.causal && random.chance(0.3);
+    drawn.merged = !drawn.causal && random.chance(0.45);
     // The rule for whole tensors has room for one rounding of partial results.
     if (drawn.merged) {
       drawn.max_workers = 1;

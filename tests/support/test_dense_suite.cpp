@@ -125,7 +125,7 @@ TEST(DenseSuite, OnAGpuFullHoldsMore) {
     ASSERT_EQ(describe(gpu.draw(i)), describe(cpu.draw(i)));
   const auto counts = count_options(gpu);
   for (const auto& [name, count] : counts)
-    EXPECT_GE(count, name == "merged" ? 20 : 40) << name;  // merged: 58 on average
+    EXPECT_GE(count, 40) << name;
   EXPECT_GE(counts.at("above_4096"), 400);
   EXPECT_GE(counts.at("above_65536"), 60);
   std::set<std::int64_t> heads;
