@@ -202,6 +202,12 @@ void load_dense_decode(const RowTiles& tiles, const Problem& problem) {
       cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            static_cast<int>(tiles.kernel.shared_bytes)),
       "cudaFuncSetAttribute");
+  // Left to itself, the driver gives it so little more than it asks for that no block of combine
+  // fits beside it.
+  ::flashmla::cuda::check(
+      cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                           cudaSharedmemCarveoutMaxShared),
+      "cudaFuncSetAttribute");
   sm90::combine::load(problem.query_type, problem.batch_invariant);
 }
 

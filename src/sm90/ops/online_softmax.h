@@ -64,6 +64,12 @@ FLASHMLA_DEVICE float sum_in_quad(float value) {
   return value + __shfl_xor_sync(0xffffffffu, value, 2);
 }
 
+// In one instruction: as integers, floats have their order when those below zero are turned round.
+FLASHMLA_DEVICE float max_in_warp(float value) {
+  const auto turned = [](std::int32_t bits) { return bits < 0 ? bits ^ 0x7fffffff : bits; };
+  return __int_as_float(turned(__reduce_max_sync(0xffffffffu, turned(__float_as_int(value)))));
+}
+
 // Raises the maxima by a block's scores (before scaling) and returns the factors for out.
 FLASHMLA_DEVICE void raise_max(const float (&scores)[32], float scale, RowState& state,
                                float (&factor)[2]) {

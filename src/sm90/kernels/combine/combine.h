@@ -12,16 +12,14 @@
 
 #include <cstdint>
 
-#include "sm90/kernels/combine/partials.h"
+#include "sm90/kernels/combine/few_splits.h"
+#include "sm90/kernels/combine/many_splits.h"
 
 namespace flashmla::sm90::combine {
 
-inline constexpr int threads = 128;
 inline constexpr int blocks_of_multiprocessor = 7;
-inline constexpr int most_lanes = schedule::most_combine_lanes;
 inline constexpr int most_workers = schedule::most_combined_workers;
 static_assert(most_workers <= 2 * threads, "a thread looks at two entries");
-inline constexpr int units_per_row = v_dim / unit_columns;
 
 // Batch-invariant mode: 2^piece_lane_bits threads share a unit; and the steps of a request.
 inline constexpr int piece_lane_bits = 2;
@@ -38,111 +36,8 @@ struct Step {
 
 struct SharedStorage {
   Step step;
-  float max[most_lanes];
-  float sum[most_lanes];
-  float4 out[threads][unit_columns / half_unit];
+  LaneSums sums;
 };
-
-// Steps of at most `Loads` partial results: a thread has `Units` units of a row, and weighs them
-// once.
-template <class T, int Units, int Loads>
-FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
-  constexpr int row_threads = units_per_row / Units;
-  const auto thread = static_cast<std::int32_t>(threadIdx.x);
-  const std::int32_t row = step * (threads / row_threads) + thread / row_threads;
-  const std::int32_t column = thread % row_threads * unit_columns;
-  Partials<Units, Loads> partials;
-  partials.load(p, entry, 0, 1, row, column);
-  const ResultPlace place(p, entry, row, column);
-  if (row >= p.kv_heads * p.rows)
-    return;
-  float max = ops::lowest_max;
-#pragma unroll
-  for (const float lse : partials.lse)
-    max = fmaxf(max, lse);
-  float weights[Loads];
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < Loads; ++i)
-    sum += weights[i] = ptx::exp2(partials.lse[i] - max);
-  const float factor = place.finish(max, sum);
-#pragma unroll
-  for (int j = 0; j < Units; ++j) {
-    Accumulator total;
-#pragma unroll
-    for (int i = 0; i < Loads; ++i)
-      total.add<T>(weights[i], partials.units[j][i]);
-    place.write<T>(j * partials.unit_distance, total.out, factor);
-  }
-}
-
-// The values of all lanes, a power of two, combined.
-template <class Combine>
-FLASHMLA_DEVICE float over_lanes(const float (&values)[most_lanes], int lanes, Combine combine) {
-  float value = values[static_cast<int>(threadIdx.x) & (lanes - 1)];
-#pragma unroll 1
-  for (int distance = 1; distance < lanes; distance *= 2)
-    value = combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
-  return value;
-}
-
-// Steps of many: 2^lane_bits threads, two or more, share a unit; all units of a step are of one
-// row. The lanes agree on the maximum first, so that what they have can be added up as it is.
-template <class T>
-FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int32_t step,
-                                  int lane_bits, SharedStorage& shared) {
-  constexpr int loads = schedule::combine_loads;
-  constexpr int thread_bits = 7;
-  static_assert(threads == 1 << thread_bits);
-  const auto thread = static_cast<std::int32_t>(threadIdx.x);
-  const int unit_bits = thread_bits - lane_bits;  // of the units of the step
-  const std::int32_t lanes = 1 << lane_bits;
-  const std::int32_t lane = thread >> unit_bits;
-  const std::int32_t unit = thread & ((1 << unit_bits) - 1);  // of the step
-  const std::int32_t first_unit = step << unit_bits;          // of the request
-  const std::int32_t row = first_unit / units_per_row;
-  const std::int32_t first_column = first_unit % units_per_row * unit_columns;
-  Partials<1, loads> partials;
-  partials.load(p, entry, lane, lanes, row, first_column + unit * unit_columns);
-  // Half a unit a thread, in the end.
-  const std::int32_t halves = 2 << unit_bits;
-  const ResultPlace place(p, entry, row, first_column + thread * half_unit);
-  float max = ops::lowest_max;
-#pragma unroll
-  for (const float lse : partials.lse)
-    max = fmaxf(max, lse);
-  if (unit == 0)
-    shared.max[lane] = max;
-  __syncthreads();
-  max = over_lanes(shared.max, lanes, [](float a, float b) { return fmaxf(a, b); });
-  Accumulator total;
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < loads; ++i) {
-    const float weight = ptx::exp2(partials.lse[i] - max);
-    sum += weight;
-    total.add<T>(weight, partials.units[0][i]);
-  }
-  if (unit == 0)
-    shared.sum[lane] = sum;
-  float4* const mine = shared.out[thread];
-  mine[0] = {total.out[0], total.out[1], total.out[2], total.out[3]};
-  mine[1] = {total.out[4], total.out[5], total.out[6], total.out[7]};
-  __syncthreads();
-  sum = over_lanes(shared.sum, lanes, [](float a, float b) { return a + b; });
-  if (row >= p.kv_heads * p.rows || thread >= halves)
-    return;
-  const float factor = place.finish(max, sum);
-  const float4* from = shared.out[0] + thread;
-  float4 out{};
-#pragma unroll 1
-  for (int pair = 0; pair < lanes; pair += 2, from += 2 * halves) {
-    const float4 a = from[0];
-    const float4 b = from[halves];
-    out = {out.x + (a.x + b.x), out.y + (a.y + b.y), out.z + (a.z + b.z), out.w + (a.w + b.w)};
-  }
-  place.write_half<T>(out, factor);
-}
 
 // Every 8 rows of a request take combine_steps() steps; step s is one of the request whose entry
 // has steps_before ≤ s / groups, the next one's being above. A thread looks at two entries; the one
@@ -181,7 +76,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     else if (steps == 4)
       combine_few<T, 1, schedule::combine_loads>(p, entry, own);
     else  // of steps = 4 · lanes
-      combine_many<T>(p, entry, own, 29 - __clz(steps), shared);
+      combine_many<T>(p, entry, own, 29 - __clz(steps), shared.sums);
     __syncthreads();
   }
   // NOTE: no block leaves before: the kernel after this one waits for this one alone.
@@ -202,7 +97,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
     const std::int32_t first = p.split_offset[request];
     const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
     if (entry.splits >= 2)
-      combine_many<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lane_bits, shared);
+      combine_many<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lane_bits, shared.sums);
     __syncthreads();
   }
 }

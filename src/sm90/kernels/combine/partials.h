@@ -10,6 +10,8 @@
 namespace flashmla::sm90::combine {
 
 using dense_decode::v_dim;
+inline constexpr int threads = 128;
+inline constexpr int units_per_row = v_dim / unit_columns;
 
 // `Units` of several partial results of one row, all on their way at once.
 template <int Units, int Loads>
@@ -30,16 +32,15 @@ struct Partials {
     const std::uint16_t* out = p.partial_out + at * v_dim + column;
     const float* lse_at = p.partial_lse + at;
     ptx::wait_for_prerequisites();
+    const auto wanted = [&](int i) { return first + i * stride < entry.splits && row < rows; };
 #pragma unroll
-    for (int i = 0; i < Loads; ++i) {
-      const bool wanted = first + i * stride < entry.splits && row < rows;
-      lse[i] = ptx::load_if(wanted, lse_at, ops::minus_infinity);
+    for (int i = 0; i < Loads; ++i)  // these first: weights are worked out while the rest comes
+      lse[i] = ptx::load_if(wanted(i), lse_at + i * distance, ops::minus_infinity);
+#pragma unroll
+    for (int i = 0; i < Loads; ++i, out += distance * v_dim)
 #pragma unroll
       for (int j = 0; j < Units; ++j)
-        units[j][i] = ptx::load_unit_if(wanted, out + j * unit_distance);
-      out += distance * v_dim;
-      lse_at += distance;
-    }
+        units[j][i] = ptx::load_unit_if(wanted(i), out + j * unit_distance);
     __syncwarp();  // the compiler would ask for the last ones when it has used the first
   }
 };

@@ -1,0 +1,43 @@
+// A step of combining where a row has at most 9 partial results, which one thread reads.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/kernels/combine/partials.h"
+
+namespace flashmla::sm90::combine {
+
+// Steps of at most `Loads` partial results: a thread has `Units` units of a row, and weighs them
+// once.
+template <class T, int Units, int Loads>
+FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
+  constexpr int row_threads = units_per_row / Units;
+  const auto thread = static_cast<std::int32_t>(threadIdx.x);
+  const std::int32_t row = step * (threads / row_threads) + thread / row_threads;
+  const std::int32_t column = thread % row_threads * unit_columns;
+  Partials<Units, Loads> partials;
+  partials.load(p, entry, 0, 1, row, column);
+  const ResultPlace place(p, entry, row, column);
+  if (row >= p.kv_heads * p.rows)
+    return;
+  float max = ops::lowest_max;
+#pragma unroll
+  for (const float lse : partials.lse)
+    max = fmaxf(max, lse);
+  float weights[Loads];
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < Loads; ++i)
+    sum += weights[i] = ptx::exp2(partials.lse[i] - max);
+  const float factor = place.finish(max, sum);
+#pragma unroll
+  for (int j = 0; j < Units; ++j) {
+    Accumulator total;
+#pragma unroll
+    for (int i = 0; i < Loads; ++i)
+      total.add<T>(weights[i], partials.units[j][i]);
+    place.write<T>(j * partials.unit_distance, total.out, factor);
+  }
+}
+
+}  // namespace flashmla::sm90::combine

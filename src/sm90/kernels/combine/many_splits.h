@@ -1,0 +1,120 @@
+// A step of combining where a row has more partial results than one thread reads: 2, 4, 8 or 16
+// lanes share each unit. All units of a step are of one row.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/kernels/combine/partials.h"
+
+namespace flashmla::sm90::combine {
+
+inline constexpr int thread_bits = 7;
+inline constexpr int warps = 4;
+static_assert(threads == 1 << thread_bits && threads == warps * 32);
+static_assert(schedule::most_combine_lanes == 16 && unit_columns == 8, "what fold() is called for");
+
+// Sums of the lanes, a slice of all columns of the step for each lane, or for each warp if it has
+// several lanes.
+struct LaneSums {
+  float2 of_warp[warps];  // maximum of the lse, and Σ 2^(lse − maximum) over the warp's lanes
+  alignas(16) float out[threads * unit_columns];  // Σ 2^(lse − maximum) out, as [slice][column]
+};
+
+// Adds up a thread's `values` and those of the thread `distance` lanes away; either keeps `Kept` of
+// the sums, the upper thread the upper ones, as its first values.
+template <int Kept>
+FLASHMLA_DEVICE void fold(float (&values)[unit_columns], int distance) {
+  const bool upper = (threadIdx.x & distance) != 0;
+#pragma unroll
+  for (int i = 0; i < Kept; ++i) {
+    const float given = upper ? values[i] : values[i + Kept];
+    const float kept = upper ? values[i + Kept] : values[i];
+    values[i] = kept + __shfl_xor_sync(0xffffffffu, given, distance);
+  }
+}
+
+// What the lanes have, to shared memory. Weights are relative to the warp's maximum, for which
+// nobody has to wait.
+template <class T>
+FLASHMLA_DEVICE void add_up(const Partials<1, schedule::combine_loads>& partials, int lane_bits,
+                            LaneSums& sums) {
+  const auto thread = static_cast<std::int32_t>(threadIdx.x);
+  const int unit_bits = thread_bits - lane_bits;
+  const std::int32_t unit = thread & ((1 << unit_bits) - 1);
+  float max = ops::lowest_max;
+#pragma unroll
+  for (const float lse : partials.lse)
+    max = fmaxf(max, lse);
+  max = ops::max_in_warp(max);
+  Accumulator total;
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < schedule::combine_loads; ++i) {
+    const float weight = ptx::exp2(partials.lse[i] - max);
+    sum += weight;
+    total.add<T>(weight, partials.units[0][i]);
+  }
+  const auto& out = total.out;
+  if (lane_bits <= 2) {  // a warp has one lane, or a half of it
+    auto* const slice = reinterpret_cast<float4*>(sums.out + thread * unit_columns);
+    slice[0] = {out[0], out[1], out[2], out[3]};
+    slice[1] = {out[4], out[5], out[6], out[7]};
+  } else {
+    float* slice = sums.out + ((thread / 32 << unit_bits) + unit) * unit_columns;
+    fold<4>(total.out, 16);
+    sum += __shfl_xor_sync(0xffffffffu, sum, 16);
+    slice += thread / 16 % 2 * 4;
+    if (lane_bits == 3) {
+      *reinterpret_cast<float4*>(slice) = {out[0], out[1], out[2], out[3]};
+    } else {
+      fold<2>(total.out, 8);
+      sum += __shfl_xor_sync(0xffffffffu, sum, 8);
+      *reinterpret_cast<float2*>(slice + thread / 8 % 2 * 2) = {out[0], out[1]};
+    }
+  }
+  if (thread % 32 == 0)
+    sums.of_warp[thread / 32] = {max, sum};
+}
+
+template <class T>
+FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int32_t step,
+                                  int lane_bits, LaneSums& sums) {
+  const auto thread = static_cast<std::int32_t>(threadIdx.x);
+  const int unit_bits = thread_bits - lane_bits;
+  const std::int32_t lane = thread >> unit_bits;
+  const std::int32_t unit = thread & ((1 << unit_bits) - 1);  // of the step
+  const std::int32_t first_unit = step << unit_bits;          // of the request
+  const std::int32_t row = first_unit / units_per_row;
+  const std::int32_t first_column = first_unit % units_per_row * unit_columns;
+  Partials<1, schedule::combine_loads> partials;
+  partials.load(p, entry, lane, 1 << lane_bits, row, first_column + unit * unit_columns);
+  // Half a unit a thread, in the end.
+  const ResultPlace place(p, entry, row, first_column + thread * half_unit);
+  add_up<T>(partials, lane_bits, sums);
+  __syncthreads();
+  const std::int32_t columns = unit_columns << unit_bits;
+  if (row >= p.kv_heads * p.rows || thread * half_unit >= columns)
+    return;
+  float2 of_warp[warps];
+#pragma unroll
+  for (int i = 0; i < warps; ++i)
+    of_warp[i] = sums.of_warp[i];
+  const float max = fmaxf(fmaxf(of_warp[0].x, of_warp[1].x), fmaxf(of_warp[2].x, of_warp[3].x));
+  const bool two_lanes = lane_bits == 1;  // a slice is made by two warps, of the same weights
+  float sum = 0;
+  float4 out{};
+#pragma unroll
+  for (int i = 0; i < warps; ++i) {
+    if (two_lanes && i % 2 == 1)
+      continue;
+    const float weight = ptx::exp2(of_warp[i].x - max);
+    const int slice = two_lanes ? i / 2 : i;
+    const float4 a =
+        *reinterpret_cast<const float4*>(sums.out + slice * columns + thread * half_unit);
+    sum += weight * of_warp[i].y;
+    out = {out.x + weight * a.x, out.y + weight * a.y, out.z + weight * a.z, out.w + weight * a.w};
+  }
+  place.write_half<T>(out, place.finish(max, sum));
+}
+
+}  // namespace flashmla::sm90::combine
