@@ -21,8 +21,9 @@ struct Ring {
 
 template <int Chunks, int Rows>
 struct SharedStorage {
-  // Two whole blocks, and no more of them were faster: what is left is for blocks of combine.
-  static constexpr int slots = Chunks % 3 == 0 ? 6 : 5;
+  // Two whole blocks: what lies together in a page is then asked for at once, as device memory
+  // likes it, and blocks of combine find room.
+  static constexpr int slots = 2 * Ring<Chunks>::slots_per_block;
 
   std::uint8_t keys[slots][Ring<Chunks>::slot_bytes];
   std::uint8_t query[Chunks][Rows * tile::row_bytes];

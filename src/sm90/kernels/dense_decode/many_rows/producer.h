@@ -71,6 +71,9 @@ class KeyLoader {
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   std::uint32_t parity, bool tail) {
     const std::int32_t page = walk.checked_page(p, segment);
+    // Where device memory is the bound, the rotary chunk no sooner than half of V: fewer visits.
+    if constexpr (ClusterSize == 1)
+      ptx::mbarrier_wait(shared.keys_free(Buffer, part_in_order(Buffer, 1)), parity);
 #pragma unroll
     for (int n = first_part<Chunks>; n < key_parts; ++n) {
       const KeyPart part = part_in_order(Buffer, n);
