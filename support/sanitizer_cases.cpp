@@ -12,6 +12,8 @@ constexpr std::int64_t types = 2;
 constexpr std::int64_t widths = 2;
 constexpr std::int64_t ways = 4;
 constexpr std::int64_t combinations = kernels * types * widths * ways;
+// Tiles of 16 and 32 rows in pairs: each with both types, both d_qk, in two ways.
+constexpr std::int64_t small_pairs = 2 * types * widths * 2;
 constexpr std::int64_t others = 9;
 
 // A block table so wide that tiles are as large as the rows allow, however short the requests are.
@@ -62,6 +64,34 @@ void unaligned(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.max_workers = 1;
   c.sink = turn % 3 == 0;
   c.lengths = {300, 64, 0};
+}
+
+// Small tiles in pairs, as for contexts of which there is neither little nor much: block tables of
+// 400 … 2,400 blocks for up to 32 rows, 800 … 2,000 and 16 requests for up to 64. Requests that are
+// cut; or several query tokens, pages smaller than a block, and in every other case rows gathered
+// one by one.
+DenseCase small_pair(std::int64_t which) {
+  DenseCase c;
+  const bool of_32 = which % 2 == 1;
+  const bool in_small_pages = which / 2 % 2 == 1;
+  c.type = which / 4 % 2 == 0 ? DType::bf16 : DType::fp16;
+  c.qk_dim = which / 8 == 0 ? 576 : 512;
+  c.lengths = {700, 0, 77, 300};
+  if (of_32)
+    c.lengths.resize(17, 90);
+  c.query_heads = of_32 ? 48 : 20;
+  c.spare_blocks = of_32 ? 60 : 150;
+  if (in_small_pages) {
+    c.query_tokens = 2;
+    c.query_heads /= 2;
+    c.page_size = 16;
+    c.spare_blocks *= 4;
+    c.causal = true;
+    c.sink = true;
+    c.out_padding = 1;
+    c.cache_padding = which / 4 % 2 == 0 ? 0 : 1;
+  }
+  return c;
 }
 
 DenseCase other_case(std::int64_t which) {
@@ -125,13 +155,15 @@ DenseCase other_case(std::int64_t which) {
 }  // namespace
 
 std::int64_t sanitizer_cases() {
-  return combinations + others;
+  return combinations + small_pairs + others;
 }
 
 DenseCase sanitizer_case(std::int64_t index, std::uint64_t seed) {
   DenseCase c;
-  if (index >= combinations) {
-    c = other_case(index - combinations);
+  if (index >= combinations + small_pairs) {
+    c = other_case(index - combinations - small_pairs);
+  } else if (index >= combinations) {
+    c = small_pair(index - combinations);
   } else {
     const std::int64_t kernel = index / ways % kernels;
     const std::int64_t turn = index / ways;

@@ -1,5 +1,5 @@
 // How many query rows a thread block of a Hopper kernel takes: a tile of 16, 32 or 64 rows of a KV
-// head, pairs of 64 sharing their keys.
+// head, and whether tiles come in pairs that share their keys.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,13 @@
 namespace flashmla::schedule {
 
 inline constexpr std::int64_t large_tile = 64;
+
+struct Tile {
+  std::int64_t rows;
+  bool pair;
+
+  constexpr bool operator==(const Tile&) const = default;
+};
 
 // An even number of large tiles is computed in pairs.
 constexpr bool makes_pairs(std::int64_t rows) {
@@ -37,6 +44,7 @@ struct TileQuestion {
   std::int64_t kv_heads;
   std::int64_t multiprocessors;
   bool batch_invariant;
+  bool pairs_load_once;  // boxes of a tensor map fit the pages: a pair loads a block but once
 
   // Of a schedule: each has a thread block for every tile. 0 where there are more tiles than
   // multiprocessors.
@@ -51,19 +59,38 @@ struct TileQuestion {
   }
 };
 
-// Rows of a tile: as many as a KV head has, up to 64. Fewer where there is little to do for each
-// worker: every tile reads all keys, but begins and ends sooner, and more of the GPU takes part.
+// Whether two tiles of half the size, a pair, are better than one of all rows (17 … 64). A pair has
+// half of the schedule's workers, so half of the partial results, and its blocks write half as much
+// at a segment's end. It pays where device memory is the bound, for few enough blocks: memory is
+// read a little slower for pairs. And from 33 rows on, where a worker's share may end in the middle
+// of a request.
+constexpr bool is_better_in_halves(const TileQuestion& question) {
+  if (!question.pairs_load_once || question.rows <= tile_16.rows || question.rows > large_tile)
+    return false;
+  const std::int64_t blocks = question.requests * question.blocks * question.kv_heads;
+  if (question.rows <= tile_32.rows)
+    return blocks >= 400 && blocks <= 2400;
+  return blocks >= 800 && blocks <= 2000 && question.requests >= 16;
+}
+
+// A tile has as many rows as a KV head has, up to 64. Fewer where there is little to do for each
+// worker: every tile then reads all keys, but begins and ends sooner, and more of the GPU takes
+// part; or in pairs.
 //
 // NOTE: not in batch-invariant mode, for this depends on the batch.
-constexpr std::int64_t choose_tile(const TileQuestion& question) {
+constexpr Tile choose_tile(const TileQuestion& question) {
   const TileTime& large = question.rows <= tile_16.rows   ? tile_16
                           : question.rows <= tile_32.rows ? tile_32
                           : makes_pairs(question.rows)    ? pair_of_64
                                                           : tile_64;
-  if (question.batch_invariant || question.requests == 0 ||
-      question.workers(large) < question.requests)
-    return large.rows;
-  std::int64_t best = large.rows;
+  const Tile whole{large.rows, makes_pairs(question.rows)};
+  if (question.batch_invariant || question.requests == 0)
+    return whole;
+  if (is_better_in_halves(question))
+    return {question.rows <= tile_32.rows ? tile_16.rows : tile_32.rows, true};
+  if (question.workers(large) < question.requests)
+    return whole;
+  Tile best = whole;
   std::int64_t least = question.time_of(large);
   for (const TileTime& tile : {tile_32, tile_16}) {
     if (tile.rows >= large.rows || question.workers(tile) < question.requests)
@@ -71,7 +98,7 @@ constexpr std::int64_t choose_tile(const TileQuestion& question) {
     const std::int64_t time = question.time_of(tile);
     if (time < least) {
       least = time;
-      best = tile.rows;
+      best = {tile.rows, false};
     }
   }
   return best;

@@ -17,16 +17,24 @@ constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std
           .rows = rows,
           .kv_heads = 1,
           .multiprocessors = multiprocessors,
-          .batch_invariant = false};
+          .batch_invariant = false,
+          .pairs_load_once = true};
 }
 
 // Up to 64.
-constexpr std::int64_t tile_of_all(std::int64_t rows) {
-  return rows <= 16 ? 16 : rows <= 32 ? 32 : 64;
+constexpr Tile tile_of_all(std::int64_t rows) {
+  return {rows <= 16 ? 16 : rows <= 32 ? 32 : 64, makes_pairs(rows)};
+}
+
+constexpr Tile alone(std::int64_t rows) {
+  return {rows, false};
+}
+constexpr Tile in_pairs(std::int64_t rows) {
+  return {rows, true};
 }
 
 TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
-  for (const std::int64_t requests : {1, 16, 128})
+  for (const std::int64_t requests : {2, 16, 128})
     for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128, 256})
       EXPECT_EQ(choose_tile(question_of(requests, rows, 131072)), tile_of_all(rows))
           << requests << " requests, " << rows << " rows";
@@ -34,16 +42,39 @@ TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
 
 // Shapes at which each size was measured to be the fastest (docs/performance-log.md).
 TEST(TileChoice, IsSmallWhereThereIsLittleToDo) {
-  EXPECT_EQ(choose_tile(question_of(1, 128, 1024)), 16);
-  EXPECT_EQ(choose_tile(question_of(4, 128, 1024)), 16);
-  EXPECT_EQ(choose_tile(question_of(1, 64, 8192)), 16);
-  EXPECT_EQ(choose_tile(question_of(16, 32, 1024)), 16);
-  EXPECT_EQ(choose_tile(question_of(1, 64, 16384)), 32);
-  EXPECT_EQ(choose_tile(question_of(16, 64, 1024)), 32);
-  EXPECT_EQ(choose_tile(question_of(32, 128, 256)), 32);
-  EXPECT_EQ(choose_tile(question_of(1, 128, 8192)), 64);
-  EXPECT_EQ(choose_tile(question_of(1, 64, 65536)), 64);
-  EXPECT_EQ(choose_tile(question_of(32, 128, 1024)), 64);
+  EXPECT_EQ(choose_tile(question_of(1, 128, 1024)), alone(16));
+  EXPECT_EQ(choose_tile(question_of(4, 128, 1024)), alone(16));
+  EXPECT_EQ(choose_tile(question_of(1, 64, 8192)), alone(16));
+  EXPECT_EQ(choose_tile(question_of(16, 32, 1024)), alone(16));
+  EXPECT_EQ(choose_tile(question_of(1, 64, 16384)), alone(32));
+  EXPECT_EQ(choose_tile(question_of(16, 64, 1024)), alone(32));
+  EXPECT_EQ(choose_tile(question_of(32, 128, 256)), alone(32));
+  EXPECT_EQ(choose_tile(question_of(1, 128, 8192)), in_pairs(64));
+  EXPECT_EQ(choose_tile(question_of(1, 64, 65536)), alone(64));
+  EXPECT_EQ(choose_tile(question_of(32, 128, 1024)), in_pairs(64));
+}
+
+// The same; where there is neither little to do nor much.
+TEST(TileChoice, IsHalfInPairsWhereMemoryIsTheBound) {
+  EXPECT_EQ(choose_tile(question_of(1, 32, 65536)), in_pairs(16));
+  EXPECT_EQ(choose_tile(question_of(16, 32, 4096)), in_pairs(16));
+  EXPECT_EQ(choose_tile(question_of(16, 24, 4096)), in_pairs(16));
+  EXPECT_EQ(choose_tile(question_of(64, 32, 2048)), in_pairs(16));
+  EXPECT_EQ(choose_tile(question_of(16, 64, 4096)), in_pairs(32));
+  EXPECT_EQ(choose_tile(question_of(64, 64, 1024)), in_pairs(32));
+  EXPECT_EQ(choose_tile(question_of(1, 32, 16384)), alone(16));
+  EXPECT_EQ(choose_tile(question_of(128, 32, 8192)), alone(32));
+  EXPECT_EQ(choose_tile(question_of(8, 64, 4096)), alone(64));
+  EXPECT_EQ(choose_tile(question_of(128, 64, 8192)), alone(64));
+  EXPECT_EQ(choose_tile(question_of(16, 16, 4096)), alone(16));
+}
+
+TEST(TileChoice, IsNotInSmallPairsWhereEachWouldLoadAllKeys) {
+  TileQuestion question = question_of(16, 32, 4096);
+  question.pairs_load_once = false;
+  EXPECT_EQ(choose_tile(question), alone(32));
+  question.rows = 64;
+  EXPECT_EQ(choose_tile(question), alone(64));
 }
 
 // A worker has one request at most where tiles are smaller than they could be.
@@ -57,11 +88,12 @@ TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
     question.kv_heads = random.log_between(1, 8);
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << question.requests << " requests, "
                                     << question.rows << " rows, " << question.blocks << " blocks");
-    const std::int64_t tile = choose_tile(question);
-    ASSERT_LE(tile, tile_of_all(question.rows));
-    if (tile == tile_of_all(question.rows))
+    const Tile tile = choose_tile(question);
+    ASSERT_LE(tile.rows, tile_of_all(question.rows).rows);
+    ASSERT_TRUE(!tile.pair || divide_up(question.rows, tile.rows) % 2 == 0);
+    if (tile.pair || tile == tile_of_all(question.rows))
       continue;
-    ASSERT_LE(question.requests * divide_up(question.rows, tile) * question.kv_heads,
+    ASSERT_LE(question.requests * divide_up(question.rows, tile.rows) * question.kv_heads,
               multiprocessors);
   }
 }

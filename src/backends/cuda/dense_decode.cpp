@@ -40,14 +40,9 @@ struct PartialLayout {
   }
 };
 
-// Whether boxes of a tensor map can load the cache: a block is made of whole pages or a page of
-// whole blocks, and a page's part of a block of whole groups of 8 rows, the unit of the swizzle.
 bool boxes_fit(const TensorView& cache) {
-  constexpr std::int64_t least_page = 8;
-  const std::int64_t page_size = cache.shape[1];
-  const bool pages_fit =
-      page_size % block_tokens == 0 || (block_tokens % page_size == 0 && page_size >= least_page);
-  return pages_fit && ::flashmla::cuda::rows_aligned(cache) && cache.shape[0] > 0;
+  return dense::fits_boxes(cache.shape[1]) && ::flashmla::cuda::rows_aligned(cache) &&
+         cache.shape[0] > 0;
 }
 
 // Whether the tokens of a page follow each other without gaps.
@@ -113,10 +108,9 @@ CUtensorMap query_map(const TensorView& q, const dense::Kernel& kernel, std::int
 dense::Maps maps_of(const Inputs& in, const dense::Kernel& kernel, const dense::Params& p) {
   dense::Maps maps{};
   if (!p.gathered) {
-    const std::int32_t rows = block_tokens / kernel.cluster;
-    maps.keys = key_map(in.kv_cache, rows, kernel.box_chunks);
+    maps.keys = key_map(in.kv_cache, kernel.box_rows, kernel.box_chunks);
     if (kernel.boxes_rope)
-      maps.rope_keys = key_map(in.kv_cache, rows, 1);
+      maps.rope_keys = key_map(in.kv_cache, kernel.box_rows, 1);
   }
   if (p.q_box_rows > 0)
     maps.queries = query_map(in.q, kernel, p.q_box_rows);

@@ -18,17 +18,17 @@ using schedule::divide_up;
 dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows,
                             std::int64_t multiprocessors) {
   const std::int64_t tokens = problem.max_blocks * problem.page_size;
-  const std::int64_t tile_rows = schedule::choose_tile(
+  const schedule::Tile tile = schedule::choose_tile(
       {.requests = problem.batch,
        .blocks = std::max<std::int64_t>(1, divide_up(tokens, dense::block_tokens)),
        .rows = rows,
        .kv_heads = problem.kv_heads,
        .multiprocessors = multiprocessors,
-       .batch_invariant = problem.batch_invariant});
-  if (tile_rows < schedule::large_tile)
-    return dense::few_rows::kernel_of(problem.query_type, problem.qk_dim, tile_rows);
-  return dense::many_rows::kernel_of(problem.query_type, problem.qk_dim,
-                                     schedule::makes_pairs(rows));
+       .batch_invariant = problem.batch_invariant,
+       .pairs_load_once = dense::fits_boxes(problem.page_size)});
+  if (tile.rows < schedule::large_tile)
+    return dense::few_rows::kernel_of(problem.query_type, problem.qk_dim, tile.rows, tile.pair);
+  return dense::many_rows::kernel_of(problem.query_type, problem.qk_dim, tile.pair);
 }
 
 }  // namespace

@@ -1,7 +1,12 @@
 // How rows are divided among thread blocks: arithmetic alone, without a GPU.
 #include <gtest/gtest.h>
 
+#include <set>
+#include <string>
+#include <tuple>
+
 #include "backends/cuda/row_tiles.h"
+#include "support/dense_suite.h"
 #include "support/random.h"
 
 namespace flashmla::backends::cuda {
@@ -29,6 +34,25 @@ TEST(RowTiles, CoverAllRowsAndFitTheGpu) {
     ASSERT_GE(tiles.blocks, 1);
     ASSERT_LE(tiles.blocks * tiles.workers, std::max<std::int64_t>(multiprocessors, tiles.blocks));
   }
+}
+
+// Every instance of a decoding kernel, each with pages of whole blocks and smaller ones.
+TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
+  const support::DenseSuite suite(support::SuiteSize::sanitizer, 1);
+  std::set<std::tuple<std::string, DType, std::int64_t, bool>> reached;
+  for (std::int64_t i = 0; i < suite.cases(); ++i) {
+    const support::DenseCase c = suite.draw(i);
+    const RowTiles tiles(problem_of(c, {DeviceType::cuda, 0}),
+                         c.max_workers > 0 ? c.max_workers : 132);
+    reached.insert({tiles.kernel.name, c.type, c.qk_dim, c.page_size < 64});
+  }
+  for (const char* kernel : {"few_rows_16", "few_rows_32", "few_rows_16_pair", "few_rows_32_pair",
+                             "many_rows", "many_rows_pair"})
+    for (const DType type : {DType::bf16, DType::fp16})
+      for (const std::int64_t qk_dim : {576, 512})
+        for (const bool small_pages : {false, true})
+          EXPECT_TRUE(reached.contains({kernel, type, qk_dim, small_pages}))
+              << kernel << ", " << name_of(type) << ", " << qk_dim << ", " << small_pages;
 }
 
 }  // namespace

@@ -8,9 +8,10 @@
 namespace flashmla::sm90::dense_decode::few_rows {
 
 // What each row's accumulators are multiplied by goes to c.factor; writes the lse.
-template <class T, int Chunks, int Rows>
-FLASHMLA_DEVICE void finish_rows(Consumer<T, Chunks, Rows>& c, const SegmentRecord& segment) {
-  using C = Consumer<T, Chunks, Rows>;
+template <class T, int Chunks, int Rows, int ClusterSize>
+FLASHMLA_DEVICE void finish_rows(Consumer<T, Chunks, Rows, ClusterSize>& c,
+                                 const SegmentRecord& segment) {
+  using C = Consumer<T, Chunks, Rows, ClusterSize>;
   C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
   float(&exchange)[consumer_warps][Rows] = c.storage.exchange[c.turn];
   c.turn ^= 1;
@@ -36,9 +37,9 @@ FLASHMLA_DEVICE void finish_rows(Consumer<T, Chunks, Rows>& c, const SegmentReco
 }
 
 // The rows, rounded, as chunks in the place of the queries: transposed matrices have rows as rows.
-template <class T, int Chunks, int Rows>
-FLASHMLA_DEVICE void stage_rows(const Consumer<T, Chunks, Rows>& c) {
-  using C = Consumer<T, Chunks, Rows>;
+template <class T, int Chunks, int Rows, int ClusterSize>
+FLASHMLA_DEVICE void stage_rows(const Consumer<T, Chunks, Rows, ClusterSize>& c) {
+  using C = Consumer<T, Chunks, Rows, ClusterSize>;
   const int matrix = C::lane() / 8;
 #pragma unroll
   for (int n = 0; n < Rows / 16; ++n)
@@ -52,42 +53,43 @@ FLASHMLA_DEVICE void stage_rows(const Consumer<T, Chunks, Rows>& c) {
         words[j] = ptx::pack<T>(o[0] * c.factor[2 * g], o[1] * c.factor[2 * g + 1]);
       }
       ptx::store_matrices_transposed(
-          C::Shared::query(chunk) +
+          c.shared.query(chunk) +
               tile::swizzled(n * 16 + matrix / 2 * 8 + C::lane() % 8, C::warp() * 2 + matrix % 2),
           words[0], words[1], words[2], words[3]);
     }
 }
 
 // Writes the rows, to the output or as a partial result; then the place of the queries is free.
-template <class T, int Chunks, int Rows>
-FLASHMLA_DEVICE void finish_segment(Consumer<T, Chunks, Rows>& c, const SegmentRecord& segment) {
-  using C = Consumer<T, Chunks, Rows>;
+template <class T, int Chunks, int Rows, int ClusterSize>
+FLASHMLA_DEVICE void finish_segment(Consumer<T, Chunks, Rows, ClusterSize>& c,
+                                    const SegmentRecord& segment) {
+  using C = Consumer<T, Chunks, Rows, ClusterSize>;
   finish_rows(c, segment);
   stage_rows(c);
   ptx::barrier_sync(consumers_met, consumer_threads);
   // A warp writes every fourth row, in two pieces.
   write_rows<Rows / consumer_warps, consumer_warps, 2>(
       c.p, segment, C::warp(), C::lane() * 8,
-      [](int row, int piece) {
-        return C::Shared::query(piece * 4 + C::lane() / tile::units_per_row) +
+      [&](int row, int piece) {
+        return c.shared.query(piece * 4 + C::lane() / tile::units_per_row) +
                tile::swizzled(row, C::lane() % tile::units_per_row);
       },
-      [] {
+      [&] {
         ptx::fence_async_proxy();
-        ptx::mbarrier_arrive(C::Shared::query_free());
+        ptx::mbarrier_arrive(c.shared.query_free());
       });
 }
 
-template <class T, int Chunks, int Rows>
-FLASHMLA_DEVICE void consume(const Params& p, SharedStorage<Chunks, Rows>& storage) {
-  using Shared = SharedAddresses<Chunks, Rows>;
-  Consumer<T, Chunks, Rows> c(p, storage);
+template <class T, int Chunks, int Rows, int ClusterSize>
+FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
+                             SharedStorage<Chunks, Rows>& storage) {
+  Consumer<T, Chunks, Rows, ClusterSize> c(p, shared, storage);
   for (std::uint32_t n = 0;; ++n) {
     c.clear();
     const SegmentRecord record = storage.segments.wait(n);
     if (record.request == no_more_segments)
       break;
-    ptx::mbarrier_wait(Shared::query_ready(), n & 1);
+    ptx::mbarrier_wait(shared.query_ready(), n & 1);
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1
     for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {

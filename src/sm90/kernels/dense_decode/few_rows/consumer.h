@@ -16,28 +16,31 @@ namespace flashmla::sm90::dense_decode::few_rows {
 
 // A thread holds tokens t and t + 8 of a block, and of each group of 8 rows the two from
 // 2 (lane % 4) on.
-template <class T, int Chunks, int Rows>
+template <class T, int Chunks, int Rows, int ClusterSize>
 struct Consumer {
   using Shared = SharedAddresses<Chunks, Rows>;
   using Storage = SharedStorage<Chunks, Rows>;
-  using Position = RingPosition<Storage::slots>;
   static constexpr int groups = Rows / 8;
   static constexpr int own_rows = Rows / 4;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
   static constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
   static constexpr int slots_per_block = Ring<Chunks>::slots_per_block;
+  // Addresses as constants, for descriptors.
+  static FLASHMLA_DEVICE Shared fixed() { return {shared_start}; }
 
   const Params& p;
+  Shared shared;
   Storage& storage;
   float out[v_chunks][Rows / 2];  // 64 columns of V × rows each
   float scores[Rows / 2];         // 64 tokens × rows
   float max[own_rows];            // reference maximum of the thread's rows, scaled
   float sum[own_rows];            // Σ P of the thread's tokens
   float factor[own_rows];
-  Position at;  // the block's first slot
+  std::uint32_t block = 0;  // of all that the CTA does
   int turn = 0;
 
-  FLASHMLA_DEVICE Consumer(const Params& params, Storage& shared) : p(params), storage(shared) {}
+  FLASHMLA_DEVICE Consumer(const Params& params, const Shared& addresses, Storage& memory)
+      : p(params), shared(addresses), storage(memory) {}
 
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
   static FLASHMLA_DEVICE int warp() { return threadIdx.x / 32; }
@@ -61,29 +64,30 @@ struct Consumer {
     }
   }
 
-  // scores = K Qᵀ of the block whose first slot is at `at`, once it has arrived.
+  // Blocks take the halves of the ring in turns.
+  FLASHMLA_DEVICE int first_slot() const { return static_cast<int>(block % 2) * slots_per_block; }
+  FLASHMLA_DEVICE std::uint32_t round() const { return block / 2 % 2; }
+
+  // scores = K Qᵀ of the block, once it has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
-    Position slot = at;
+    const std::uint64_t keys = uniform_descriptor(tile::k_major(fixed().keys(first_slot())));
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part) {
-      ptx::mbarrier_wait(Shared::keys_ready(slot.slot), slot.round);
+      ptx::mbarrier_wait(shared.keys_ready(first_slot() + part), round());
       ptx::pin(scores);
       ptx::wgmma_fence();
-      const std::uint64_t keys = uniform_descriptor(tile::k_major(Shared::keys(slot.slot)));
 #pragma unroll
-      for (int chunk = 0; chunk < slot_chunks; ++chunk)
+      for (int chunk = part * slot_chunks; chunk < (part + 1) * slot_chunks; ++chunk)
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
           const std::uint64_t a = keys + chunk * (chunk_bytes >> 4) + k * tile::k_major_step;
-          const std::uint64_t b =
-              tile::k_major(Shared::query(part * slot_chunks + chunk)) + k * tile::k_major_step;
-          const int accumulate = part + chunk + k > 0;
+          const std::uint64_t b = tile::k_major(fixed().query(chunk)) + k * tile::k_major_step;
+          const int accumulate = chunk + k > 0;
           if constexpr (Rows == 16)
             ptx::wgmma_n16_ss<T>(scores, a, b, accumulate);
           else
             ptx::wgmma_n32_ss<T>(scores, a, b, accumulate);
         }
-      slot.advance();
     }
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
@@ -204,7 +208,7 @@ struct Consumer {
     for (int n = 0; n < Rows / 16; ++n) {
       const int head = n * 16 + matrix / 2 * 8 + lane() % 8;
       ptx::store_matrices_transposed(
-          Shared::weights() + tile::swizzled(head, warp() * 2 + matrix % 2), packed[4 * n],
+          shared.weights() + tile::swizzled(head, warp() * 2 + matrix % 2), packed[4 * n],
           packed[4 * n + 1], packed[4 * n + 2], packed[4 * n + 3]);
     }
   }
@@ -213,32 +217,23 @@ struct Consumer {
   FLASHMLA_DEVICE void clear_tail(int rows_there) {
     if (rows_there >= block_tokens)
       return;
-    Position slot = at;
+    const std::uint32_t keys = shared.keys(first_slot());
+    for (int r = max_of(rows_there, 0) + threadIdx.x / tile::units_per_row; r < block_tokens;
+         r += consumer_threads / tile::units_per_row)
 #pragma unroll
-    for (int part = 0; part < slots_per_block; ++part) {
-      for (int r = max_of(rows_there, 0) + threadIdx.x / tile::units_per_row; r < block_tokens;
-           r += consumer_threads / tile::units_per_row)
-#pragma unroll
-        for (int chunk = 0; chunk < slot_chunks; ++chunk)
-          ptx::store_shared(Shared::keys(slot.slot) + chunk * chunk_bytes + r * tile::row_bytes +
-                                threadIdx.x % tile::units_per_row * tile::unit_bytes,
-                            uint4{});
-      slot.advance();
-    }
+      for (int chunk = 0; chunk < v_chunks; ++chunk)
+        ptx::store_shared(keys + chunk * chunk_bytes + r * tile::row_bytes +
+                              threadIdx.x % tile::units_per_row * tile::unit_bytes,
+                          uint4{});
   }
 
   // Oᵀ += Vᵀ Pᵀ, once all of P is there; gives the block's slots back.
   FLASHMLA_DEVICE void multiply_weights() {
     ptx::fence_async_proxy();
     ptx::barrier_sync(consumers_met, consumer_threads);
-    std::uint64_t values[slots_per_block];
-    Position slot = at;
-#pragma unroll
-    for (int part = 0; part < slots_per_block; ++part) {
-      values[part] = uniform_descriptor(tile::transposed(Shared::keys(slot.slot), chunk_bytes));
-      slot.advance();
-    }
-    const std::uint64_t weights = tile::k_major(Shared::weights());
+    const std::uint64_t values =
+        uniform_descriptor(tile::transposed(fixed().keys(first_slot()), chunk_bytes));
+    const std::uint64_t weights = tile::k_major(fixed().weights());
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
       ptx::pin(out[chunk]);
@@ -247,9 +242,7 @@ struct Consumer {
     for (int chunk = 0; chunk < v_chunks; ++chunk)
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        const std::uint64_t a = values[chunk / slot_chunks] +
-                                chunk % slot_chunks * (chunk_bytes >> 4) +
-                                k * tile::transposed_step;
+        const std::uint64_t a = values + chunk * (chunk_bytes >> 4) + k * tile::transposed_step;
         const std::uint64_t b = weights + k * tile::k_major_step;
         if constexpr (Rows == 16)
           ptx::wgmma_n16_ts<T>(out[chunk], a, b, 1);
@@ -261,17 +254,24 @@ struct Consumer {
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
       ptx::pin(out[chunk]);
-    Position done = at;
 #pragma unroll
-    for (int part = 0; part < slots_per_block; ++part) {
-      if (lane() == 0)
-        ptx::mbarrier_arrive(Shared::keys_free(done.slot));
-      done.advance();
-    }
-    at = done;
+    for (int part = 0; part < slots_per_block; ++part)
+      release(shared.keys_free(first_slot() + part));
+    ++block;
   }
 
  private:
+  // Gives a slot back to the producers of the cluster.
+  static FLASHMLA_DEVICE void release(std::uint32_t barrier) {
+    if constexpr (ClusterSize == 1) {
+      if (lane() == 0)
+        ptx::mbarrier_arrive(barrier);
+    } else {
+      if (lane() < ClusterSize)
+        ptx::mbarrier_arrive_cluster(barrier, lane());
+    }
+  }
+
   static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
 
   // NOTE: descriptors that the compiler does not know to be uniform cost registers and moves.

@@ -1,5 +1,6 @@
-// The kernel for at most 32 rows of a KV head: sets barriers and roles. One consumer warpgroup, a
-// warp that loads keys and one that loads queries.
+// The kernel for tiles of 16 or 32 rows: sets barriers and roles. One consumer warpgroup, a warp
+// that loads keys and one that loads queries. In a cluster of two, neighbouring tiles share every
+// block of keys.
 #pragma once
 
 #include "sm90/kernels/dense_decode/few_rows/consume.h"
@@ -9,55 +10,71 @@
 
 namespace flashmla::sm90::dense_decode::few_rows {
 
-template <int Chunks, int Rows>
-using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, 1>;
+template <int Chunks, int Rows, int ClusterSize>
+using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, ClusterSize>;
 
-template <int Chunks, int Rows>
-FLASHMLA_DEVICE void initialise_barriers(const Params& p) {
-  using Shared = SharedAddresses<Chunks, Rows>;
-  for (int slot = 0; slot < Shared::Storage::slots; ++slot) {
-    ptx::mbarrier_init(Shared::keys_ready(slot), p.gathered ? 32 : 1);
-    ptx::mbarrier_init(Shared::keys_free(slot), consumer_warps);
+template <int Chunks, int Rows, int ClusterSize>
+FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks, Rows>& shared,
+                                         const Params& p) {
+  for (int slot = 0; slot < SharedStorage<Chunks, Rows>::slots; ++slot) {
+    ptx::mbarrier_init(shared.keys_ready(slot), p.gathered ? 32 : 1);
+    ptx::mbarrier_init(shared.keys_free(slot), consumer_warps * ClusterSize);
   }
-  ptx::mbarrier_init(Shared::query_ready(), Queries<Chunks, Rows>::arrivals(p));
-  ptx::mbarrier_init(Shared::query_free(), consumer_threads);
+  ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, Rows, ClusterSize>::arrivals(p));
+  ptx::mbarrier_init(shared.query_free(), consumer_threads);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
 
-template <class T, int Chunks, int Rows>
-__global__ void __launch_bounds__(threads, 1)
+// As if there were so many threads: 128 registers then, and four blocks of combine fit beside it.
+template <int Rows>
+inline constexpr int register_threads = Rows == 16 ? 512 : threads;
+
+template <class T, int Chunks, int Rows, int ClusterSize>
+__global__ void __launch_bounds__(register_threads<Rows>, 1)
     decode(const __grid_constant__ Maps maps, const __grid_constant__ Params p) {
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
-  if (static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes)) != shared_start)
+  const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
+  if ((base & 0xFFFFFF) != shared_start)
     __trap();
+  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? shared_start : base};
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
+  // Every warp, once: the mbarriers of the cluster are set from then on.
+  const auto join = [](NamedBarrier barrier, int barrier_threads) {
+    ptx::barrier_sync(barrier, barrier_threads);
+    if constexpr (ClusterSize > 1)
+      ptx::cluster_sync();
+  };
   if (warp > consumer_warps) {
-    Queries<Chunks, Rows>(p, &maps.queries, {}, storage.segments).load_all([] {
-      ptx::barrier_sync(barriers_set_for_queries, 2 * 32);
+    Queries<Chunks, Rows, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
+      join(barriers_set_for_queries, 2 * 32);
     });
-    return;
-  }
-  if (threadIdx.x == 0) {
-    storage.segments.initialise(key_loader_threads);
-    initialise_barriers<Chunks, Rows>(p);
-  }
-  if (warp == 0) {
-    ptx::barrier_arrive(barriers_set_for_queries, 2 * 32);
-  } else if (warp == consumer_warps && ptx::elected()) {
-    ptx::prefetch_tensor_map(&maps.keys);
-    ptx::prefetch_tensor_map(&maps.queries);
-    touch(p, SharedAddresses<Chunks, Rows>::sink());
-  }
-  ptx::barrier_sync(barriers_set, threads - 32);
-  if (warp < consumer_warps) {
-    consume<T, Chunks, Rows>(p, storage);
   } else {
-    load_keys<Chunks, Rows>(p, &maps.keys, storage.segments);
-    // The kernel after this one may share the multiprocessor: not before the last keys are asked
-    // for.
-    ptx::launch_dependents();
+    if (threadIdx.x == 0) {
+      storage.segments.initialise(key_loader_threads);
+      initialise_barriers<Chunks, Rows, ClusterSize>(shared, p);
+    }
+    if (warp == 0) {
+      ptx::barrier_arrive(barriers_set_for_queries, 2 * 32);
+    } else if (warp == consumer_warps && ptx::elected()) {
+      ptx::prefetch_tensor_map(&maps.keys);
+      ptx::prefetch_tensor_map(&maps.queries);
+      touch(p, shared.sink());
+    }
+    join(barriers_set, threads - 32);
+    if (warp < consumer_warps) {
+      consume<T, Chunks, Rows, ClusterSize>(p, shared, storage);
+    } else {
+      load_keys<Chunks, Rows, ClusterSize>(p, &maps.keys, shared, storage.segments);
+      // The kernel after this one may share the multiprocessor: not before the last keys are asked
+      // for.
+      ptx::launch_dependents();
+    }
+  }
+  if constexpr (ClusterSize > 1) {
+    __syncwarp();
+    ptx::cluster_sync();
   }
 }
 

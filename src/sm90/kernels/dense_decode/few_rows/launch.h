@@ -5,6 +5,6 @@
 
 namespace flashmla::sm90::dense_decode::few_rows {
 
-Kernel kernel_of(DType type, std::int64_t qk_dim, std::int64_t rows);
+Kernel kernel_of(DType type, std::int64_t qk_dim, std::int64_t rows, bool pair);
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

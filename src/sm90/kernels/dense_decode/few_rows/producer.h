@@ -5,6 +5,7 @@
 #include "sm90/kernels/dense_decode/gather_rows.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
+#include "sm90/ptx/cluster.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
@@ -12,28 +13,40 @@
 namespace flashmla::sm90::dense_decode::few_rows {
 
 // The warp loads blocks by boxes of the tensor map, for which one of its threads asks: a slot in
-// one box where a page holds whole blocks, otherwise chunk by chunk and page by page.
-template <int Chunks, int Rows, bool WholeBlocks>
-FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map, RecordQueue& segments) {
+// one box where a page holds whole blocks, otherwise chunk by chunk and page by page. In a cluster
+// the CTAs take turns, and each sends its slots to all.
+template <int Chunks, int Rows, int ClusterSize, bool WholeBlocks>
+FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
+                                const SharedAddresses<Chunks, Rows>& shared,
+                                RecordQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
+  static_assert(Shared::Storage::slots % ClusterSize == 0, "a slot always has the same sender");
+  const int rank = ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
   RingPosition<Shared::Storage::slots> at;
   const auto load_part = [&](const TileSegment& segment, const PageWalk& walk, std::int32_t page,
                              int first_chunk) {
-    const std::uint32_t ready = Shared::keys_ready(at.slot);
-    const std::uint32_t target = Shared::keys(at.slot);
-    ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
+    const std::uint32_t ready = shared.keys_ready(at.slot);
+    const std::uint32_t target = shared.keys(at.slot);
+    ptx::mbarrier_wait(shared.keys_free(at.slot), at.round ^ 1);
     ptx::mbarrier_arrive_expect(ready, Ring<Chunks>::slot_bytes);
+    if (ClusterSize > 1 && at.slot % ClusterSize != rank)
+      return;  // another CTA sends it
+    const auto load_box = [&](std::uint32_t to, const ptx::BoxPlace& box) {
+      if constexpr (ClusterSize == 1)
+        ptx::tma_load(to, map, ready, box, static_cast<std::uint64_t>(p.key_policy));
+      else
+        ptx::tma_load_multicast(to, map, ready, box, (1 << ClusterSize) - 1,
+                                static_cast<std::uint64_t>(p.key_policy));
+    };
     if constexpr (WholeBlocks) {
-      ptx::tma_load(target, map, ready, {0, walk.token_in_page, first_chunk, segment.kv_head, page},
-                    static_cast<std::uint64_t>(p.key_policy));
+      load_box(target, {0, walk.token_in_page, first_chunk, segment.kv_head, page});
     } else {
       for (int row = 0; row < block_tokens; row += p.page_size) {
         const std::int32_t part = row == 0 ? page : walk.checked_page_at(p, segment, row);
         for (int chunk = 0; chunk < slot_chunks; ++chunk)
-          ptx::tma_load(target + chunk * chunk_bytes + row * tile::row_bytes, map, ready,
-                        {0, 0, first_chunk + chunk, segment.kv_head, part},
-                        static_cast<std::uint64_t>(p.key_policy));
+          load_box(target + chunk * chunk_bytes + row * tile::row_bytes,
+                   {0, 0, first_chunk + chunk, segment.kv_head, part});
       }
     }
   };
@@ -56,7 +69,8 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map, RecordQ
 // The warp loads blocks row by row. Slots are asked for ahead of those that it has shown; all are
 // shown at a segment's end, since the next record may wait for its consumers.
 template <int Chunks, int Rows>
-FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
+FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
+                                 RecordQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
   constexpr int ahead = 2;  // a block's slots have to be shown before the ring is full
@@ -65,7 +79,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
   RingPosition<Shared::Storage::slots> shown;
   const auto show = [&] {
     ptx::fence_async_proxy();
-    ptx::mbarrier_arrive(Shared::keys_ready(shown.slot));
+    ptx::mbarrier_arrive(shared.keys_ready(shown.slot));
     shown.advance();
   };
   segments.for_each([&](const TileSegment& segment) {
@@ -79,8 +93,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
         next.look_up(p, segment, (segment.first_block + i + 1) * block_tokens);
 #pragma unroll 1
       for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
-        ptx::mbarrier_wait(Shared::keys_free(at.slot), at.round ^ 1);
-        rows.copy<4>(p, segment.kv_head, part * slot_chunks, slot_chunks, Shared::keys(at.slot));
+        ptx::mbarrier_wait(shared.keys_free(at.slot), at.round ^ 1);
+        rows.copy<4>(p, segment.kv_head, part * slot_chunks, slot_chunks, shared.keys(at.slot));
         at.advance();
         if (++asked <= ahead)
           continue;
@@ -95,14 +109,15 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, RecordQueue& segments) {
 }
 
 // The warp loads the keys in the way that suits the cache.
-template <int Chunks, int Rows>
-FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map, RecordQueue& segments) {
+template <int Chunks, int Rows, int ClusterSize>
+FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map,
+                               const SharedAddresses<Chunks, Rows>& shared, RecordQueue& segments) {
   if (p.gathered)
-    gather_keys<Chunks, Rows>(p, segments);
+    gather_keys<Chunks, Rows>(p, shared, segments);
   else if (p.page_size >= block_tokens)
-    load_boxes<Chunks, Rows, true>(p, map, segments);
+    load_boxes<Chunks, Rows, ClusterSize, true>(p, map, shared, segments);
   else
-    load_boxes<Chunks, Rows, false>(p, map, segments);
+    load_boxes<Chunks, Rows, ClusterSize, false>(p, map, shared, segments);
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

@@ -47,35 +47,34 @@ static_assert(sizeof(SharedStorage<8, 32>) <= 227 * 1024 - 1024);
 // Dynamic shared memory begins here where there is no static one; the kernel checks it.
 inline constexpr std::uint32_t shared_start = 1024;
 
+// Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
+// bits name the CTA.
 template <int Chunks, int Rows>
 struct SharedAddresses {
   using Storage = SharedStorage<Chunks, Rows>;
+  std::uint32_t base;
 
-  static FLASHMLA_DEVICE std::uint32_t keys(int slot) {
-    return shared_start + offsetof(Storage, keys) + slot * Ring<Chunks>::slot_bytes;
+  FLASHMLA_DEVICE std::uint32_t keys(int slot) const {
+    return base + offsetof(Storage, keys) + slot * Ring<Chunks>::slot_bytes;
   }
-  static FLASHMLA_DEVICE std::uint32_t query(int chunk) {
-    return shared_start + offsetof(Storage, query) + chunk * Rows * tile::row_bytes;
+  FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
+    return base + offsetof(Storage, query) + chunk * Rows * tile::row_bytes;
   }
-  static FLASHMLA_DEVICE std::uint32_t weights() {
-    return shared_start + offsetof(Storage, weights);
+  FLASHMLA_DEVICE std::uint32_t weights() const { return base + offsetof(Storage, weights); }
+  FLASHMLA_DEVICE std::uint32_t keys_ready(int slot) const {
+    return base + offsetof(Storage, keys_ready) + slot * 8;
   }
-  static FLASHMLA_DEVICE std::uint32_t keys_ready(int slot) {
-    return shared_start + offsetof(Storage, keys_ready) + slot * 8;
+  FLASHMLA_DEVICE std::uint32_t keys_free(int slot) const {
+    return base + offsetof(Storage, keys_free) + slot * 8;
   }
-  static FLASHMLA_DEVICE std::uint32_t keys_free(int slot) {
-    return shared_start + offsetof(Storage, keys_free) + slot * 8;
+  FLASHMLA_DEVICE std::uint32_t query_ready() const {
+    return base + offsetof(Storage, query_ready);
   }
-  static FLASHMLA_DEVICE std::uint32_t query_ready() {
-    return shared_start + offsetof(Storage, query_ready);
-  }
-  static FLASHMLA_DEVICE std::uint32_t sink() { return shared_start + offsetof(Storage, sink); }
-  static FLASHMLA_DEVICE std::uint32_t query_free() {
-    return shared_start + offsetof(Storage, query_free);
-  }
+  FLASHMLA_DEVICE std::uint32_t sink() const { return base + offsetof(Storage, sink); }
+  FLASHMLA_DEVICE std::uint32_t query_free() const { return base + offsetof(Storage, query_free); }
 };
 
-// Position in the ring: slot, and parity of the round.
+// A producer's position in the ring: slot, and parity of the round.
 template <int Slots>
 struct RingPosition {
   int slot = 0;

@@ -8,9 +8,17 @@ namespace {
 
 template <class T, int Chunks, int ClusterSize>
 Kernel instance(const char* name) {
-  return {name,    decode<T, Chunks, ClusterSize>, tile_rows,           ClusterSize,
-          Chunks,  value_box_chunks<ClusterSize>,  Chunks > rope_chunk, true,
-          threads, sizeof(SharedStorage<Chunks>)};
+  return {.name = name,
+          .function = decode<T, Chunks, ClusterSize>,
+          .tile_rows = tile_rows,
+          .cluster = ClusterSize,
+          .qk_chunks = Chunks,
+          .box_rows = block_tokens / ClusterSize,
+          .box_chunks = value_box_chunks<ClusterSize>,
+          .boxes_rope = Chunks > rope_chunk,
+          .fills_multiprocessor = true,
+          .threads = threads,
+          .shared_bytes = sizeof(SharedStorage<Chunks>)};
 }
 
 template <class T, int Chunks>
