@@ -15,6 +15,13 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
+double memory_rate_of(int device) {
+  constexpr double transfers_per_clock = 2;
+  const double clock_khz = attribute(cudaDevAttrMemoryClockRate, device);
+  const double bus_bits = attribute(cudaDevAttrGlobalMemoryBusWidth, device);
+  return transfers_per_clock * clock_khz * 1e3 * bus_bits / 8;
+}
+
 DeviceInfo info_of(int device) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
@@ -22,7 +29,8 @@ DeviceInfo info_of(int device) {
           .major = properties.major,
           .minor = properties.minor,
           .multiprocessors = properties.multiProcessorCount,
-          .shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device)};
+          .shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          .memory_bytes_per_second = memory_rate_of(device)};
 }
 
 Devices find_devices() {

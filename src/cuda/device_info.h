@@ -12,7 +12,8 @@ struct DeviceInfo {
   int major;  // compute capability
   int minor;
   int multiprocessors;
-  int shared_bytes;  // that one block may have
+  int shared_bytes;                // that one block may have
+  double memory_bytes_per_second;  // of device memory, nominal; 0: not known
 };
 
 struct Devices {

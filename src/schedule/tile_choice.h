@@ -43,6 +43,7 @@ struct TileQuestion {
   std::int64_t rows;    // of a KV head
   std::int64_t kv_heads;
   std::int64_t multiprocessors;
+  std::int64_t memory_ps;  // that device memory takes for a block, nominal; 0: not known
   bool batch_invariant;
   bool pairs_load_once;  // boxes of a tensor map fit the pages: a pair loads a block but once
 
@@ -61,12 +62,15 @@ struct TileQuestion {
 
 // Whether two tiles of half the size, a pair, are better than one of all rows (17 … 64). A pair has
 // half of the schedule's workers, so half of the partial results, and its blocks write half as much
-// at a segment's end. It pays where device memory is the bound, for few enough blocks: memory is
-// read a little slower for pairs. And from 33 rows on, where a worker's share may end in the middle
-// of a request.
+// at a segment's end. It pays where device memory is the bound (it reaches nine tenths of its
+// nominal rate), for few enough blocks: memory is read a little slower for pairs. And from 33 rows
+// on, where a worker's share may end in the middle of a request. An H200's memory is too fast.
 constexpr bool is_better_in_halves(const TileQuestion& question) {
   if (!question.pairs_load_once || question.rows <= tile_16.rows || question.rows > large_tile)
     return false;
+  const TileTime& half = question.rows <= tile_32.rows ? tile_16 : tile_32;
+  if (question.multiprocessors / 2 * question.memory_ps < 900 * half.block_ns)
+    return false;  // its multiprocessors would be the bound
   const std::int64_t blocks = question.requests * question.blocks * question.kv_heads;
   if (question.rows <= tile_32.rows)
     return blocks >= 400 && blocks <= 2400;

@@ -9,6 +9,8 @@ namespace flashmla::schedule {
 namespace {
 
 constexpr std::int64_t multiprocessors = 132;
+constexpr std::int64_t h100_memory_ps = 21994;  // 73,728 bytes at 3.35 TB/s
+constexpr std::int64_t h200_memory_ps = 14994;  // at 4.92 TB/s
 
 // Requests of at most `tokens`, one KV head.
 constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std::int64_t tokens) {
@@ -17,6 +19,7 @@ constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std
           .rows = rows,
           .kv_heads = 1,
           .multiprocessors = multiprocessors,
+          .memory_ps = h100_memory_ps,
           .batch_invariant = false,
           .pairs_load_once = true};
 }
@@ -67,6 +70,20 @@ TEST(TileChoice, IsHalfInPairsWhereMemoryIsTheBound) {
   EXPECT_EQ(choose_tile(question_of(8, 64, 4096)), alone(64));
   EXPECT_EQ(choose_tile(question_of(128, 64, 8192)), alone(64));
   EXPECT_EQ(choose_tile(question_of(16, 16, 4096)), alone(16));
+}
+
+TEST(TileChoice, IsNotInSmallPairsWhereMultiprocessorsWouldBeTheBound) {
+  for (const std::int64_t rows : {32, 64}) {
+    TileQuestion question = question_of(16, rows, 4096);
+    ASSERT_TRUE(choose_tile(question).pair);
+    question.memory_ps = h200_memory_ps;
+    EXPECT_EQ(choose_tile(question), alone(rows));
+    question.memory_ps = 0;
+    EXPECT_EQ(choose_tile(question), alone(rows));
+    question.memory_ps = h100_memory_ps;
+    question.multiprocessors = 64;
+    EXPECT_EQ(choose_tile(question), alone(rows));
+  }
 }
 
 TEST(TileChoice, IsNotInSmallPairsWhereEachWouldLoadAllKeys) {

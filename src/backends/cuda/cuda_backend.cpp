@@ -34,10 +34,11 @@ std::string capability_of(const DeviceInfo& device) {
 }
 
 RowTiles tiles_of(const Problem& problem) {
-  const std::int64_t all =
-      devices().list[static_cast<std::size_t>(problem.device.index)].multiprocessors;
-  return {problem,
-          problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all};
+  const ::flashmla::cuda::DeviceInfo& device =
+      devices().list[static_cast<std::size_t>(problem.device.index)];
+  const std::int64_t all = device.multiprocessors;
+  return {problem, problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all,
+          device.memory_bytes_per_second};
 }
 
 // Lengths are known: whether the schedule splits a request.

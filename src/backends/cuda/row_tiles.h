@@ -18,8 +18,9 @@ struct RowTiles {
   std::int64_t workers;  // of the schedule: each has a block of threads for every tile
   std::int64_t blocks;   // of threads for a worker; fewer than tiles where those exceed the GPU
 
-  // `multiprocessors`: those that the call may use.
-  RowTiles(const Problem& problem, std::int64_t multiprocessors);
+  // `multiprocessors`: those that the call may use. `memory_rate`: bytes a second of device memory,
+  // nominal; 0: not known.
+  RowTiles(const Problem& problem, std::int64_t multiprocessors, double memory_rate);
 };
 
 }  // namespace flashmla::backends::cuda
