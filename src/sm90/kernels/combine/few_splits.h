@@ -20,10 +20,7 @@ FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32
   const ResultPlace place(p, entry, row, column);
   if (row >= p.kv_heads * p.rows)
     return;
-  float max = ops::lowest_max;
-#pragma unroll
-  for (const float lse : partials.lse)
-    max = fmaxf(max, lse);
+  const float max = partials.max_lse();
   float weights[Loads];
   float sum = 0;
 #pragma unroll

@@ -41,11 +41,7 @@ FLASHMLA_DEVICE void add_up(const Partials<1, schedule::combine_loads>& partials
   const auto thread = static_cast<std::int32_t>(threadIdx.x);
   const int unit_bits = thread_bits - lane_bits;
   const std::int32_t unit = thread & ((1 << unit_bits) - 1);
-  float max = ops::lowest_max;
-#pragma unroll
-  for (const float lse : partials.lse)
-    max = fmaxf(max, lse);
-  max = ops::max_in_warp(max);
+  const float max = ops::max_in_warp(partials.max_lse());
   Accumulator total;
   float sum = 0;
 #pragma unroll

@@ -43,6 +43,14 @@ struct Partials {
         units[j][i] = ptx::load_unit_if(wanted(i), out + j * unit_distance);
     __syncwarp();  // the compiler would ask for the last ones when it has used the first
   }
+
+  FLASHMLA_DEVICE float max_lse() const {
+    float max = ops::lowest_max;
+#pragma unroll
+    for (const float value : lse)
+      max = fmaxf(max, value);
+    return max;
+  }
 };
 
 // Σ weight · partial result of a unit, in fp32.

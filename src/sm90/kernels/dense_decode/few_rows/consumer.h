@@ -1,9 +1,10 @@
-// The consumer warpgroup of the kernel for at most 32 rows. Tokens are the 64 rows of its products,
-// so that few heads waste no tensor time:
+// The consumer warpgroup of the kernel for tiles of 16 or 32 rows. Tokens are the 64 rows of its
+// products, so that few heads waste no tensor time:
 //   Sᵀ (64 tokens × rows) = K Qᵀ;  Oᵀ (512 × rows) += Vᵀ Pᵀ in eight products of 64 columns of V.
 #pragma once
 
 #include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
+#include "sm90/ops/cluster.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ptx/matrix.h"
@@ -256,22 +257,11 @@ struct Consumer {
       ptx::pin(out[chunk]);
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part)
-      release(shared.keys_free(first_slot() + part));
+      ops::arrive_at_cluster<ClusterSize>(shared.keys_free(first_slot() + part), lane());
     ++block;
   }
 
  private:
-  // Gives a slot back to the producers of the cluster.
-  static FLASHMLA_DEVICE void release(std::uint32_t barrier) {
-    if constexpr (ClusterSize == 1) {
-      if (lane() == 0)
-        ptx::mbarrier_arrive(barrier);
-    } else {
-      if (lane() < ClusterSize)
-        ptx::mbarrier_arrive_cluster(barrier, lane());
-    }
-  }
-
   static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
 
   // NOTE: descriptors that the compiler does not know to be uniform cost registers and moves.

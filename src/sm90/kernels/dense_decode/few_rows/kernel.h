@@ -6,6 +6,7 @@
 #include "sm90/kernels/dense_decode/few_rows/consume.h"
 #include "sm90/kernels/dense_decode/few_rows/producer.h"
 #include "sm90/kernels/dense_decode/touch_params.h"
+#include "sm90/ops/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
 
 namespace flashmla::sm90::dense_decode::few_rows {
@@ -40,15 +41,9 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
     __trap();
   const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? shared_start : base};
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
-  // Every warp, once: the mbarriers of the cluster are set from then on.
-  const auto join = [](NamedBarrier barrier, int barrier_threads) {
-    ptx::barrier_sync(barrier, barrier_threads);
-    if constexpr (ClusterSize > 1)
-      ptx::cluster_sync();
-  };
   if (warp > consumer_warps) {
     Queries<Chunks, Rows, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
-      join(barriers_set_for_queries, 2 * 32);
+      ops::join_cluster<ClusterSize>(barriers_set_for_queries, 2 * 32);
     });
   } else {
     if (threadIdx.x == 0) {
@@ -62,7 +57,7 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
       ptx::prefetch_tensor_map(&maps.queries);
       touch(p, shared.sink());
     }
-    join(barriers_set, threads - 32);
+    ops::join_cluster<ClusterSize>(barriers_set, threads - 32);
     if (warp < consumer_warps) {
       consume<T, Chunks, Rows, ClusterSize>(p, shared, storage);
     } else {
@@ -72,10 +67,7 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
       ptx::launch_dependents();
     }
   }
-  if constexpr (ClusterSize > 1) {
-    __syncwarp();
-    ptx::cluster_sync();
-  }
+  ops::leave_cluster<ClusterSize>();
 }
 
 }  // namespace flashmla::sm90::dense_decode::few_rows

@@ -5,9 +5,9 @@
 #include "sm90/kernels/dense_decode/gather_rows.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
+#include "sm90/ops/cluster.h"
 #include "sm90/ptx/cluster.h"
 #include "sm90/ptx/mbarrier.h"
-#include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::dense_decode::few_rows {
@@ -33,11 +33,8 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
     if (ClusterSize > 1 && at.slot % ClusterSize != rank)
       return;  // another CTA sends it
     const auto load_box = [&](std::uint32_t to, const ptx::BoxPlace& box) {
-      if constexpr (ClusterSize == 1)
-        ptx::tma_load(to, map, ready, box, static_cast<std::uint64_t>(p.key_policy));
-      else
-        ptx::tma_load_multicast(to, map, ready, box, (1 << ClusterSize) - 1,
-                                static_cast<std::uint64_t>(p.key_policy));
+      ops::load_to_cluster<ClusterSize>(to, map, ready, box,
+                                        static_cast<std::uint64_t>(p.key_policy));
     };
     if constexpr (WholeBlocks) {
       load_box(target, {0, walk.token_in_page, first_chunk, segment.kv_head, page});

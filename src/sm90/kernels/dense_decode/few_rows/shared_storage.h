@@ -1,4 +1,4 @@
-// Shared memory of the kernel for at most 32 rows.
+// Shared memory of the kernel for tiles of 16 or 32 rows.
 #pragma once
 
 #include <cstddef>

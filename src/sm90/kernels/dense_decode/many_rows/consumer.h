@@ -3,6 +3,7 @@
 
 #include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/result_rows.h"
+#include "sm90/ops/cluster.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ptx/matrix.h"
@@ -185,14 +186,7 @@ struct Consumer {
 
   // Gives a part of a block back to the producers of the cluster.
   FLASHMLA_DEVICE void release(int keys_buffer, int part) {
-    const std::uint32_t barrier = shared.keys_free(keys_buffer, part);
-    if constexpr (ClusterSize == 1) {
-      if (thread() == 0)
-        ptx::mbarrier_arrive(barrier);
-    } else {
-      if (thread() < ClusterSize)
-        ptx::mbarrier_arrive_cluster(barrier, thread());
-    }
+    ops::arrive_at_cluster<ClusterSize>(shared.keys_free(keys_buffer, part), thread());
   }
 
   // Writes this consumer's half of the columns, to the output or as a partial result. They pass

@@ -7,6 +7,7 @@
 #include "sm90/kernels/dense_decode/many_rows/producer.h"
 #include "sm90/kernels/dense_decode/many_rows/right_consumer.h"
 #include "sm90/kernels/dense_decode/touch_params.h"
+#include "sm90/ops/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
 
 namespace flashmla::sm90::dense_decode::many_rows {
@@ -55,24 +56,18 @@ __global__ void __launch_bounds__(threads, 1)
     __trap();
   const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
-  // Every warp, once: the mbarriers of the cluster are set from then on.
-  const auto join = [](NamedBarrier barrier, int barrier_threads) {
-    ptx::barrier_sync(barrier, barrier_threads);
-    if constexpr (ClusterSize > 1)
-      ptx::cluster_sync();
-  };
 
   if (role == 2) {
     ptx::lower_registers<40>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
     if (warp == 2) {
       Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
-        join(barriers_set_for_queries, 2 * 32);
+        ops::join_cluster<ClusterSize>(barriers_set_for_queries, 2 * 32);
       });
     } else {
       if (warp == 3)
         prepare(maps, p, shared.sink());
-      join(barriers_set_for_keys, 4 * 32);
+      ops::join_cluster<ClusterSize>(barriers_set_for_keys, 4 * 32);
       if (warp == 0)
         load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
       else if (warp == 1)
@@ -87,17 +82,14 @@ __global__ void __launch_bounds__(threads, 1)
       ptx::barrier_arrive(barriers_set_for_queries, 2 * 32);
       ptx::barrier_arrive(barriers_set_for_keys, 4 * 32);
     }
-    join(barriers_set, consumer_threads);
+    ops::join_cluster<ClusterSize>(barriers_set, consumer_threads);
     ptx::raise_registers<232>();
     if (role == 0)
       consume_left<T, Chunks, ClusterSize>(p, shared, storage.segments);
     else
       consume_right<T, Chunks, ClusterSize>(p, shared, storage.segments);
   }
-  if constexpr (ClusterSize > 1) {
-    __syncwarp();
-    ptx::cluster_sync();
-  }
+  ops::leave_cluster<ClusterSize>();
 }
 
 }  // namespace flashmla::sm90::dense_decode::many_rows

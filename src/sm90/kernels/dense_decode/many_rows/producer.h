@@ -6,6 +6,7 @@
 #include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
+#include "sm90/ops/cluster.h"
 #include "sm90/ptx/cluster.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
@@ -71,7 +72,8 @@ class KeyLoader {
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   std::uint32_t parity, bool tail) {
     const std::int32_t page = walk.checked_page(p, segment);
-    // Where device memory is the bound, the rotary chunk no sooner than half of V: fewer visits.
+    // Alone, where device memory is the bound, the rotary chunk is asked for together with half of
+    // V, so that memory goes to a token's row twice and not three times.
     if constexpr (ClusterSize == 1)
       ptx::mbarrier_wait(shared.keys_free(Buffer, part_in_order(Buffer, 1)), parity);
 #pragma unroll
@@ -121,11 +123,8 @@ class KeyLoader {
     const CUtensorMap* map = part == rope_part ? &maps.rope_keys : &maps.keys;
     const std::uint32_t target = shared.keys(Buffer, chunk) + row * tile::row_bytes;
     const ptx::BoxPlace box{0, token_in_page, chunk, segment.kv_head, page};
-    if constexpr (ClusterSize == 1)
-      ptx::tma_load(target, map, ready, box, static_cast<std::uint64_t>(p.key_policy));
-    else
-      ptx::tma_load_multicast(target, map, ready, box, (1 << ClusterSize) - 1,
-                              static_cast<std::uint64_t>(p.key_policy));
+    ops::load_to_cluster<ClusterSize>(target, map, ready, box,
+                                      static_cast<std::uint64_t>(p.key_policy));
   }
 
   // Zeroes V past the end of the request, once a request: P is 0 there, but 0 · NaN is not. The
