@@ -1,7 +1,7 @@
 // The right consumer: scores of odd blocks, columns 256 … 511 of V. Its order on the tensor cores
 // is
-//   PV of an even block (P of the left consumer; its own softmax hides behind it) | PV of the odd
-//   block (P from registers) | QK of the next odd block, behind that of the left consumer.
+//   QK of an odd block, behind that of the left consumer | PV of the even block before it (P of the
+//   left consumer; the own softmax hides behind it) | PV of the odd block (P from registers).
 #pragma once
 
 #include "sm90/kernels/dense_decode/many_rows/consumer.h"
@@ -12,14 +12,6 @@ template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks>& shared,
                                    RecordQueue& segments) {
   Consumer<T, Chunks, ClusterSize, right> c(p, shared);
-  // NOTE: the right half of V first: the left consumer still reads the other one of this buffer.
-  const auto issue_scores = [&] {
-    ptx::barrier_sync(left_scores_issued, consumer_threads);
-    c.template multiply_first_half<v_half_chunks>();
-    c.template multiply_second_half<0>();
-    ptx::wgmma_wait<0>();
-    ptx::pin(c.scores);
-  };
   for (std::uint32_t n = 0;; ++n) {
     c.clear();
     const SegmentRecord& record = segments.wait(n);
@@ -29,23 +21,19 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
     c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;
-    if (blocks > 1)
-      issue_scores();
 #pragma unroll 1
-    for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
-      if constexpr (Chunks > rope_chunk) {
-        if (blocks > 1)
-          c.release(1, rope_part);
-      }
+    for (; blocks > 1; blocks -= 2, first_token += 2 * block_tokens) {
+      // NOTE: the right half of V first: the left consumer still reads the other one of this buffer.
+      ptx::barrier_sync(left_scores_issued, consumer_threads);
+      c.template multiply_first_half<v_half_chunks>();
+      c.template multiply_second_half<0>();
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.scores);
+      if constexpr (Chunks > rope_chunk)
+        c.release(1, rope_part);
       c.await_other_weights();
       ops::rescale(c.out, c.factor);
       c.multiply_other_weights();
-      if (blocks == 1) {
-        ptx::wgmma_wait<0>();
-        ptx::pin(c.out);
-        c.release(0, right_part);
-        break;
-      }
       c.softmax(record, first_token + block_tokens);
       c.write_weights();
       ptx::wgmma_wait<0>();
@@ -57,8 +45,14 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(1, right_part);
-      if (blocks > 3)
-        issue_scores();
+    }
+    if (blocks == 1) {
+      c.await_other_weights();
+      ops::rescale(c.out, c.factor);
+      c.multiply_other_weights();
+      ptx::wgmma_wait<0>();
+      ptx::pin(c.out);
+      c.release(0, right_part);
     }
     c.finish_segment(record, n & 1);
   }
