@@ -22,6 +22,24 @@ struct CostModel {
   }
 };
 
+// The first workers of a schedule may be faster than the others: each gets `fast` parts of the work
+// where one of the others gets `slow`. Both are above 0.
+struct WorkerSpeeds {
+  std::int32_t fast_workers = 0;
+  std::int32_t fast = 1;
+  std::int32_t slow = 1;
+
+  // Of all workers' shares together.
+  FLASHMLA_HOST_DEVICE constexpr std::int32_t parts(std::int32_t workers) const {
+    return fast_workers * fast + (workers - fast_workers) * slow;
+  }
+};
+
+// Hopper, four tiles of 64 rows: of one cluster, which loads its keys once, or of two pairs
+// (docs/performance-log.md).
+inline constexpr std::int32_t speed_of_fours = 10;
+inline constexpr std::int32_t speed_of_pairs = 9;
+
 // CPU backend, blocks of 64 tokens, one thread: fitted to `flashmla bench` on a processor with AVX2
 // (docs/benchmarking.md); the proportions alone decide how work is divided. `rows` (heads × query
 // tokens of one KV head) share a pass over the block.

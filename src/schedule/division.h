@@ -16,6 +16,7 @@ struct SplitParams {
   std::int32_t block_tokens;  // ≥ 1
   CostModel cost;             // valid()
   bool batch_invariant;
+  WorkerSpeeds speeds = {};  // all alike in batch-invariant mode
 };
 
 // In batch-invariant mode a request is cut into pieces that depend on its own length alone: at most
@@ -93,10 +94,12 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t own_segments(std::int32_t blocks, st
 
 // How many workers each request gets for itself; 0 where cuts on the line are better. A request of
 // most blocks, cut evenly, must not take longer than a worker's share of the line, of which half a
-// block is lost to cuts that move; where there is one request, nothing is.
+// block is lost to cuts that move; where there is one request, nothing is. Workers of two speeds
+// would not be done with even pieces at the same time.
 FLASHMLA_HOST_DEVICE constexpr std::int32_t own_workers(const SplitParams& params,
                                                         std::int64_t stride, std::int32_t blocks) {
-  if (params.batch_invariant || params.requests > params.workers || params.requests == 0)
+  if (params.batch_invariant || params.requests > params.workers || params.requests == 0 ||
+      params.speeds.fast_workers > 0)
     return 0;
   const std::int32_t own = params.workers / params.requests;
   const Divisor segments(own_segments(blocks, own, params.cost));
@@ -144,7 +147,8 @@ struct Division {
   SplitParams params;
   const std::int32_t* lengths;  // [b], tokens
   const std::int64_t* start;    // [b + 1], where each request begins on the line, ns
-  Divisor stride;               // ns between cuts
+  Divisor stride;               // ns between the cuts of fast workers, which come first
+  Divisor slow_stride;          // the same of the others
   std::int32_t own;             // own_workers()
 
   FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks(std::int32_t request) const {
@@ -167,10 +171,25 @@ struct Division {
     return low;
   }
 
-  // The first worker that begins at or after `position`; the number of workers where none does.
+  // Where the first of the other workers begins.
+  FLASHMLA_HOST_DEVICE constexpr std::int64_t slow_start() const {
+    return params.speeds.fast_workers * stride.value();
+  }
+
+  FLASHMLA_HOST_DEVICE constexpr std::int64_t position_of(std::int32_t worker) const {
+    const std::int32_t fast = smaller(worker, params.speeds.fast_workers);
+    return fast * stride.value() + (worker - fast) * slow_stride.value();
+  }
+
+  // The first worker that begins at or after `position`; the number of workers where none does. One
+  // quotient, whichever the stride is.
   FLASHMLA_HOST_DEVICE constexpr std::int32_t worker_from(std::int64_t position) const {
+    const bool fast = position < slow_start();
+    const Divisor by = fast ? stride : slow_stride;
+    const std::int64_t from = fast ? 0 : slow_start();
+    const std::int64_t before = fast ? 0 : params.speeds.fast_workers;
     return static_cast<std::int32_t>(
-        smaller<std::int64_t>(params.workers, stride.quotient_up(position)));
+        smaller<std::int64_t>(params.workers, before + by.quotient_up(position - from)));
   }
 
   // The first worker that begins inside of a request, behind its first block, if one does.
@@ -188,7 +207,7 @@ struct Division {
   FLASHMLA_HOST_DEVICE constexpr Begin begin(std::int32_t index) const {
     if (own > 0)
       return begin_of_own(index);
-    const std::int64_t position = index * stride.value();
+    const std::int64_t position = position_of(index);
     if (position >= start[params.requests])
       return {{params.requests, 0, 0, 0}, {0, 0}};
     const std::int32_t request = request_at(position);

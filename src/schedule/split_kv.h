@@ -11,6 +11,9 @@
 // split_cap allows. A worker's time is then at most
 //   stride + block_ns (a cut that moved) + segment_ns (a request that another worker began).
 //
+// Where the first workers are faster than the others, there are two strides, in proportion to their
+// speeds: cuts are the longer one apart up to where the last of the fast workers ends.
+//
 // Where requests are few and about equally long, each gets as many workers of its own instead, and
 // is cut evenly: no worker has two requests then, and fewer partial results have to be combined.
 #pragma once
@@ -40,10 +43,17 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
       requests, [&](std::int32_t r) { return request_cost(blocks(r), params); },
       [&](std::int32_t r) { return Largest{least_stride(blocks(r), params), blocks(r)}; },
       [&](std::int32_t r, std::int64_t before, std::int64_t) { memory.start[r] = before; });
-  const std::int64_t share = Divisor(params.workers).quotient_up(memory.start[requests]);
-  const std::int64_t stride = larger<std::int64_t>(1, larger(share, largest.least_stride));
-  const Division division{params, lengths, memory.start, Divisor(stride),
-                          own_workers(params, stride, largest.blocks)};
+  const WorkerSpeeds& speeds = params.speeds;
+  const std::int64_t part =
+      Divisor(speeds.parts(params.workers)).quotient_up(memory.start[requests]);
+  const std::int64_t least = larger<std::int64_t>(1, largest.least_stride);
+  const std::int64_t slow_stride = larger(part * speeds.slow, least);
+  const Division division{.params = params,
+                          .lengths = lengths,
+                          .start = memory.start,
+                          .stride = Divisor(larger(part * speeds.fast, least)),
+                          .slow_stride = Divisor(slow_stride),
+                          .own = own_workers(params, slow_stride, largest.blocks)};
 
   team.scan(
       params.workers,

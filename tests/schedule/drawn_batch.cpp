@@ -32,8 +32,9 @@ std::ostream& operator<<(std::ostream& text, const Batch& batch) {
   const SplitParams& params = batch.params;
   text << "workers " << params.workers << ", blocks of " << params.block_tokens << ", cost {"
        << params.cost.block_ns << ", " << params.cost.segment_ns << ", " << params.cost.split_ns
-       << "}, " << (params.batch_invariant ? "batch-invariant, " : "") << params.requests
-       << " lengths";
+       << "}, speeds {" << params.speeds.fast_workers << ", " << params.speeds.fast << ", "
+       << params.speeds.slow << "}, " << (params.batch_invariant ? "batch-invariant, " : "")
+       << params.requests << " lengths";
   for (std::size_t i = 0; i < batch.lengths.size() && i < 40; ++i)
     text << ' ' << batch.lengths[i];
   return text << (batch.lengths.size() > 40 ? " ..." : "");
@@ -60,6 +61,11 @@ Batch draw_batch(std::uint64_t seed, bool batch_invariant) {
       .block_tokens = static_cast<std::int32_t>(random.pick({1, 16, 64, 64, 64, 128, 100})),
       .cost = random.pick(std::span<const CostModel>(models)),
       .batch_invariant = batch_invariant};
+  if (!batch_invariant && random.chance(0.3))
+    batch.params.speeds = {
+        .fast_workers = static_cast<std::int32_t>(random.between(0, batch.params.workers)),
+        .fast = static_cast<std::int32_t>(random.between(1, 20)),
+        .slow = static_cast<std::int32_t>(random.between(1, 20))};
   const std::int64_t shape = random.between(0, 4);
   const std::int64_t most = random.log_between(1, 1 << 20);
   for (std::int64_t r = 0; r < requests; ++r)

@@ -26,7 +26,7 @@ std::ostream& operator<<(std::ostream& text, const Batch& batch);
 
 // A batch that depends on the seed alone: 0 … 300 requests, 1 … 300 workers, lengths from one of
 // several distributions (equal, uniform, heavy tails, mostly zero, one huge), any cost model of
-// cost_model.h.
+// cost_model.h. Three in ten have workers of two speeds, but in batch-invariant mode.
 Batch draw_batch(std::uint64_t seed, bool batch_invariant);
 
 // A batch of these lengths, in blocks of 64 tokens.
