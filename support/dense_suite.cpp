@@ -44,7 +44,7 @@ Scale gpu_scale_of(std::int64_t index) {
 
 constexpr std::int64_t full_cases = 1040;
 constexpr std::int64_t gpu_cases = 480;
-constexpr std::int64_t extreme_cases = 3;
+constexpr std::int64_t extreme_cases = 4;
 
 // Which scale a case has: fixed by its index, so that every suite holds its share of each.
 Scale scale_of(SuiteSize size, std::int64_t index) {
@@ -127,7 +127,8 @@ bool fits(const DenseCase& c, const Scale& scale) {
          c.row_tokens() <= scale.row_tokens && c.rows() <= scale.rows;
 }
 
-// Engines pass all tokens as query tokens of one request, or as requests of one token.
+// Engines pass all tokens as query tokens of one request, or as requests of one token. And many
+// requests of two query tokens, whose rows fill four large tiles.
 DenseCase extreme_case(std::int64_t which, Random& random) {
   DenseCase c;
   c.causal = true;
@@ -144,9 +145,16 @@ DenseCase extreme_case(std::int64_t which, Random& random) {
       for (std::int32_t& length : c.lengths)
         length = static_cast<std::int32_t>(random.between(0, 5));
       break;
-    default:
+    case 2:
       c.query_tokens = 131'072;
       c.lengths = {static_cast<std::int32_t>(random.between(100, 300))};
+      break;
+    default:
+      c.query_tokens = 2;
+      c.query_heads = 128;
+      c.lengths.resize(100);
+      for (std::int32_t& length : c.lengths)
+        length = static_cast<std::int32_t>(random.between(0, 3000));
       break;
   }
   return c;

@@ -14,6 +14,8 @@ constexpr std::int64_t ways = 4;
 constexpr std::int64_t combinations = kernels * types * widths * ways;
 // Tiles of 16 and 32 rows in pairs: each with both types, both d_qk, in two ways.
 constexpr std::int64_t small_pairs = 2 * types * widths * 2;
+// Fours beside pairs: each with both types, both d_qk, in two ways.
+constexpr std::int64_t fours = types * widths * 2;
 constexpr std::int64_t others = 9;
 
 // A block table so wide that tiles are as large as the rows allow, however short the requests are.
@@ -94,6 +96,32 @@ DenseCase small_pair(std::int64_t which) {
   return c;
 }
 
+// Four tiles of 64 rows and more requests than a GPU has room for four tiles: clusters of four
+// beside pairs, both with requests that are cut, by boxes; or with rows gathered one by one, tiles
+// that are not full, and queries row by row.
+DenseCase four_tiles(std::int64_t which) {
+  DenseCase c;
+  c.type = which % 2 == 0 ? DType::bf16 : DType::fp16;
+  c.qk_dim = which / 2 % 2 == 0 ? 576 : 512;
+  c.causal = true;
+  c.query_tokens = 2;
+  c.query_heads = 128;
+  for (int i = 0; i < 10; ++i)
+    c.lengths.insert(c.lengths.end(), {150, 70, 0, 10});
+  c.lengths[5] = 900;
+  c.lengths[38] = 600;
+  if (which / 4 == 1) {
+    c.causal = false;
+    c.query_tokens = 4;
+    c.query_heads = 50;
+    c.page_size = 128;
+    c.sink = true;
+    c.cache_padding = 1;
+    c.out_padding = 1;
+  }
+  return c;
+}
+
 DenseCase other_case(std::int64_t which) {
   DenseCase c;
   switch (which) {
@@ -155,13 +183,15 @@ DenseCase other_case(std::int64_t which) {
 }  // namespace
 
 std::int64_t sanitizer_cases() {
-  return combinations + small_pairs + others;
+  return combinations + small_pairs + fours + others;
 }
 
 DenseCase sanitizer_case(std::int64_t index, std::uint64_t seed) {
   DenseCase c;
-  if (index >= combinations + small_pairs) {
-    c = other_case(index - combinations - small_pairs);
+  if (index >= combinations + small_pairs + fours) {
+    c = other_case(index - combinations - small_pairs - fours);
+  } else if (index >= combinations + small_pairs) {
+    c = four_tiles(index - combinations - small_pairs);
   } else if (index >= combinations) {
     c = small_pair(index - combinations);
   } else {

@@ -112,4 +112,22 @@ constexpr Tile choose_tile(const TileQuestion& question) {
   return best;
 }
 
+struct FoursQuestion {
+  std::int64_t requests;
+  std::int64_t tiles;  // large ones, of a KV head
+  std::int64_t kv_heads;
+  std::int64_t workers;  // of the schedule
+  bool whole_blocks;     // a page holds no part of a block
+  bool batch_invariant;
+};
+
+// Whether four large tiles are better as one cluster, wherever one fits on the GPU, than as two
+// pairs that load the same keys (docs/performance-log.md). Of a single KV head, so that a worker is
+// one cluster; and where there are more requests than workers: fewer may have workers of their own,
+// who get even parts of a request, for which all have to be alike.
+constexpr bool is_better_in_fours(const FoursQuestion& question) {
+  return question.tiles == 4 && question.kv_heads == 1 && question.requests > question.workers &&
+         question.whole_blocks && !question.batch_invariant;
+}
+
 }  // namespace flashmla::schedule

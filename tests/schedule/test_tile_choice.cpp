@@ -122,6 +122,40 @@ TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
   }
 }
 
+// 128 requests of two query tokens with 128 heads.
+constexpr FoursQuestion two_tokens{.requests = 128,
+                                   .tiles = 4,
+                                   .kv_heads = 1,
+                                   .workers = multiprocessors / 4,
+                                   .whole_blocks = true,
+                                   .batch_invariant = false};
+
+TEST(TileChoice, IsInFoursWhereARequestHasFourTiles) {
+  EXPECT_TRUE(is_better_in_fours(two_tokens));
+  for (const std::int64_t tiles : {1, 2, 3, 5, 6, 8}) {
+    FoursQuestion question = two_tokens;
+    question.tiles = tiles;
+    EXPECT_FALSE(is_better_in_fours(question)) << tiles;
+  }
+}
+
+TEST(TileChoice, IsNotInFoursWhereAnyOfWhatTheyNeedIsMissing) {
+  FoursQuestion of_two_heads = two_tokens;
+  of_two_heads.kv_heads = 2;
+  EXPECT_FALSE(is_better_in_fours(of_two_heads));
+  FoursQuestion of_small_pages = two_tokens;
+  of_small_pages.whole_blocks = false;
+  EXPECT_FALSE(is_better_in_fours(of_small_pages));
+  FoursQuestion invariant = two_tokens;
+  invariant.batch_invariant = true;
+  EXPECT_FALSE(is_better_in_fours(invariant));
+  FoursQuestion of_few = two_tokens;
+  of_few.requests = of_few.workers;
+  EXPECT_FALSE(is_better_in_fours(of_few));
+  ++of_few.requests;
+  EXPECT_TRUE(is_better_in_fours(of_few));
+}
+
 // Neither how many other requests there are, nor how long they are.
 TEST(TileChoice, DoesNotDependOnTheBatchInBatchInvariantMode) {
   for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128})

@@ -166,7 +166,7 @@ Subcommand add_check(CLI::App& parent) {
       ->check(CLI::IsMember({"dense", "sparse", "prefill", "all"}))
       ->capture_default_str();
   app->add_option("--size", options->size,
-                  "full: 1,040 dense (1,523 on cuda), 900 sparse, 600 prefill cases; short: 300, "
+                  "full: 1,040 dense (1,524 on cuda), 900 sparse, 600 prefill cases; short: 300, "
                   "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
                   "reach every kernel of a GPU")
       ->check(CLI::IsMember({"full", "short", "tiny", "sanitizer"}))

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/cuda/dense_decode.h"
+#include "backends/cuda/load_kernel.h"
 #include "core/check.h"
 #include "cuda/cuda_check.h"
 #include "cuda/device_info.h"
@@ -37,8 +38,12 @@ RowTiles tiles_of(const Problem& problem) {
   const ::flashmla::cuda::DeviceInfo& device =
       devices().list[static_cast<std::size_t>(problem.device.index)];
   const std::int64_t all = device.multiprocessors;
-  return {problem, problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all,
-          device.memory_bytes_per_second};
+  return {problem,
+          {.index = problem.device.index,
+           .multiprocessors =
+               problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all,
+           .memory_rate = device.memory_bytes_per_second,
+           .fours_that_fit = fours_that_fit}};
 }
 
 // Lengths are known: whether the schedule splits a request.
@@ -108,7 +113,8 @@ class CudaBackend final : public Backend {
             .workers = static_cast<std::int32_t>(tiles.workers),
             .block_tokens = sm90::dense_decode::block_tokens,
             .cost = schedule::hopper_cost_model(tiles.rows, tiles.kernel.tile_rows),
-            .batch_invariant = problem.batch_invariant && tiles.workers > 1};
+            .batch_invariant = problem.batch_invariant && tiles.workers > 1,
+            .speeds = tiles.speeds()};
   }
 
   void prepare(const Problem& problem) const override {

@@ -1,18 +1,17 @@
 #include "backends/cuda/dense_decode.h"
 
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <numbers>
 
+#include "backends/cuda/load_kernel.h"
 #include "cuda/alignment.h"
-#include "cuda/cuda_check.h"
 #include "cuda/device_info.h"
 #include "cuda/launch.h"
 #include "cuda/tensor_map.h"
 #include "sm90/kernels/combine/launch.h"
+#include "sm90/kernels/dense_decode/many_rows/launch.h"
 
 namespace flashmla::backends::cuda {
 
@@ -177,6 +176,32 @@ std::int64_t row_distance(const dense::Params& p) {
   return even && p.out_aligned ? strides.head : 0;
 }
 
+// `p` is completed for the workers from p.first_worker on.
+void launch_workers(dense::Params& p, const dense::Kernel& kernel, const RowTiles& tiles,
+                    std::int64_t workers, const Inputs& inputs, void* stream) {
+  // Worth it where tensor cores are the bound, and no other cluster asks for the same keys.
+  p.prefetches_keys =
+      kernel.cluster > 1 && tiles.total == kernel.cluster && rows_are_contiguous(inputs.kv_cache);
+  const dense::Maps maps = maps_of(inputs, kernel, p);
+  ::flashmla::cuda::launch(
+      kernel.function,
+      {static_cast<std::uint32_t>(tiles.blocks), kernel.threads, kernel.shared_bytes,
+       static_cast<std::uint32_t>(kernel.cluster), static_cast<std::uint32_t>(workers)},
+      stream, maps, p);
+}
+
+// The fast workers, clusters of four tiles, and then the others at the same time.
+void launch_fours_beside_pairs(dense::Params& p, const Problem& problem, const RowTiles& tiles,
+                               const Inputs& inputs, void* stream) {
+  launch_workers(p, dense::many_rows::four_of(problem.query_type, problem.qk_dim), tiles,
+                 tiles.fast_workers, inputs, stream);
+  if (tiles.workers == tiles.fast_workers)
+    return;
+  p.first_worker = static_cast<std::int32_t>(tiles.fast_workers);
+  p.beside = true;
+  launch_workers(p, tiles.kernel, tiles, tiles.workers - tiles.fast_workers, inputs, stream);
+}
+
 void launch_combine(const dense::Params& p, const PlannedProblem& planned, const RowTiles& tiles,
                     void* stream) {
   const Problem& problem = planned.problem;
@@ -191,17 +216,9 @@ void launch_combine(const dense::Params& p, const PlannedProblem& planned, const
 }  // namespace
 
 void load_dense_decode(const RowTiles& tiles, const Problem& problem) {
-  const auto* function = reinterpret_cast<const void*>(tiles.kernel.function);
-  ::flashmla::cuda::check(
-      cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           static_cast<int>(tiles.kernel.shared_bytes)),
-      "cudaFuncSetAttribute");
-  // Left to itself, the driver gives it so little more than it asks for that no block of combine
-  // fits beside it.
-  ::flashmla::cuda::check(
-      cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
-                           cudaSharedmemCarveoutMaxShared),
-      "cudaFuncSetAttribute");
+  load_kernel(tiles.kernel);
+  if (tiles.fast_workers > 0)
+    load_kernel(dense::many_rows::four_of(problem.query_type, problem.qk_dim));
   sm90::combine::load(problem.query_type, problem.batch_invariant);
 }
 
@@ -228,16 +245,11 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
   // Clusters that share a request's keys meet in the L2 cache.
   p.key_policy = tiles.total > tiles.kernel.cluster ? dense::L2Policy::evict_normal
                                                     : dense::L2Policy::evict_first;
-  // Worth it where tensor cores are the bound, and no other cluster asks for the same keys.
-  p.prefetches_keys = tiles.kernel.cluster > 1 && tiles.total == tiles.kernel.cluster &&
-                      rows_are_contiguous(inputs.kv_cache);
   p.q_box_rows = query_box_rows(inputs.q, tiles);
-  const dense::Maps maps = maps_of(inputs, tiles.kernel, p);
-  ::flashmla::cuda::launch(
-      tiles.kernel.function,
-      {static_cast<std::uint32_t>(tiles.blocks), tiles.kernel.threads, tiles.kernel.shared_bytes,
-       static_cast<std::uint32_t>(tiles.kernel.cluster), static_cast<std::uint32_t>(tiles.workers)},
-      stream, maps, p);
+  if (tiles.fast_workers > 0)
+    launch_fours_beside_pairs(p, planned.problem, tiles, inputs, stream);
+  else
+    launch_workers(p, tiles.kernel, tiles, tiles.workers, inputs, stream);
   if (planned.may_split && partials.rows > 0)
     launch_combine(p, planned, tiles, stream);
 }

@@ -15,8 +15,7 @@ namespace dense = sm90::dense_decode;
 using schedule::divide_up;
 
 // Tiles of few rows hold tokens as the rows of their products; in large ones rows are rows.
-dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, std::int64_t multiprocessors,
-                            double memory_rate) {
+dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, const TileDevice& device) {
   const std::int64_t tokens = problem.max_blocks * problem.page_size;
   const double block_bytes = 2.0 * dense::block_tokens * static_cast<double>(problem.qk_dim);
   const schedule::Tile tile = schedule::choose_tile(
@@ -24,9 +23,10 @@ dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, std::int6
        .blocks = std::max<std::int64_t>(1, divide_up(tokens, dense::block_tokens)),
        .rows = rows,
        .kv_heads = problem.kv_heads,
-       .multiprocessors = multiprocessors,
-       .memory_ps =
-           memory_rate > 0 ? static_cast<std::int64_t>(block_bytes / memory_rate * 1e12) : 0,
+       .multiprocessors = device.multiprocessors,
+       .memory_ps = device.memory_rate > 0
+                        ? static_cast<std::int64_t>(block_bytes / device.memory_rate * 1e12)
+                        : 0,
        .batch_invariant = problem.batch_invariant,
        .pairs_load_once = dense::fits_boxes(problem.page_size)});
   if (tile.rows < schedule::large_tile)
@@ -34,16 +34,42 @@ dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, std::int6
   return dense::many_rows::kernel_of(problem.query_type, problem.qk_dim, tile.pair);
 }
 
+// With a block for every multiprocessor there are as many workers with fours as without: those that
+// no cluster of four fits on make pairs.
+std::int64_t choose_fast_workers(const Problem& problem, const RowTiles& tiles,
+                                 const TileDevice& device) {
+  if (problem.max_workers > 0 || tiles.kernel.tile_rows != schedule::large_tile)
+    return 0;
+  const bool fours =
+      schedule::is_better_in_fours({.requests = problem.batch,
+                                    .tiles = tiles.tiles,
+                                    .kv_heads = problem.kv_heads,
+                                    .workers = tiles.workers,
+                                    .whole_blocks = problem.page_size % dense::block_tokens == 0,
+                                    .batch_invariant = problem.batch_invariant});
+  return fours ? std::min(tiles.workers, device.fours_that_fit(device.index)) : 0;
+}
+
 }  // namespace
 
-RowTiles::RowTiles(const Problem& problem, std::int64_t multiprocessors, double memory_rate)
+RowTiles::RowTiles(const Problem& problem, const TileDevice& device)
     : group(problem.query_heads / problem.kv_heads),
       rows(problem.query_tokens * group),
-      kernel(choose_kernel(problem, rows, multiprocessors, memory_rate)),
+      kernel(choose_kernel(problem, rows, device)),
       tiles(divide_up(rows, kernel.tile_rows)),
       total(tiles * problem.kv_heads),
-      workers(std::clamp<std::int64_t>(multiprocessors / total, 1, sm90::combine::worker_limit())),
-      blocks(std::min(
-          total, std::max<std::int64_t>(multiprocessors / kernel.cluster, 1) * kernel.cluster)) {}
+      workers(std::clamp<std::int64_t>(device.multiprocessors / total, 1,
+                                       sm90::combine::worker_limit())),
+      blocks(std::min(total, std::max<std::int64_t>(device.multiprocessors / kernel.cluster, 1) *
+                                 kernel.cluster)),
+      fast_workers(choose_fast_workers(problem, *this, device)) {}
+
+schedule::WorkerSpeeds RowTiles::speeds() const {
+  if (fast_workers == 0)
+    return {};
+  return {.fast_workers = static_cast<std::int32_t>(fast_workers),
+          .fast = schedule::speed_of_fours,
+          .slow = schedule::speed_of_pairs};
+}
 
 }  // namespace flashmla::backends::cuda

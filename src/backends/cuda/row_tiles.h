@@ -5,9 +5,19 @@
 #include <cstdint>
 
 #include "flashmla/problem.h"
+#include "schedule/cost_model.h"
 #include "sm90/kernels/dense_decode/launch.h"
 
 namespace flashmla::backends::cuda {
+
+// What the choice of tiles is told of a GPU.
+struct TileDevice {
+  std::int32_t index;
+  std::int64_t multiprocessors;  // those that the call may use
+  double memory_rate;            // bytes a second of device memory, nominal; 0: not known
+  // How many clusters of four tiles it runs at once; asked for where it matters.
+  std::int64_t (*fours_that_fit)(std::int32_t index);
+};
 
 struct RowTiles {
   std::int64_t group;  // query heads of one KV head
@@ -17,10 +27,11 @@ struct RowTiles {
   std::int64_t total;    // tiles of all KV heads
   std::int64_t workers;  // of the schedule: each has a block of threads for every tile
   std::int64_t blocks;   // of threads for a worker; fewer than tiles where those exceed the GPU
+  std::int64_t fast_workers;  // the first ones: their four tiles are one cluster, not two pairs
 
-  // `multiprocessors`: those that the call may use. `memory_rate`: bytes a second of device memory,
-  // nominal; 0: not known.
-  RowTiles(const Problem& problem, std::int64_t multiprocessors, double memory_rate);
+  RowTiles(const Problem& problem, const TileDevice& device);
+
+  schedule::WorkerSpeeds speeds() const;
 };
 
 }  // namespace flashmla::backends::cuda

@@ -28,9 +28,21 @@ DenseCase case_of(std::int64_t heads, std::vector<std::int32_t> lengths) {
 
 constexpr std::array<std::int64_t, 4> head_counts{5, 32, 64, 128};
 
+// One for each of these head counts, and one of fours beside pairs.
+std::vector<DenseCase> cases_of(const std::vector<std::int32_t>& lengths) {
+  std::vector<DenseCase> cases;
+  for (const std::int64_t heads : head_counts)
+    cases.push_back(case_of(heads, lengths));
+  cases.push_back(case_of(128, {}));
+  cases.back().query_tokens = 2;
+  while (cases.back().batch() < 40)
+    cases.back().lengths.insert(cases.back().lengths.end(), lengths.begin(), lengths.end());
+  return cases;
+}
+
 TEST_F(CudaBackend, RepeatsAreBitIdentical) {
-  for (const std::int64_t heads : head_counts) {
-    GpuCase c(case_of(heads, {1000, 0, 77, 2049, 64}), *memory_);
+  for (const DenseCase& dense_case : cases_of({1000, 0, 77, 2049, 64})) {
+    GpuCase c(dense_case, *memory_);
     SCOPED_TRACE(describe(c.tensors.dense_case));
     c.schedule(c.tensors.lengths.view);
     c.run();
@@ -62,8 +74,8 @@ TEST_F(CudaBackend, HostLengthsGiveTheSameBits) {
 }
 
 TEST_F(CudaBackend, GraphFollowsLengths) {
-  for (const std::int64_t heads : head_counts) {
-    GpuCase c(case_of(heads, {3000, 500, 1, 2000}), *memory_);
+  for (const DenseCase& dense_case : cases_of({3000, 500, 1, 2000})) {
+    GpuCase c(dense_case, *memory_);
     SCOPED_TRACE(describe(c.tensors.dense_case));
     cudaStream_t stream = nullptr;
     cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");

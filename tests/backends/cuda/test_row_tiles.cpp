@@ -5,6 +5,7 @@
 #include <string>
 #include <tuple>
 
+#include "backends/cuda/load_kernel.h"
 #include "backends/cuda/row_tiles.h"
 #include "cuda/device_info.h"
 #include "support/dense_suite.h"
@@ -15,9 +16,31 @@ namespace flashmla::backends::cuda {
 
 namespace {
 
-// An H100.
+// An H100, with 12 multiprocessors that no cluster of four has room on.
 constexpr std::int64_t multiprocessors = 132;
-constexpr double memory_rate = 3.35e12;
+constexpr std::int64_t fours = 30;
+constexpr TileDevice h100{.index = 0,
+                          .multiprocessors = multiprocessors,
+                          .memory_rate = 3.35e12,
+                          .fours_that_fit = [](std::int32_t) { return fours; }};
+
+// Of an H100, at most so many multiprocessors; 0: all.
+TileDevice limited_to(std::int32_t max_workers) {
+  TileDevice device = h100;
+  if (max_workers > 0)
+    device.multiprocessors = max_workers;
+  return device;
+}
+
+// 128 requests of two query tokens with 128 heads: four tiles each.
+Problem two_tokens() {
+  Problem problem;
+  problem.batch = 128;
+  problem.query_tokens = 2;
+  problem.query_heads = 128;
+  problem.max_blocks = 128;
+  return problem;
+}
 
 TEST(RowTiles, CoverAllRowsAndFitTheGpu) {
   const std::uint64_t seed = support::fresh_seed();
@@ -30,7 +53,7 @@ TEST(RowTiles, CoverAllRowsAndFitTheGpu) {
     problem.query_heads = problem.kv_heads * random.log_between(1, 128);
     problem.query_tokens = random.log_between(1, 700);
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << describe(problem));
-    const RowTiles tiles(problem, multiprocessors, memory_rate);
+    const RowTiles tiles(problem, h100);
     const std::int64_t tile = tiles.kernel.tile_rows;
     ASSERT_GE(tiles.tiles * tile, tiles.rows);
     ASSERT_LT((tiles.tiles - 1) * tile, tiles.rows);
@@ -38,7 +61,69 @@ TEST(RowTiles, CoverAllRowsAndFitTheGpu) {
     ASSERT_GE(tiles.workers, 1);
     ASSERT_GE(tiles.blocks, 1);
     ASSERT_LE(tiles.blocks * tiles.workers, std::max<std::int64_t>(multiprocessors, tiles.blocks));
+    ASSERT_LE(tiles.fast_workers, tiles.workers);
+    if (tiles.fast_workers > 0) {
+      ASSERT_EQ(tiles.total, 4);
+      ASSERT_EQ(tiles.kernel.cluster, 2);
+    }
   }
+}
+
+TEST(RowTiles, FoursGoBesidePairs) {
+  const RowTiles tiles(two_tokens(), h100);
+  EXPECT_STREQ(tiles.kernel.name, "many_rows_pair");
+  EXPECT_EQ(tiles.workers, 33);
+  EXPECT_EQ(tiles.fast_workers, 30);
+  EXPECT_EQ(tiles.speeds().fast_workers, 30);
+  EXPECT_EQ(tiles.speeds().fast, schedule::speed_of_fours);
+  EXPECT_EQ(tiles.speeds().slow, schedule::speed_of_pairs);
+}
+
+TEST(RowTiles, FoursAloneWhereTheyFitEverywhere) {
+  TileDevice device = h100;
+  device.fours_that_fit = [](std::int32_t) -> std::int64_t { return 33; };
+  const RowTiles tiles(two_tokens(), device);
+  EXPECT_EQ(tiles.workers, 33);
+  EXPECT_EQ(tiles.fast_workers, 33);
+}
+
+TEST(RowTiles, NoFoursWhereNoneFits) {
+  TileDevice device = h100;
+  device.fours_that_fit = [](std::int32_t) -> std::int64_t { return 0; };
+  const RowTiles tiles(two_tokens(), device);
+  EXPECT_EQ(tiles.fast_workers, 0);
+  EXPECT_EQ(tiles.speeds().parts(33), 33);
+}
+
+// The GPU is not even asked.
+TEST(RowTiles, NoFoursWhereAnythingThatTheyNeedIsMissing) {
+  TileDevice device = h100;
+  device.fours_that_fit = [](std::int32_t) -> std::int64_t {
+    ADD_FAILURE() << "was asked how many fit";
+    return fours;
+  };
+  const auto expect_none = [&](const char* what, const auto& spoil) {
+    SCOPED_TRACE(what);
+    Problem problem = two_tokens();
+    ASSERT_GT(RowTiles(problem, h100).fast_workers, 0);
+    spoil(problem);
+    EXPECT_EQ(RowTiles(problem, device).fast_workers, 0);
+  };
+  expect_none("two tiles", [](Problem& p) { p.query_tokens = 1; });
+  expect_none("six tiles", [](Problem& p) { p.query_tokens = 3; });
+  expect_none("four tiles of 16 rows", [](Problem& p) {
+    p.query_tokens = 1;
+    p.query_heads = 64;
+    p.batch = 2;
+    p.max_blocks = 4;
+  });
+  expect_none("two KV heads of two tiles", [](Problem& p) { p.kv_heads = 2; });
+  expect_none("as many requests as workers", [](Problem& p) { p.batch = 33; });
+  expect_none("no request", [](Problem& p) { p.batch = 0; });
+  expect_none("pages of half a block", [](Problem& p) { p.page_size = 32; });
+  expect_none("pages of a block and a half", [](Problem& p) { p.page_size = 96; });
+  expect_none("batch-invariant", [](Problem& p) { p.batch_invariant = true; });
+  expect_none("a limit of workers", [](Problem& p) { p.max_workers = multiprocessors; });
 }
 
 // Every instance of a decoding kernel, each with pages of whole blocks and smaller ones.
@@ -47,9 +132,10 @@ TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
   std::set<std::tuple<std::string, DType, std::int64_t, bool>> reached;
   for (std::int64_t i = 0; i < suite.cases(); ++i) {
     const support::DenseCase c = suite.draw(i);
-    const RowTiles tiles(problem_of(c, {DeviceType::cuda, 0}),
-                         c.max_workers > 0 ? c.max_workers : multiprocessors, memory_rate);
+    const RowTiles tiles(problem_of(c, {DeviceType::cuda, 0}), limited_to(c.max_workers));
     reached.insert({tiles.kernel.name, c.type, c.qk_dim, c.page_size < 64});
+    if (tiles.fast_workers > 0)
+      reached.insert({"many_rows_four", c.type, c.qk_dim, c.cache_padding % 8 != 0});
   }
   for (const char* kernel : {"few_rows_16", "few_rows_32", "few_rows_16_pair", "few_rows_32_pair",
                              "many_rows", "many_rows_pair"})
@@ -58,6 +144,12 @@ TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
         for (const bool small_pages : {false, true})
           EXPECT_TRUE(reached.contains({kernel, type, qk_dim, small_pages}))
               << kernel << ", " << name_of(type) << ", " << qk_dim << ", " << small_pages;
+  // Fours have no small pages, but rows gathered one by one.
+  for (const DType type : {DType::bf16, DType::fp16})
+    for (const std::int64_t qk_dim : {576, 512})
+      for (const bool gathered : {false, true})
+        EXPECT_TRUE(reached.contains({"many_rows_four", type, qk_dim, gathered}))
+            << name_of(type) << ", " << qk_dim << ", " << gathered;
 }
 
 // What the choice of tiles is told of the GPU: that its memory is Hopper's, 2 … 4.9 TB/s.
@@ -66,6 +158,15 @@ TEST_F(RowTilesOfDevice, KnowTheRateOfItsMemory) {
   const double rate = ::flashmla::cuda::devices().list.at(0).memory_bytes_per_second;
   EXPECT_GT(rate, 1.5e12);
   EXPECT_LT(rate, 6e12);
+}
+
+// And how many clusters of four fit on it: most of its multiprocessors take part, if not all.
+TEST_F(RowTilesOfDevice, KnowHowManyFoursFit) {
+  const std::int64_t fit = fours_that_fit(0);
+  const std::int64_t all = ::flashmla::cuda::devices().list.at(0).multiprocessors;
+  EXPECT_GE(4 * fit, all / 2);
+  EXPECT_LE(4 * fit, all);
+  EXPECT_EQ(fours_that_fit(0), fit);
 }
 
 }  // namespace

@@ -36,7 +36,11 @@ struct Maps {
 
 struct Params {
   schedule::SplitParams split;
-  const schedule::WorkTile* work;            // [workers]
+  const schedule::WorkTile* work;  // [workers]
+  // A call may be two launches that run at the same time: the second one, whose workers begin at
+  // first_worker, is `beside` the first.
+  std::int32_t first_worker;
+  bool beside;
   const std::int32_t* split_offset;          // [b + 1]
   const schedule::SplitRequest* split_list;  // [workers + 1]
   const std::int32_t* lengths;               // [b]

@@ -12,6 +12,14 @@ FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return (a + b - 1) / b;
 }
 
+// Whether the launch runs beside the one in front of it, which waits for what came before both. At
+// its end it waits for that one, so that whatever waits for it waits for both. Pairs of tiles of 64
+// rows alone are launched so; other kernels need not look.
+template <int TileRows, int ClusterSize>
+FLASHMLA_DEVICE bool runs_beside(const Params& p) {
+  return TileRows == 64 && ClusterSize == 2 && p.beside;
+}
+
 // One row tile.
 struct TilePlace {
   std::int32_t kv_head;
@@ -68,11 +76,11 @@ struct TileSegment {
 };
 
 // Calls body(TileSegment) for everything that the CTA does. The grid is (tiles of all KV heads,
-// workers), or as wide as the GPU where there are more tiles than that: the tiles of a worker are
-// neighbours, so that they meet in the L2 cache.
+// workers from p.first_worker on), or as wide as the GPU where there are more tiles than that: the
+// tiles of a worker are neighbours, so that they meet in the L2 cache.
 template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
-  const schedule::WorkTile work = p.work[blockIdx.y];
+  const schedule::WorkTile work = p.work[p.first_worker + static_cast<std::int32_t>(blockIdx.y)];
   const std::int32_t all_tiles = p.tiles * p.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {

@@ -28,7 +28,8 @@ class QueryLoader {
   // prerequisites of the kernel, since it does before its first record.
   template <class Join>
   FLASHMLA_DEVICE void load_all(Join join) {
-    ptx::wait_for_prerequisites();
+    if (!runs_beside<TileRows, ClusterSize>(p))
+      ptx::wait_for_prerequisites();
     std::uint32_t n = 0;
     for_each_tile_segment<TileRows, ClusterSize>(p, [&](const TileSegment& segment) {
       if (n == 0)

@@ -1,6 +1,6 @@
 // The kernel for more than 32 rows of a KV head: sets barriers and roles. A CTA computes tiles of
-// 64 rows with two consumer warpgroups; in a cluster of two, neighbouring tiles share every block
-// of keys. docs/kernels.md has the picture.
+// 64 rows with two consumer warpgroups; in a cluster of two or four, neighbouring tiles share
+// every block of keys. docs/kernels.md has the picture.
 #pragma once
 
 #include "sm90/kernels/dense_decode/many_rows/left_consumer.h"
@@ -35,6 +35,7 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
 }
 
 // What a warp with nothing to load can do for the others and for the kernel after this one.
+template <int ClusterSize>
 FLASHMLA_DEVICE void prepare(const Maps& maps, const Params& p, std::uint32_t sink) {
   if (ptx::elected()) {
     touch(p, sink);
@@ -42,7 +43,8 @@ FLASHMLA_DEVICE void prepare(const Maps& maps, const Params& p, std::uint32_t si
     ptx::prefetch_tensor_map(&maps.rope_keys);
     ptx::prefetch_tensor_map(&maps.queries);
   }
-  ptx::wait_for_prerequisites();
+  if (!runs_beside<tile_rows, ClusterSize>(p))
+    ptx::wait_for_prerequisites();
   ptx::launch_dependents();
 }
 
@@ -66,7 +68,7 @@ __global__ void __launch_bounds__(threads, 1)
       });
     } else {
       if (warp == 3)
-        prepare(maps, p, shared.sink());
+        prepare<ClusterSize>(maps, p, shared.sink());
       ops::join_cluster<ClusterSize>(barriers_set_for_keys, 4 * 32);
       if (warp == 0)
         load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
@@ -89,6 +91,8 @@ __global__ void __launch_bounds__(threads, 1)
     else
       consume_right<T, Chunks, ClusterSize>(p, shared, storage.segments);
   }
+  if (runs_beside<tile_rows, ClusterSize>(p))
+    ptx::wait_for_prerequisites();
   ops::leave_cluster<ClusterSize>();
 }
 

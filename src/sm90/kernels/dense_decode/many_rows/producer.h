@@ -29,7 +29,7 @@ template <int ClusterSize>
 inline constexpr int value_box_chunks = ClusterSize == 1 ? v_half_chunks : 1;
 
 // A warp loads every second block by boxes of the tensor maps; one of its threads asks for them. In
-// a cluster each CTA loads its share of the rows and sends it to both. `WholeBlocks`: a page is
+// a cluster each CTA loads its share of the rows and sends it to all. `WholeBlocks`: a page is
 // made of blocks, not the reverse.
 template <int Chunks, int ClusterSize, int Buffer, bool WholeBlocks>
 class KeyLoader {

@@ -1,0 +1,65 @@
+#include "backends/cuda/load_kernel.h"
+
+#include <cuda_runtime_api.h>
+
+#include <atomic>
+#include <vector>
+
+#include "cuda/cuda_check.h"
+#include "cuda/device_info.h"
+#include "sm90/kernels/dense_decode/many_rows/launch.h"
+
+namespace flashmla::backends::cuda {
+
+namespace {
+
+namespace dense = sm90::dense_decode;
+using ::flashmla::cuda::check;
+
+// Of a loaded kernel, on the current device.
+int clusters_at_once(const dense::Kernel& kernel) {
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {static_cast<unsigned>(kernel.cluster), 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(kernel.cluster));
+  config.blockDim = dim3(kernel.threads);
+  config.dynamicSmemBytes = kernel.shared_bytes;
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int clusters = 0;
+  check(cudaOccupancyMaxActiveClusters(&clusters, reinterpret_cast<const void*>(kernel.function),
+                                       &config),
+        "cudaOccupancyMaxActiveClusters");
+  return clusters;
+}
+
+}  // namespace
+
+void load_kernel(const dense::Kernel& kernel) {
+  const auto* function = reinterpret_cast<const void*>(kernel.function);
+  check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(kernel.shared_bytes)),
+        "cudaFuncSetAttribute");
+  // Left to itself, the driver gives it so little more than it asks for that no block of combine
+  // fits beside it.
+  check(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                             cudaSharedmemCarveoutMaxShared),
+        "cudaFuncSetAttribute");
+}
+
+std::int64_t fours_that_fit(std::int32_t device) {
+  // 1 + what the runtime said; 0: not asked yet. Threads that ask at the same time get the same.
+  static std::vector<std::atomic<int>> known(::flashmla::cuda::devices().list.size());
+  std::atomic<int>& of_device = known[static_cast<std::size_t>(device)];
+  if (of_device == 0) {
+    const ::flashmla::cuda::DeviceScope scope(device);
+    // Every instance has a multiprocessor to itself, so that one speaks for all.
+    const dense::Kernel four = dense::many_rows::four_of(DType::bf16, 576);
+    load_kernel(four);
+    of_device = 1 + clusters_at_once(four);
+  }
+  return of_device - 1;
+}
+
+}  // namespace flashmla::backends::cuda
