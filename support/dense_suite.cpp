@@ -153,6 +153,7 @@ DenseCase extreme_case(std::int64_t which, Random& random) {
       c.query_tokens = 2;
       c.query_heads = 128;
       c.lengths.resize(100);
+      c.spare_blocks = 200;  // where long requests are possible
       for (std::int32_t& length : c.lengths)
         length = static_cast<std::int32_t>(random.between(0, 3000));
       break;

@@ -101,6 +101,7 @@ DenseCase small_pair(std::int64_t which) {
 // that are not full, and queries row by row.
 DenseCase four_tiles(std::int64_t which) {
   DenseCase c;
+  c.spare_blocks = wide_table;
   c.type = which % 2 == 0 ? DType::bf16 : DType::fp16;
   c.qk_dim = which / 2 % 2 == 0 ? 576 : 512;
   c.causal = true;

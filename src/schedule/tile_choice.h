@@ -112,9 +112,15 @@ constexpr Tile choose_tile(const TileQuestion& question) {
   return best;
 }
 
+// Blocks of keys for each worker, if all requests were the longest, from which on fours pay. Of two
+// launches the second one begins later; fitted to `flashmla bench` on an H100
+// (docs/performance-log.md).
+inline constexpr std::int64_t least_blocks_in_fours = 400;
+
 struct FoursQuestion {
   std::int64_t requests;
-  std::int64_t tiles;  // large ones, of a KV head
+  std::int64_t blocks;  // of the longest request
+  std::int64_t tiles;   // large ones, of a KV head
   std::int64_t kv_heads;
   std::int64_t workers;  // of the schedule
   bool whole_blocks;     // a page holds no part of a block
@@ -127,6 +133,7 @@ struct FoursQuestion {
 // who get even parts of a request, for which all have to be alike.
 constexpr bool is_better_in_fours(const FoursQuestion& question) {
   return question.tiles == 4 && question.kv_heads == 1 && question.requests > question.workers &&
+         question.requests * question.blocks >= question.workers * least_blocks_in_fours &&
          question.whole_blocks && !question.batch_invariant;
 }
 

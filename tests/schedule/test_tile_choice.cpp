@@ -124,6 +124,7 @@ TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
 
 // 128 requests of two query tokens with 128 heads.
 constexpr FoursQuestion two_tokens{.requests = 128,
+                                   .blocks = 150,
                                    .tiles = 4,
                                    .kv_heads = 1,
                                    .workers = multiprocessors / 4,
@@ -149,7 +150,11 @@ TEST(TileChoice, IsNotInFoursWhereAnyOfWhatTheyNeedIsMissing) {
   FoursQuestion invariant = two_tokens;
   invariant.batch_invariant = true;
   EXPECT_FALSE(is_better_in_fours(invariant));
+  FoursQuestion of_short_ones = two_tokens;
+  of_short_ones.blocks = 64;
+  EXPECT_FALSE(is_better_in_fours(of_short_ones));
   FoursQuestion of_few = two_tokens;
+  of_few.blocks = 400;
   of_few.requests = of_few.workers;
   EXPECT_FALSE(is_better_in_fours(of_few));
   ++of_few.requests;

@@ -14,13 +14,17 @@ namespace {
 namespace dense = sm90::dense_decode;
 using schedule::divide_up;
 
+// Of the longest request, as far as the plan knows.
+std::int64_t blocks_of(const Problem& problem) {
+  return divide_up(problem.max_blocks * problem.page_size, dense::block_tokens);
+}
+
 // Tiles of few rows hold tokens as the rows of their products; in large ones rows are rows.
 dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, const TileDevice& device) {
-  const std::int64_t tokens = problem.max_blocks * problem.page_size;
   const double block_bytes = 2.0 * dense::block_tokens * static_cast<double>(problem.qk_dim);
   const schedule::Tile tile = schedule::choose_tile(
       {.requests = problem.batch,
-       .blocks = std::max<std::int64_t>(1, divide_up(tokens, dense::block_tokens)),
+       .blocks = std::max<std::int64_t>(1, blocks_of(problem)),
        .rows = rows,
        .kv_heads = problem.kv_heads,
        .multiprocessors = device.multiprocessors,
@@ -42,6 +46,7 @@ std::int64_t choose_fast_workers(const Problem& problem, const RowTiles& tiles,
     return 0;
   const bool fours =
       schedule::is_better_in_fours({.requests = problem.batch,
+                                    .blocks = blocks_of(problem),
                                     .tiles = tiles.tiles,
                                     .kv_heads = problem.kv_heads,
                                     .workers = tiles.workers,

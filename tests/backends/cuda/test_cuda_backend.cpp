@@ -35,6 +35,7 @@ std::vector<DenseCase> cases_of(const std::vector<std::int32_t>& lengths) {
     cases.push_back(case_of(heads, lengths));
   cases.push_back(case_of(128, {}));
   cases.back().query_tokens = 2;
+  cases.back().spare_blocks = 400;
   while (cases.back().batch() < 40)
     cases.back().lengths.insert(cases.back().lengths.end(), lengths.begin(), lengths.end());
   return cases;

@@ -43,6 +43,8 @@ class PlanKernel : public GpuTest {
     Batch batch = schedule::draw_batch(seed, seed % 3 == 0);
     batch.params.block_tokens = 64;
     batch.params.workers = std::min(batch.params.workers, schedule::most_combined_workers);
+    schedule::WorkerSpeeds& speeds = batch.params.speeds;
+    speeds.fast_workers = std::min(speeds.fast_workers, batch.params.workers);
     return batch;
   }
 
@@ -71,6 +73,8 @@ TEST_F(PlanKernel, TakesThousandsOfRequests) {
     for (const bool batch_invariant : {false, true}) {
       Batch batch = draw(seed + requests);
       batch.params.batch_invariant = batch_invariant;
+      if (batch_invariant)
+        batch.params.speeds = {};
       batch.params.requests = requests;
       batch.lengths.resize(requests);
       for (std::int32_t& length : batch.lengths)

@@ -38,7 +38,7 @@ Problem two_tokens() {
   problem.batch = 128;
   problem.query_tokens = 2;
   problem.query_heads = 128;
-  problem.max_blocks = 128;
+  problem.max_blocks = 1000;
   return problem;
 }
 
@@ -120,6 +120,7 @@ TEST(RowTiles, NoFoursWhereAnythingThatTheyNeedIsMissing) {
   expect_none("two KV heads of two tiles", [](Problem& p) { p.kv_heads = 2; });
   expect_none("as many requests as workers", [](Problem& p) { p.batch = 33; });
   expect_none("no request", [](Problem& p) { p.batch = 0; });
+  expect_none("short requests", [](Problem& p) { p.max_blocks = 64; });
   expect_none("pages of half a block", [](Problem& p) { p.page_size = 32; });
   expect_none("pages of a block and a half", [](Problem& p) { p.page_size = 96; });
   expect_none("batch-invariant", [](Problem& p) { p.batch_invariant = true; });

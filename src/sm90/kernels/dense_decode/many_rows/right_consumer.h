@@ -23,7 +23,8 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1
     for (; blocks > 1; blocks -= 2, first_token += 2 * block_tokens) {
-      // NOTE: the right half of V first: the left consumer still reads the other one of this buffer.
+      // NOTE: the right half of V first: the left consumer still reads the other one of this
+      // buffer.
       ptx::barrier_sync(left_scores_issued, consumer_threads);
       c.template multiply_first_half<v_half_chunks>();
       c.template multiply_second_half<0>();
