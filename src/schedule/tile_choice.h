@@ -113,7 +113,7 @@ constexpr Tile choose_tile(const TileQuestion& question) {
 }
 
 // Blocks of keys for each worker, if all requests were the longest, from which on fours pay. Of two
-// launches the second one begins later; fitted to `flashmla bench` on an H100
+// launches the second one begins later; fitted to eleven shapes on an H100, builds side by side
 // (docs/performance-log.md).
 inline constexpr std::int64_t least_blocks_in_fours = 400;
 
