@@ -9,10 +9,20 @@ namespace flashmla::sm90::plan {
 
 namespace {
 
-auto kernel_of(bool batch_invariant, bool thread_each) {
-  if (batch_invariant)
-    return thread_each ? make_schedule<true, true> : make_schedule<true, false>;
-  return thread_each ? make_schedule<false, true> : make_schedule<false, false>;
+template <bool ThreadEach>
+auto instance(Kind kind) {
+  switch (kind) {
+    case Kind::batch_invariant:
+      return make_schedule<Kind::batch_invariant, ThreadEach>;
+    case Kind::two_speeds:
+      return make_schedule<Kind::two_speeds, ThreadEach>;
+    default:
+      return make_schedule<Kind::equal_workers, ThreadEach>;
+  }
+}
+
+auto kernel_of(Kind kind, bool thread_each) {
+  return thread_each ? instance<true>(kind) : instance<false>(kind);
 }
 
 }  // namespace
@@ -23,7 +33,7 @@ void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMe
   const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
   const auto threads =
       static_cast<std::uint32_t>(std::min<std::int32_t>(most_threads, (wanted + 31) / 32 * 32));
-  cuda::launch(kernel_of(params.batch_invariant, thread_each),
+  cuda::launch(kernel_of(kind_of(params), thread_each),
                {1, threads, SharedLine::bytes(params, thread_each)}, stream, params, memory,
                lengths, most_tokens);
 }
@@ -40,9 +50,9 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
 
 void load() {
   cudaFuncAttributes attributes{};
-  for (const bool batch_invariant : {false, true})
+  for (const Kind kind : {Kind::equal_workers, Kind::two_speeds, Kind::batch_invariant})
     for (const bool thread_each : {false, true}) {
-      const auto kernel = kernel_of(batch_invariant, thread_each);
+      const auto kernel = kernel_of(kind, thread_each);
       cuda::check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
       // A multiprocessor that divides its memory otherwise takes no block of a decoding kernel.
       cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,

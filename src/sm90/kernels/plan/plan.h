@@ -55,8 +55,18 @@ FLASHMLA_DEVICE std::int32_t take_lengths(std::int32_t requests, const std::int3
   return clamped;
 }
 
+// What the compiler is told of a schedule: a kernel of one kind does not wait for what only another
+// one computes.
+enum class Kind : std::uint8_t { equal_workers, two_speeds, batch_invariant };
+
+inline Kind kind_of(const schedule::SplitParams& params) {
+  if (params.batch_invariant)
+    return Kind::batch_invariant;
+  return params.speeds.fast_workers > 0 ? Kind::two_speeds : Kind::equal_workers;
+}
+
 // `ThreadEach`: there are more threads than requests, and than workers.
-template <bool BatchInvariant, bool ThreadEach>
+template <Kind ScheduleKind, bool ThreadEach>
 __global__ void __launch_bounds__(most_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
                   const std::int32_t* given, std::int32_t most_tokens) {
@@ -65,7 +75,9 @@ __global__ void __launch_bounds__(most_threads, 1)
   const SharedLine shared(params, bytes);
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
-  params.batch_invariant = BatchInvariant;  // known to the compiler
+  params.batch_invariant = ScheduleKind == Kind::batch_invariant;
+  if (ScheduleKind != Kind::two_speeds)
+    params.speeds = {};
   params.block_tokens = dense_decode::block_tokens;
   std::int32_t* lengths = memory.lengths;
   schedule::SplitMemory made = memory.split_memory();
