@@ -70,9 +70,16 @@ FLASHMLA_DEVICE float max_in_warp(float value) {
   return __int_as_float(turned(__reduce_max_sync(0xffffffffu, turned(__float_as_int(value)))));
 }
 
-// Raises the maxima by a block's scores (before scaling) and returns the factors for out.
-FLASHMLA_DEVICE void raise_max(const float (&scores)[32], float scale, RowState& state,
+FLASHMLA_DEVICE bool any_in_warp(bool here) {
+  return __any_sync(0xffffffffu, here) != 0;
+}
+
+// Raises the maxima by a block's scores (before scaling) where they have to rise. Most blocks need
+// no exchange to find that none does. Whether rows of the warp have to be rescaled, by `factor`,
+// which is set only then.
+FLASHMLA_DEVICE bool raise_max(const float (&scores)[32], float scale, RowState& state,
                                float (&factor)[2]) {
+  float own_max[2];  // of the thread's own columns
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float first = fmaxf(scores[2 * r], scores[2 * r + 1]);
@@ -82,9 +89,26 @@ FLASHMLA_DEVICE void raise_max(const float (&scores)[32], float scale, RowState&
       first = fmaxf(first, fmaxf(scores[4 * i + 2 * r], scores[4 * i + 2 * r + 1]));
       second = fmaxf(second, fmaxf(scores[4 * i + 4 + 2 * r], scores[4 * i + 5 + 2 * r]));
     }
-    const float block_max = max_in_quad(fmaxf(first, second)) * scale;
+    own_max[r] = fmaxf(first, second) * scale;
+  }
+  if (!any_in_warp(own_max[0] > state.max[0] + lazy_rise || own_max[1] > state.max[1] + lazy_rise))
+    return false;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float block_max = max_in_quad(own_max[r]);
     factor[r] = state.adopt(r, block_max > state.max[r] + lazy_rise ? block_max : state.max[r]);
   }
+  return any_in_warp(factor[0] != 1.0f || factor[1] != 1.0f);
+}
+
+// Takes over the maxima of the two rows, which another warp may have raised; the result is as that
+// of raise_max().
+FLASHMLA_DEVICE bool adopt_max(float first, float second, RowState& state, float (&factor)[2]) {
+  if (!any_in_warp(first != state.max[0] || second != state.max[1]))
+    return false;
+  factor[0] = state.adopt(0, first);
+  factor[1] = state.adopt(1, second);
+  return any_in_warp(factor[0] != 1.0f || factor[1] != 1.0f);
 }
 
 // P = 2^(scale · score − max), summed before it is rounded; `weights` is P as wgmma takes it for A:
@@ -108,11 +132,9 @@ FLASHMLA_DEVICE void exponentiate(float (&scores)[32], float scale, RowState& st
   state.sum[1] += sums[2] + sums[3];
 }
 
-// Multiplies the rows of an accumulator, unless no row of the warp needs it.
+// Multiplies the rows of an accumulator.
 template <int N>
 FLASHMLA_DEVICE void rescale(float (&out)[N], const float (&factor)[2]) {
-  if (!__any_sync(0xffffffffu, factor[0] != 1.0f || factor[1] != 1.0f))
-    return;
 #pragma unroll
   for (int i = 0; i < N; ++i)
     out[i] *= factor[i / 2 % 2];

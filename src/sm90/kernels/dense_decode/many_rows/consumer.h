@@ -32,7 +32,8 @@ struct Consumer {
   std::uint32_t rope[4][4];     // the last chunk of the queries
   std::uint32_t weights[4][4];  // P
   ops::RowState rows;
-  float factor[2];
+  bool rescales;                    // the warp's rows of `out` refer to maxima that have risen
+  float factor[2];                  // of these rows, if so
   std::uint32_t phase = 0;          // of the own buffer
   std::uint32_t weights_phase = 0;  // of the other consumer's P
   // Tokens of the segment's request that need no care: every row sees them, and scores are not
@@ -114,8 +115,10 @@ struct Consumer {
     phase ^= 1;
   }
 
-  // out += P V of a block, P from registers.
+  // out += P V of a block, P from registers; out refers to the maxima of P then.
   FLASHMLA_DEVICE void multiply_own_weights() {
+    if (rescales)
+      ops::rescale(out, factor);
     ptx::pin(out);
     ptx::pin_matrix(weights);
     ptx::wgmma_fence();
@@ -128,8 +131,10 @@ struct Consumer {
     ptx::pin(out);
   }
 
-  // out += P V of the other consumer's block, P from shared memory.
+  // The same of the other consumer's block, P from shared memory.
   FLASHMLA_DEVICE void multiply_other_weights() {
+    if (rescales)
+      ops::rescale(out, factor);
     ptx::pin(out);
     ptx::wgmma_fence();
     const std::uint64_t other = tile::k_major(fixed().weights(1 - side));
@@ -157,7 +162,7 @@ struct Consumer {
                        visible_tokens(p, segment.length, first) - first_token,
                        visible_tokens(p, segment.length, second) - first_token);
     }
-    ops::raise_max(scores, p.scale, rows, factor);
+    rescales = ops::raise_max(scores, p.scale, rows, factor);
     ops::exponentiate<T>(scores, p.scale, rows, weights);
   }
 
@@ -180,8 +185,9 @@ struct Consumer {
   FLASHMLA_DEVICE void await_other_weights() {
     ptx::mbarrier_wait(shared.shown(shown_weights, 1 - side), weights_phase);
     weights_phase ^= 1;
-    factor[0] = rows.adopt(0, ptx::load_shared(shared.max(1 - side, row())));
-    factor[1] = rows.adopt(1, ptx::load_shared(shared.max(1 - side, row() + 8)));
+    const float first = ptx::load_shared(shared.max(1 - side, row()));
+    const float second = ptx::load_shared(shared.max(1 - side, row() + 8));
+    rescales = ops::adopt_max(first, second, rows, factor);
   }
 
   // Gives a part of a block back to the producers of the cluster.

@@ -30,13 +30,12 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
     }
 #pragma unroll 1
     for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
-      if constexpr (Chunks > rope_chunk)
-        c.release(0, rope_part);
       c.softmax(record, first_token);
       c.write_weights();
       c.show_weights();
-      ops::rescale(c.out, c.factor);
       c.multiply_own_weights();
+      if constexpr (Chunks > rope_chunk)
+        c.release(0, rope_part);
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(0, left_part);
@@ -44,7 +43,6 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
         break;
 
       c.await_other_weights();
-      ops::rescale(c.out, c.factor);
       c.multiply_other_weights();
       if (blocks == 2) {
         ptx::wgmma_wait<0>();

@@ -28,19 +28,17 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       ptx::barrier_sync(left_scores_issued, consumer_threads);
       c.template multiply_first_half<v_half_chunks>();
       c.template multiply_second_half<0>();
+      c.await_other_weights();
       ptx::wgmma_wait<0>();
       ptx::pin(c.scores);
-      if constexpr (Chunks > rope_chunk)
-        c.release(1, rope_part);
-      c.await_other_weights();
-      ops::rescale(c.out, c.factor);
       c.multiply_other_weights();
       c.softmax(record, first_token + block_tokens);
       c.write_weights();
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(0, right_part);
-      ops::rescale(c.out, c.factor);
+      if constexpr (Chunks > rope_chunk)
+        c.release(1, rope_part);
       c.multiply_own_weights();
       c.show_weights();
       ptx::wgmma_wait<0>();
@@ -49,7 +47,6 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
     }
     if (blocks == 1) {
       c.await_other_weights();
-      ops::rescale(c.out, c.factor);
       c.multiply_other_weights();
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
