@@ -69,10 +69,11 @@ def plain_names(names):
     result = subprocess.run(["c++filt", *names], capture_output=True, text=True, check=True)
     plain = {}
     for mangled, line in zip(names, result.stdout.splitlines()):
-        line = re.sub(r"\(.*\)$", "", line.replace("(anonymous namespace)::", ""))
-        line = line.removeprefix("void ")
-        # Integers are written (int)9 by some versions.
-        plain[mangled] = re.sub(r"\((?:int|bool)\)", "", line).removeprefix("flashmla::sm90::")
+        line = line.replace("(anonymous namespace)::", "")
+        # Enumerators, and by some versions integers, are written (type)9.
+        line = re.sub(r"\([\w:]+\)(?=-?\d)", "", line)
+        line = re.sub(r"\(.*\)$", "", line)
+        plain[mangled] = line.removeprefix("void ").removeprefix("flashmla::sm90::")
     return plain
 
 

@@ -212,6 +212,10 @@ class KernelGate(Planted):
             with self.assertRaisesRegex(ValueError, "line 2"):
                 self.violations(self.log(), line)
 
+    def test_names_instances_by_the_values_of_enumerators(self):
+        instance = "_ZN8flashmla4sm904plan4makeILNS1_4KindE2ELb1EEEvPKii"
+        self.assertEqual(kernel_gate.plain_names([instance]), {instance: "plan::make<2, true>"})
+
     def test_sees_machine_code_without_tensor_cores(self):
         limits = kernel_gate.read_limits(self.LIMIT + "plain::* | 9 | 0 | 0 | 0 | no | reason")
         names = {self.NAME: "combine::merged", "_Zp": "plain::one"}
