@@ -177,7 +177,7 @@ struct Consumer {
       raised |= rises && max[i] != ops::lowest_max;  // before any token all is 0
       max[i] = now;
     }
-    if (!__any_sync(0xffffffffu, raised))
+    if (!ops::any_in_warp(raised))
       return;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
