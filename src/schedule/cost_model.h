@@ -23,7 +23,7 @@ struct CostModel {
 };
 
 // The first workers of a schedule may be faster than the others: each gets `fast` parts of the work
-// where one of the others gets `slow`. Both are above 0.
+// where one of the others gets `slow`. Both are above 0, and 1 where no worker is fast.
 struct WorkerSpeeds {
   std::int32_t fast_workers = 0;
   std::int32_t fast = 1;

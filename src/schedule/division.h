@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "schedule/cost_model.h"
 #include "schedule/integer_math.h"
@@ -21,8 +22,8 @@ struct SplitParams {
 
 // In batch-invariant mode a request is cut into pieces that depend on its own length alone: at most
 // max_pieces, and none under min_piece_blocks.
-inline constexpr std::int64_t max_pieces = 32;
-inline constexpr std::int64_t min_piece_blocks = 8;
+inline constexpr std::int32_t max_pieces = 32;
+inline constexpr std::int32_t min_piece_blocks = 8;
 
 // Blocks of a request; a request without tokens still takes one, in which its result is written.
 FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks_of(std::int32_t tokens,
@@ -38,47 +39,51 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks_of(std::int32_t tokens,
 //
 // valid() makes that at least 4 · sqrt(blocks), so that cap and cap − 1 segments differ by less
 // than a tenth of a block: least_stride() can round to the latter.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t split_cap(std::int64_t blocks, const CostModel& cost) {
-  return smaller(blocks, sqrt_of_quotient(blocks * cost.block_ns, cost.split_ns));
+template <class Ns = std::int64_t>
+FLASHMLA_HOST_DEVICE constexpr std::int32_t split_cap(std::int32_t blocks, const CostModel& cost) {
+  const Ns root = sqrt_of_quotient<Ns>(Ns{blocks} * cost.block_ns, cost.split_ns);
+  return static_cast<std::int32_t>(smaller<Ns>(blocks, root));
 }
 
 // Batch-invariant mode: blocks in each piece of a request, the last one may be shorter.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_blocks(std::int64_t blocks,
+template <class Ns>
+FLASHMLA_HOST_DEVICE constexpr std::int32_t piece_blocks(std::int32_t blocks,
                                                          const CostModel& cost) {
-  const std::int64_t pieces =
-      smaller(smaller(max_pieces, split_cap(blocks, cost)), divide_up(blocks, min_piece_blocks));
+  const std::int32_t pieces = smaller(smaller(max_pieces, split_cap<Ns>(blocks, cost)),
+                                      divide_up(blocks, min_piece_blocks));
   return divide_up(blocks, pieces);
 }
 
-FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_count(std::int64_t blocks,
+template <class Ns>
+FLASHMLA_HOST_DEVICE constexpr std::int32_t piece_count(std::int32_t blocks,
                                                         const CostModel& cost) {
-  return divide_up(blocks, piece_blocks(blocks, cost));
+  return divide_up(blocks, piece_blocks<Ns>(blocks, cost));
 }
 
 // Length of a request on the line, in nanoseconds; in batch-invariant mode each piece has its
 // charge.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t request_cost(std::int64_t blocks,
-                                                         const SplitParams& params) {
-  const std::int64_t charges =
-      params.batch_invariant ? piece_count(blocks, params.cost) : std::int64_t{1};
-  return blocks * params.cost.block_ns + charges * params.cost.segment_ns;
+template <class Ns>
+FLASHMLA_HOST_DEVICE constexpr Ns request_cost(std::int32_t blocks, const SplitParams& params) {
+  const std::int32_t charges = params.batch_invariant ? piece_count<Ns>(blocks, params.cost) : 1;
+  return Ns{blocks} * params.cost.block_ns + Ns{charges} * params.cost.segment_ns;
 }
 
 // The shortest stride that respects a request's split cap: a request that is c strides long meets
 // at most c + 1 of them. Segments of a single block need no care, cuts being at least a block
 // apart.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t least_stride(std::int64_t blocks,
-                                                         const SplitParams& params) {
-  const std::int64_t one_block = params.cost.block_ns;
-  const std::int64_t cap = split_cap(blocks, params.cost);
+template <class Ns>
+FLASHMLA_HOST_DEVICE constexpr Ns least_stride(std::int32_t blocks, const SplitParams& params) {
+  const Ns one_block = params.cost.block_ns;
+  const std::int32_t cap = split_cap<Ns>(blocks, params.cost);
   if (params.batch_invariant || cap == blocks)
     return one_block;
-  return larger(one_block, Divisor(cap - 1).quotient_up(blocks * params.cost.block_ns));
+  return larger(one_block, Divisor<Ns>(cap - 1).quotient_up(blocks * one_block));
 }
 
 // What the requests of a batch reach at most.
+template <class Ns>
 struct Largest {
-  std::int64_t least_stride;
+  Ns least_stride;
   std::int32_t blocks;
 
   FLASHMLA_HOST_DEVICE static constexpr Largest of(const Largest& a, const Largest& b) {
@@ -87,25 +92,43 @@ struct Largest {
 };
 
 // Segments of a request that has `own` workers to itself.
+template <class Ns>
 FLASHMLA_HOST_DEVICE constexpr std::int32_t own_segments(std::int32_t blocks, std::int32_t own,
                                                          const CostModel& cost) {
-  return static_cast<std::int32_t>(smaller<std::int64_t>(own, split_cap(blocks, cost)));
+  return smaller(own, split_cap<Ns>(blocks, cost));
+}
+
+// Whether 32 bits are enough for nanoseconds on the line, whatever the lengths up to `most_tokens`:
+// for where cuts and requests lie, with what quotients add to that, and for the quotients, which
+// have to be below 2²¹. A shorter request's least_stride() is not above twice that of the longest.
+constexpr bool line_fits_32_bits(const SplitParams& params, std::int32_t most_tokens) {
+  using Wide = std::int64_t;
+  const std::int32_t blocks = blocks_of(most_tokens, params.block_tokens);
+  const Wide least = 2 * least_stride<Wide>(blocks, params);
+  const Wide shares = Wide{params.workers} * larger(params.speeds.fast, params.speeds.slow);
+  const Wide end = params.requests * request_cost<Wide>(blocks, params) + params.workers * least +
+                   shares + params.cost.segment_ns + params.cost.block_ns;
+  constexpr Wide most_quotient = (1 << 21) - 1;
+  return end <= std::numeric_limits<std::int32_t>::max() && blocks <= most_quotient &&
+         least <= most_quotient && shares <= most_quotient &&
+         Wide{blocks} * params.workers <= std::numeric_limits<std::int32_t>::max();
 }
 
 // How many workers each request gets for itself; 0 where cuts on the line are better. A request of
 // most blocks, cut evenly, must not take longer than a worker's share of the line, of which half a
 // block is lost to cuts that move; where there is one request, nothing is. Workers of two speeds
 // would not be done with even pieces at the same time.
-FLASHMLA_HOST_DEVICE constexpr std::int32_t own_workers(const SplitParams& params,
-                                                        std::int64_t stride, std::int32_t blocks) {
+template <class Ns>
+FLASHMLA_HOST_DEVICE constexpr std::int32_t own_workers(const SplitParams& params, Ns stride,
+                                                        std::int32_t blocks) {
   if (params.batch_invariant || params.requests > params.workers || params.requests == 0 ||
       params.speeds.fast_workers > 0)
     return 0;
-  const std::int32_t own = params.workers / params.requests;
-  const Divisor segments(own_segments(blocks, own, params.cost));
-  const std::int64_t time = segments.quotient_up(blocks) * params.cost.block_ns;
-  const std::int64_t lost = params.requests > 1 ? params.cost.block_ns : 0;
-  return 2 * time <= 2 * stride + lost ? own : 0;
+  const auto own = static_cast<std::int32_t>(Divisor<Ns>(params.requests).quotient(params.workers));
+  const Divisor<Ns> segments(own_segments<Ns>(blocks, own, params.cost));
+  const Ns time = segments.quotient_up(blocks) * params.cost.block_ns;
+  const Ns lost = params.requests > 1 ? params.cost.block_ns / 2 : 0;
+  return time <= stride + lost ? own : 0;
 }
 
 // A place on the line where one worker's share ends and the next one's begins.
@@ -134,8 +157,9 @@ struct Begin {
 };
 
 // What split_kv fills, and its scratch.
+template <class Ns>
 struct SplitMemory {
-  std::int64_t* start;         // [b + 1], scratch
+  Ns* start;                   // [b + 1], scratch
   Cut* cuts;                   // [workers + 1], scratch
   WorkTile* work;              // [workers]
   std::int32_t* split_offset;  // [b + 1]
@@ -143,12 +167,13 @@ struct SplitMemory {
 };
 
 // The division of one batch: the line with everything that is needed to find a cut on it.
+template <class Ns>
 struct Division {
   SplitParams params;
   const std::int32_t* lengths;  // [b], tokens
-  const std::int64_t* start;    // [b + 1], where each request begins on the line, ns
-  Divisor stride;               // ns between the cuts of fast workers, which come first
-  Divisor slow_stride;          // the same of the others
+  const Ns* start;              // [b + 1], where each request begins on the line, ns
+  Divisor<Ns> stride;           // ns between the cuts of fast workers, which come first
+  Divisor<Ns> slow_stride;      // the same of the others
   std::int32_t own;             // own_workers()
 
   FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks(std::int32_t request) const {
@@ -157,7 +182,7 @@ struct Division {
 
   // The last request that begins at or before `position`. In four parts at once: every step of the
   // search waits for memory.
-  FLASHMLA_HOST_DEVICE constexpr std::int32_t request_at(std::int64_t position) const {
+  FLASHMLA_HOST_DEVICE constexpr std::int32_t request_at(Ns position) const {
     std::int32_t low = 0;
     std::int32_t high = params.requests;
     while (high - low > 1) {
@@ -172,24 +197,24 @@ struct Division {
   }
 
   // Where the first of the other workers begins.
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t slow_start() const {
+  FLASHMLA_HOST_DEVICE constexpr Ns slow_start() const {
     return params.speeds.fast_workers * stride.value();
   }
 
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t position_of(std::int32_t worker) const {
+  FLASHMLA_HOST_DEVICE constexpr Ns position_of(std::int32_t worker) const {
     const std::int32_t fast = smaller(worker, params.speeds.fast_workers);
     return fast * stride.value() + (worker - fast) * slow_stride.value();
   }
 
   // The first worker that begins at or after `position`; the number of workers where none does. One
   // quotient, whichever the stride is.
-  FLASHMLA_HOST_DEVICE constexpr std::int32_t worker_from(std::int64_t position) const {
+  FLASHMLA_HOST_DEVICE constexpr std::int32_t worker_from(Ns position) const {
     const bool fast = position < slow_start();
-    const Divisor by = fast ? stride : slow_stride;
-    const std::int64_t from = fast ? 0 : slow_start();
-    const std::int64_t before = fast ? 0 : params.speeds.fast_workers;
+    const Divisor<Ns> by = fast ? stride : slow_stride;
+    const Ns from = fast ? 0 : slow_start();
+    const Ns before = fast ? 0 : params.speeds.fast_workers;
     return static_cast<std::int32_t>(
-        smaller<std::int64_t>(params.workers, before + by.quotient_up(position - from)));
+        smaller<Ns>(params.workers, before + by.quotient_up(position - from)));
   }
 
   // The first worker that begins inside of a request, behind its first block, if one does.
@@ -207,15 +232,15 @@ struct Division {
   FLASHMLA_HOST_DEVICE constexpr Begin begin(std::int32_t index) const {
     if (own > 0)
       return begin_of_own(index);
-    const std::int64_t position = position_of(index);
+    const Ns position = position_of(index);
     if (position >= start[params.requests])
       return {{params.requests, 0, 0, 0}, {0, 0}};
     const std::int32_t request = request_at(position);
-    const std::int64_t offset = position - start[request];
+    const Ns offset = position - start[request];
     if (params.batch_invariant)
       return {cut_between_pieces(request, offset), {0, 0}};
-    const std::int64_t inside = larger<std::int64_t>(0, offset - params.cost.segment_ns);
-    const std::int64_t block = Divisor(params.cost.block_ns).quotient(inside);
+    const Ns inside = larger<Ns>(0, offset - params.cost.segment_ns);
+    const Ns block = Divisor<Ns>(params.cost.block_ns).quotient(inside);
     const std::int32_t split = index - first_inside(request) + 1;
     const std::int32_t segments = worker_from(start[request + 1]) - index + 1;
     return {{request, static_cast<std::int32_t>(block), larger(0, split), 0},
@@ -223,7 +248,7 @@ struct Division {
   }
 
   // The share of worker `index`, between two cuts.
-  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(const SplitMemory& memory,
+  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(const SplitMemory<Ns>& memory,
                                                std::int32_t index) const {
     const Cut begin = memory.cuts[index];
     const Cut end = memory.cuts[index + 1];
@@ -238,8 +263,7 @@ struct Division {
       tile.last_request = begin.request - 1;  // no block between the two cuts
       return tile;
     }
-    tile.end_block =
-        end.block == 0 ? static_cast<std::int32_t>(blocks(tile.last_request)) : end.block;
+    tile.end_block = end.block == 0 ? blocks(tile.last_request) : end.block;
     tile.first_length = lengths[begin.request];
     // A request that was cut before was first cut where its second segment begins.
     if (params.batch_invariant) {
@@ -258,29 +282,29 @@ struct Division {
 
   // The same where each request has workers of its own. Those that its cap leaves over are idle.
   FLASHMLA_HOST_DEVICE constexpr Begin begin_of_own(std::int32_t index) const {
-    const std::int32_t request = index / own;
+    const auto request = static_cast<std::int32_t>(Divisor<Ns>(own).quotient(index));
     if (request >= params.requests)
       return {{params.requests, 0, 0, 0}, {0, 0}};
     const std::int32_t all = blocks(request);
-    const std::int32_t parts = own_segments(all, own, params.cost);
+    const std::int32_t parts = own_segments<Ns>(all, own, params.cost);
     const std::int32_t split = index - request * own;
     if (split >= parts)
       return {{request + 1, 0, 0, 0}, {0, 0}};
-    const auto block = Divisor(parts).quotient(static_cast<std::int64_t>(split) * all);
+    const Ns block = Divisor<Ns>(parts).quotient(Ns{split} * all);
     return {{request, static_cast<std::int32_t>(block), split, 0},
             split == 1 ? counts_of(parts) : SplitCounts{0, 0}};
   }
 
   // The first piece that begins `offset` or more behind the request's start, or the next request.
-  FLASHMLA_HOST_DEVICE constexpr Cut cut_between_pieces(std::int32_t request,
-                                                        std::int64_t offset) const {
+  FLASHMLA_HOST_DEVICE constexpr Cut cut_between_pieces(std::int32_t request, Ns offset) const {
     const CostModel& cost = params.cost;
-    const std::int64_t all = blocks(request);
-    const std::int64_t piece = piece_blocks(all, cost);
-    const std::int64_t index = divide_up(offset, piece * cost.block_ns + cost.segment_ns);
-    if (index * piece >= all)
+    const std::int32_t all = blocks(request);
+    const std::int32_t piece = piece_blocks<Ns>(all, cost);
+    const auto index =
+        static_cast<std::int32_t>(divide_up(offset, Ns{piece} * cost.block_ns + cost.segment_ns));
+    if (Ns{index} * piece >= all)
       return {request + 1, 0, 0, 0};
-    return {request, static_cast<std::int32_t>(index * piece), static_cast<std::int32_t>(index), 0};
+    return {request, index * piece, index, 0};
   }
 };
 

@@ -1,8 +1,8 @@
 // Integer arithmetic of schedules, with the same results on host and device.
 #pragma once
 
-#include <cfloat>
 #include <cstdint>
+#include <type_traits>
 
 #include "schedule/work_tile.h"
 
@@ -29,48 +29,76 @@ FLASHMLA_HOST_DEVICE FLASHMLA_OUT_OF_LINE constexpr std::int64_t divide(std::int
   return a / b;
 }
 
-FLASHMLA_HOST_DEVICE constexpr std::int64_t divide_up(std::int64_t a, std::int64_t b) {
-  return divide(a + b - 1, b);
+template <class A, class B>
+FLASHMLA_HOST_DEVICE constexpr auto divide_up(A a, B b) {
+  using Int = std::common_type_t<A, B>;
+  if constexpr (sizeof(Int) == sizeof(std::int32_t)) {
+    const auto divisor = static_cast<std::uint32_t>(b);
+    return static_cast<std::int32_t>((static_cast<std::uint32_t>(a) + divisor - 1) / divisor);
+  } else {
+    return divide(a + b - 1, b);
+  }
+}
+
+FLASHMLA_HOST_DEVICE constexpr float reciprocal_of(float value) {
+#if defined(__CUDA_ARCH__)
+  float reciprocal;  // wrong in the last bit at most
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(value));
+  return reciprocal;
+#else
+  return 1.0f / value;
+#endif
 }
 
 // Division by a number that several quotients share: by its reciprocal as a float, then put right
-// in integers, so that quotients are exact on every machine.
+// in integers, so that quotients are exact on every machine. With `Int` of 32 bits a quotient has
+// to be below 2²¹: its estimate is wrong by one at most then.
+template <class Int>
 class Divisor {
  public:
-  FLASHMLA_HOST_DEVICE constexpr explicit Divisor(std::int64_t value)  // > 0
-      : value_(value),
-#if defined(__CUDA_ARCH__)
-        reciprocal_(__fdividef(1.0f, static_cast<float>(value)))
-#else
-        reciprocal_(1.0f / static_cast<float>(value))
-#endif
-  {
-  }
+  FLASHMLA_HOST_DEVICE constexpr explicit Divisor(Int value)  // > 0
+      : value_(value), reciprocal_(reciprocal_of(static_cast<float>(value))) {}
 
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t value() const { return value_; }
+  FLASHMLA_HOST_DEVICE constexpr Int value() const { return value_; }
 
   // a / value() for a ≥ 0.
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t quotient(std::int64_t a) const {
-    std::int64_t q = estimate(a);
-    std::int64_t rest = a - q * value_;
-    while (rest < 0 || rest >= value_) {
-      const std::int64_t step = estimate(rest) - (rest < 0 ? 1 : 0);
-      q += step == 0 ? 1 : step;
-      rest = a - q * value_;
+  FLASHMLA_HOST_DEVICE constexpr Int quotient(Int a) const {
+    return quotient_of(static_cast<Unsigned>(a));
+  }
+
+  FLASHMLA_HOST_DEVICE constexpr Int quotient_up(Int a) const {
+    return quotient_of(static_cast<Unsigned>(a) + static_cast<Unsigned>(value_) - 1);
+  }
+
+ private:
+  using Unsigned = std::make_unsigned_t<Int>;
+
+  FLASHMLA_HOST_DEVICE constexpr Int quotient_of(Unsigned a) const {
+    Int q = estimate(a);
+    Int rest = rest_of(a, q);
+    if constexpr (sizeof(Int) == sizeof(std::int32_t)) {
+      q += rest >= value_ ? 1 : 0;
+      q -= rest < 0 ? 1 : 0;
+    } else {
+      while (rest < 0 || rest >= value_) {
+        const Int step = estimate(rest) - (rest < 0 ? 1 : 0);
+        q += step == 0 ? 1 : step;
+        rest = rest_of(a, q);
+      }
     }
     return q;
   }
 
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t quotient_up(std::int64_t a) const {
-    return quotient(a + value_ - 1);
+  template <class Number>
+  FLASHMLA_HOST_DEVICE constexpr Int estimate(Number a) const {
+    return static_cast<Int>(static_cast<float>(a) * reciprocal_);
   }
 
- private:
-  FLASHMLA_HOST_DEVICE constexpr std::int64_t estimate(std::int64_t a) const {
-    return static_cast<std::int64_t>(static_cast<float>(a) * reciprocal_);
+  FLASHMLA_HOST_DEVICE constexpr Int rest_of(Unsigned a, Int q) const {
+    return static_cast<Int>(a - static_cast<Unsigned>(q) * static_cast<Unsigned>(value_));
   }
 
-  std::int64_t value_;
+  Int value_;
   float reciprocal_;
 };
 
@@ -89,18 +117,27 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
 }
 
 // Largest integer whose square is at most a / b, for a ≥ 0 and b > 0. A GPU has a square root of
-// its own, which is right to 24 bits.
-FLASHMLA_HOST_DEVICE constexpr std::int64_t sqrt_of_quotient(std::int64_t a, std::int64_t b) {
+// its own, which is right to 22 bits. With `Int` of 32 bits, a + 2 √(a b) + b has to fit.
+template <class Int>
+FLASHMLA_HOST_DEVICE constexpr Int sqrt_of_quotient(Int a, Int b) {
 #if defined(__CUDA_ARCH__)
-  const float quotient = __fdividef(static_cast<float>(a), static_cast<float>(b));
-  auto root = static_cast<std::int64_t>(quotient * __frsqrt_rn(fmaxf(quotient, FLT_MIN)));
-  while (root * root * b > a)
-    --root;
-  while ((root + 1) * (root + 1) * b <= a)
-    ++root;
+  float estimate;
+  asm("sqrt.approx.ftz.f32 %0, %1;"
+      : "=f"(estimate)
+      : "f"(static_cast<float>(a) * reciprocal_of(static_cast<float>(b))));
+  auto root = static_cast<Int>(estimate);
+  if constexpr (sizeof(Int) == sizeof(std::int32_t)) {
+    root -= root * root * b > a ? 1 : 0;
+    root += (root + 1) * (root + 1) * b <= a ? 1 : 0;
+  } else {
+    while (root * root * b > a)
+      --root;
+    while ((root + 1) * (root + 1) * b <= a)
+      ++root;
+  }
   return root;
 #else
-  return integer_sqrt(a / b);
+  return static_cast<Int>(integer_sqrt(a / b));
 #endif
 }
 

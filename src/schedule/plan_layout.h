@@ -71,7 +71,7 @@ struct PlanMemory {
   }
 
   // What split_kv fills, all of it in the workspace.
-  FLASHMLA_HOST_DEVICE SplitMemory split_memory() const {
+  FLASHMLA_HOST_DEVICE SplitMemory<std::int64_t> split_memory() const {
     return {start, cuts, work, split_offset, split_list};
   }
 };

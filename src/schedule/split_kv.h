@@ -34,26 +34,25 @@ namespace flashmla::schedule {
 //
 // A GPU runs this in front of a decoding call, so that what counts is how long the chain of steps
 // is that wait for one another, and not how much each thread does.
-template <class Team>
+template <class Ns, class Team>
 FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t* lengths,
-                                   const SplitMemory& memory, const Team& team) {
+                                   const SplitMemory<Ns>& memory, const Team& team) {
   const std::int32_t requests = params.requests;
   const auto blocks = [&](std::int32_t r) { return blocks_of(lengths[r], params.block_tokens); };
-  const Largest largest = team.scan_and_max(
-      requests, [&](std::int32_t r) { return request_cost(blocks(r), params); },
-      [&](std::int32_t r) { return Largest{least_stride(blocks(r), params), blocks(r)}; },
-      [&](std::int32_t r, std::int64_t before, std::int64_t) { memory.start[r] = before; });
+  const auto largest = team.scan_and_max(
+      requests, [&](std::int32_t r) { return request_cost<Ns>(blocks(r), params); },
+      [&](std::int32_t r) { return Largest<Ns>{least_stride<Ns>(blocks(r), params), blocks(r)}; },
+      [&](std::int32_t r, Ns before, Ns) { memory.start[r] = before; });
   const WorkerSpeeds& speeds = params.speeds;
-  const std::int64_t part =
-      Divisor(speeds.parts(params.workers)).quotient_up(memory.start[requests]);
-  const std::int64_t least = larger<std::int64_t>(1, largest.least_stride);
-  const std::int64_t slow_stride = larger(part * speeds.slow, least);
-  const Division division{.params = params,
-                          .lengths = lengths,
-                          .start = memory.start,
-                          .stride = Divisor(larger(part * speeds.fast, least)),
-                          .slow_stride = Divisor(slow_stride),
-                          .own = own_workers(params, slow_stride, largest.blocks)};
+  const Ns part = divide_up(memory.start[requests], Ns{speeds.parts(params.workers)});
+  const Ns least = larger<Ns>(1, largest.least_stride);
+  const Ns slow_stride = larger(part * speeds.slow, least);
+  const Division<Ns> division{.params = params,
+                              .lengths = lengths,
+                              .start = memory.start,
+                              .stride = Divisor<Ns>(larger(part * speeds.fast, least)),
+                              .slow_stride = Divisor<Ns>(slow_stride),
+                              .own = own_workers<Ns>(params, slow_stride, largest.blocks)};
 
   team.scan(
       params.workers,
@@ -73,7 +72,7 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
     team.scan(
         requests,
         [&](std::int32_t r) {
-          const auto pieces = static_cast<std::int32_t>(piece_count(blocks(r), params.cost));
+          const std::int32_t pieces = piece_count<Ns>(blocks(r), params.cost);
           return pieces == 1 ? 0 : pieces;
         },
         [&](std::int32_t r, std::int32_t before, std::int32_t) {
@@ -101,12 +100,12 @@ struct SerialTeam {
   }
 
   template <class Value, class Candidate, class Store>
-  FLASHMLA_HOST_DEVICE constexpr Largest scan_and_max(std::int32_t n, Value value,
-                                                      Candidate candidate, Store store) const {
+  FLASHMLA_HOST_DEVICE constexpr auto scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                                   Store store) const {
     scan(n, value, store);
-    Largest largest{0, 0};
+    decltype(candidate(0)) largest{};
     for (std::int32_t i = 0; i < n; ++i)
-      largest = Largest::of(largest, candidate(i));
+      largest = decltype(largest)::of(largest, candidate(i));
     return largest;
   }
 
@@ -153,7 +152,7 @@ FLASHMLA_HOST_DEVICE void for_each_segment(const WorkTile& tile, std::int32_t bl
 constexpr std::int64_t max_partials(const SplitParams& params, std::int64_t max_tokens) {
   if (!params.batch_invariant)
     return 2 * (std::int64_t{params.workers} - 1);
-  const std::int64_t most = smaller<std::int64_t>(
+  const auto most = smaller<std::int64_t>(
       max_pieces,
       larger<std::int64_t>(1, divide_up(max_tokens, params.block_tokens * min_piece_blocks)));
   return most == 1 ? 0 : params.requests * most;

@@ -63,7 +63,7 @@ Batch draw_batch(std::uint64_t seed, bool batch_invariant) {
       .batch_invariant = batch_invariant};
   if (!batch_invariant && random.chance(0.3))
     batch.params.speeds = {
-        .fast_workers = static_cast<std::int32_t>(random.between(0, batch.params.workers)),
+        .fast_workers = static_cast<std::int32_t>(random.between(1, batch.params.workers)),
         .fast = static_cast<std::int32_t>(random.between(1, 20)),
         .slow = static_cast<std::int32_t>(random.between(1, 20))};
   const std::int64_t shape = random.between(0, 4);
@@ -95,11 +95,13 @@ bool operator==(const Schedule& a, const Schedule& b) {
          same(a.split_list, b.split_list);
 }
 
-SplitScratch::SplitScratch(const SplitParams& params)
+template <class Ns>
+SplitScratch<Ns>::SplitScratch(const SplitParams& params)
     : start(params.requests + 1, no_plan_holds),
       cuts(params.workers + 1, Cut{no_plan_holds, no_plan_holds, no_plan_holds, no_plan_holds}) {}
 
-SplitMemory memory_of(Schedule& schedule, SplitScratch& scratch) {
+template <class Ns>
+SplitMemory<Ns> memory_of(Schedule& schedule, SplitScratch<Ns>& scratch) {
   return {scratch.start.data(), scratch.cuts.data(), schedule.work.data(),
           schedule.split_offset.data(), schedule.split_list.data()};
 }
@@ -111,12 +113,20 @@ Schedule blank_schedule(const SplitParams& params) {
           std::vector<SplitRequest>(params.workers + 1, SplitRequest{x, x, x, x})};
 }
 
+template <class Ns>
 Schedule make_schedule(const Batch& batch) {
   Schedule schedule = blank_schedule(batch.params);
-  SplitScratch scratch(batch.params);
+  SplitScratch<Ns> scratch(batch.params);
   split_kv(batch.params, batch.lengths.data(), memory_of(schedule, scratch), SerialTeam{});
   return schedule;
 }
+
+template struct SplitScratch<std::int32_t>;
+template struct SplitScratch<std::int64_t>;
+template SplitMemory<std::int32_t> memory_of(Schedule&, SplitScratch<std::int32_t>&);
+template SplitMemory<std::int64_t> memory_of(Schedule&, SplitScratch<std::int64_t>&);
+template Schedule make_schedule<std::int32_t>(const Batch&);
+template Schedule make_schedule<std::int64_t>(const Batch&);
 
 std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule) {
   std::vector<std::vector<Segment>> segments(schedule.work.size());

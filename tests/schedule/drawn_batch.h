@@ -1,6 +1,7 @@
 // A batch of random lengths with the schedule that split_kv makes of it, for property tests.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <ostream>
 #include <vector>
@@ -18,6 +19,10 @@ struct Batch {
   std::int64_t blocks(std::int32_t request) const {
     const std::int64_t tokens = lengths[request];
     return tokens == 0 ? 1 : (tokens - 1) / params.block_tokens + 1;
+  }
+
+  std::int32_t longest() const {
+    return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
   }
 };
 
@@ -45,16 +50,21 @@ struct Schedule {
   friend bool operator==(const Schedule& a, const Schedule& b);
 };
 
+// `Ns` counts nanoseconds on the line: std::int64_t, or std::int32_t.
+template <class Ns>
 struct SplitScratch {
-  std::vector<std::int64_t> start;
+  std::vector<Ns> start;
   std::vector<Cut> cuts;
 
   explicit SplitScratch(const SplitParams& params);
 };
 
-SplitMemory memory_of(Schedule& schedule, SplitScratch& scratch);
+template <class Ns>
+SplitMemory<Ns> memory_of(Schedule& schedule, SplitScratch<Ns>& scratch);
 
 Schedule blank_schedule(const SplitParams& params);
+
+template <class Ns = std::int64_t>
 Schedule make_schedule(const Batch& batch);
 
 // Each worker's segments, in order.

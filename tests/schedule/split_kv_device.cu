@@ -7,8 +7,9 @@ namespace flashmla::schedule {
 namespace {
 
 // One thread block; thread 0 adds up.
+template <class Ns>
 struct BlockTeam {
-  Largest* shared;
+  Largest<Ns>* shared;
 
   template <class Value, class Store>
   __device__ void scan(std::int32_t n, Value value, Store store) const {
@@ -18,8 +19,8 @@ struct BlockTeam {
   }
 
   template <class Value, class Candidate, class Store>
-  __device__ Largest scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                  Store store) const {
+  __device__ Largest<Ns> scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                      Store store) const {
     if (threadIdx.x == 0)
       *shared = SerialTeam{}.scan_and_max(n, value, candidate, store);
     __syncthreads();
@@ -35,10 +36,15 @@ struct BlockTeam {
   }
 };
 
-__global__ void schedule_kernel(SplitParams params, PlanMemory memory) {
-  __shared__ Largest shared;
-  split_kv(params, memory.lengths, memory.split_memory(), BlockTeam{&shared});
+template <class Ns>
+__global__ void schedule_kernel(SplitParams params, const std::int32_t* lengths,
+                                SplitMemory<Ns> memory) {
+  __shared__ Largest<Ns> shared;
+  split_kv(params, lengths, memory, BlockTeam<Ns>{&shared});
 }
+
+template __global__ void schedule_kernel(SplitParams, const std::int32_t*,
+                                         SplitMemory<std::int32_t>);
 
 // Walks the finished schedule as a decoding kernel does, and counts its blocks.
 __global__ void walk_kernel(SplitParams params, PlanMemory memory, std::int64_t* blocks) {
@@ -52,7 +58,7 @@ __global__ void walk_kernel(SplitParams params, PlanMemory memory, std::int64_t*
 }  // namespace
 
 void launch(const SplitParams& params, const PlanMemory& memory, std::int64_t* blocks) {
-  schedule_kernel<<<1, 256>>>(params, memory);
+  schedule_kernel<<<1, 256>>>(params, memory.lengths, memory.split_memory());
   walk_kernel<<<params.workers, 1>>>(params, memory, blocks);
 }
 

@@ -37,7 +37,7 @@ TEST(Divisor, IsExact) {
   for (int i = 0; i < 200000; ++i) {
     const std::int64_t value = random.log_between(1, std::int64_t{1} << 45);
     const std::int64_t quotient = random.log_between(1, (std::int64_t{1} << 60) / value);
-    const Divisor divisor(value);
+    const Divisor<std::int64_t> divisor(value);
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);
     ASSERT_EQ(divisor.quotient(value * quotient), quotient);
     ASSERT_EQ(divisor.quotient(value * quotient - 1), quotient - 1);
@@ -45,7 +45,31 @@ TEST(Divisor, IsExact) {
     ASSERT_EQ(divisor.quotient_up(value * quotient), quotient);
     ASSERT_EQ(divisor.quotient_up(value * quotient - value + 1), quotient);
   }
-  EXPECT_EQ(Divisor(7).quotient(0), 0);
+  EXPECT_EQ(Divisor<std::int64_t>(7).quotient(0), 0);
+}
+
+// Up to the largest quotient that is promised, and numbers whose sum with the divisor takes 32
+// bits.
+TEST(Divisor, Of32BitsIsExact) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  for (int i = 0; i < 200000; ++i) {
+    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    const auto value = static_cast<std::int32_t>(random.log_between(1, most));
+    const std::int64_t most_quotient = smaller<std::int64_t>(most / value, (1 << 21) - 1);
+    const auto quotient = static_cast<std::int32_t>(
+        i % 4 == 0 ? most_quotient : random.log_between(1, most_quotient));
+    const std::int32_t product = value * quotient;
+    const Divisor<std::int32_t> divisor(value);
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);
+    ASSERT_EQ(divisor.quotient(product), quotient);
+    ASSERT_EQ(divisor.quotient(product - 1), quotient - 1);
+    if (product <= most - value)
+      ASSERT_EQ(divisor.quotient(product + value - 1), quotient);
+    ASSERT_EQ(divisor.quotient_up(product), quotient);
+    ASSERT_EQ(divisor.quotient_up(product - value + 1), quotient);
+  }
+  EXPECT_EQ(Divisor<std::int32_t>(7).quotient(0), 0);
 }
 
 TEST(IntegerSqrt, AgreesWithCounting) {
@@ -85,8 +109,8 @@ TEST(SplitCap, IsTheCheapestNumberOfSegments) {
     return blocks * cost.block_ns / segments + segments * cost.split_ns;
   };
   for (const CostModel& cost : all_cost_models())
-    for (const std::int64_t blocks : {1, 2, 3, 16, 17, 100, 1000, 16384, 1 << 25}) {
-      const std::int64_t cap = split_cap(blocks, cost);
+    for (const std::int32_t blocks : {1, 2, 3, 16, 17, 100, 1000, 16384, 1 << 25}) {
+      const std::int32_t cap = split_cap(blocks, cost);
       ASSERT_GE(cap, 1);
       ASSERT_LE(cap, blocks);
       const auto total = static_cast<double>(blocks);

@@ -77,7 +77,8 @@ void expect_sound(const Batch& batch) {
   for (std::int32_t r = 0; r < batch.params.requests; ++r) {
     const std::int32_t partials = schedule.split_offset[r + 1] - schedule.split_offset[r];
     ASSERT_EQ(partials, segments[r] > 1 ? segments[r] : 0) << "request " << r;
-    ASSERT_LE(segments[r], split_cap(batch.blocks(r), batch.params.cost)) << "request " << r;
+    const auto blocks = static_cast<std::int32_t>(batch.blocks(r));
+    ASSERT_LE(segments[r], split_cap(blocks, batch.params.cost)) << "request " << r;
     most_blocks = std::max(most_blocks, batch.blocks(r));
   }
   const std::int64_t most_tokens = std::min<std::int64_t>(most_blocks * batch.params.block_tokens,
@@ -119,6 +120,32 @@ TEST_P(SplitKv, IsStableUnderRepetition) {
     SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
     ASSERT_TRUE(make_schedule(batch) == make_schedule(batch));
   }
+}
+
+// Nanoseconds of 32 bits make the schedule that those of 64 bits make, up to the longest lengths
+// for which they are said to be enough.
+TEST_P(SplitKv, IsTheSameIn32BitsWhereTheyFit) {
+  const std::uint64_t seed = support::fresh_seed();
+  support::Random random(seed);
+  int fits = 0;
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    Batch batch = draw_batch(seed + i, GetParam());
+    SCOPED_TRACE(testing::Message() << "seed " << seed << " batch " << i << ": " << batch);
+    if (line_fits_32_bits(batch.params, batch.longest())) {
+      ++fits;
+      ASSERT_TRUE(make_schedule<std::int32_t>(batch) == make_schedule(batch));
+    }
+    if (!line_fits_32_bits(batch.params, 0))
+      continue;
+    std::int32_t most = 0;
+    for (std::int32_t step = 1 << 30; step > 0; step /= 2)
+      if (line_fits_32_bits(batch.params, most + step))
+        most += step;
+    for (std::int32_t& length : batch.lengths)
+      length = random.chance(0.8) ? most : static_cast<std::int32_t>(random.between(0, most));
+    ASSERT_TRUE(make_schedule<std::int32_t>(batch) == make_schedule(batch)) << "up to " << most;
+  }
+  EXPECT_GT(fits, 300);
 }
 
 TEST_P(SplitKv, WithoutRequestsLeavesEveryWorkerIdle) {

@@ -43,7 +43,7 @@ double largest_share(const Batch& batch) {
     blocks = std::max(blocks, batch.blocks(r));
   const CostModel& cost = batch.params.cost;
   return static_cast<double>(blocks) * cost.block_ns /
-             static_cast<double>(split_cap(blocks, cost)) +
+             split_cap(static_cast<std::int32_t>(blocks), cost) +
          cost.segment_ns;
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 Schedule make_schedule_with(const Batch& batch, std::int32_t threads) {
   Schedule schedule = blank_schedule(batch.params);
-  SplitScratch scratch(batch.params);
+  SplitScratch<std::int64_t> scratch(batch.params);
   run_team(threads, [&](const ThreadTeam& team) {
     split_kv(batch.params, batch.lengths.data(), memory_of(schedule, scratch), team);
   });

@@ -48,14 +48,15 @@ class ThreadTeam {
   }
 
   template <class Value, class Candidate, class Store>
-  Largest scan_and_max(std::int32_t n, Value value, Candidate candidate, Store store) const {
+  auto scan_and_max(std::int32_t n, Value value, Candidate candidate, Store store) const {
+    using Most = decltype(candidate(0));
     scan(n, value, store);
-    Largest largest{0, 0};
+    Most largest{};
     for (std::int32_t i = rank_; i < n; i += size())
-      largest = Largest::of(largest, candidate(i));
+      largest = Most::of(largest, candidate(i));
     share([&](std::any& shared) { shared = largest; });
     for (const std::any& other : common_->value)
-      largest = Largest::of(largest, std::any_cast<Largest>(other));
+      largest = Most::of(largest, std::any_cast<Most>(other));
     common_->barrier.arrive_and_wait();
     return largest;
   }

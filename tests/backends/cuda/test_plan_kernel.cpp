@@ -17,8 +17,9 @@ using schedule::Schedule;
 
 class PlanKernel : public GpuTest {
  protected:
-  // What the kernel makes of lengths on the device, in memory full of something else.
-  Schedule made_on_device(const Batch& batch) {
+  // What the kernel makes of lengths on the device that are `most_tokens` at most, in memory full
+  // of something else.
+  Schedule made_on_device(const Batch& batch, std::int32_t most_tokens) {
     const schedule::PlanLayout layout(batch.params);
     const std::vector<std::byte> noise(layout.bytes, std::byte{0x5a});
     const auto workspace = memory_->allocate(layout.bytes);
@@ -28,14 +29,22 @@ class PlanKernel : public GpuTest {
     memory_->upload(given.get(), lengths);
     const schedule::PlanMemory memory(layout, workspace.get());
     sm90::plan::launch_schedule(batch.params, memory,
-                                reinterpret_cast<const std::int32_t*>(given.get()),
-                                std::numeric_limits<std::int32_t>::max(), nullptr);
+                                reinterpret_cast<const std::int32_t*>(given.get()), most_tokens,
+                                nullptr);
     memory_->wait();
     Schedule schedule = schedule::blank_schedule(batch.params);
     download(schedule.work, memory.work);
     download(schedule.split_offset, memory.split_offset);
     download(schedule.split_list, memory.split_list);
     return schedule;
+  }
+
+  // With nanoseconds of 64 bits, and of 32 where they are enough.
+  void expect_schedule_of_one_thread(const Batch& batch) {
+    const Schedule wanted = schedule::make_schedule(batch);
+    ASSERT_TRUE(made_on_device(batch, std::numeric_limits<std::int32_t>::max()) == wanted);
+    ASSERT_TRUE(made_on_device(batch, batch.longest()) == wanted);
+    fit_32_bits_ += schedule::line_fits_32_bits(batch.params, batch.longest()) ? 1 : 0;
   }
 
   // `block_tokens` is fixed in the kernel, and a GPU has a limit of workers.
@@ -47,6 +56,8 @@ class PlanKernel : public GpuTest {
     speeds.fast_workers = std::min(speeds.fast_workers, batch.params.workers);
     return batch;
   }
+
+  int fit_32_bits_ = 0;  // batches so far
 
  private:
   template <class T>
@@ -61,8 +72,9 @@ TEST_F(PlanKernel, MakesTheScheduleOfOneThread) {
   for (std::uint64_t i = 0; i < 600; ++i) {
     const Batch batch = draw(seed + i);
     SCOPED_TRACE(testing::Message() << "seed " << seed + i << ": " << batch);
-    ASSERT_TRUE(made_on_device(batch) == schedule::make_schedule(batch));
+    ASSERT_NO_FATAL_FAILURE(expect_schedule_of_one_thread(batch));
   }
+  EXPECT_GT(fit_32_bits_, 200);
 }
 
 // Around the number of requests up to which each has a thread, and far beyond it.
@@ -77,11 +89,14 @@ TEST_F(PlanKernel, TakesThousandsOfRequests) {
         batch.params.speeds = {};
       batch.params.requests = requests;
       batch.lengths.resize(requests);
-      for (std::int32_t& length : batch.lengths)
-        length = static_cast<std::int32_t>(random.log_between(1, 100000));
-      SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << requests << " requests");
-      ASSERT_TRUE(made_on_device(batch) == schedule::make_schedule(batch));
+      for (const std::int32_t most : {3000, 100000}) {
+        for (std::int32_t& length : batch.lengths)
+          length = static_cast<std::int32_t>(random.log_between(1, most));
+        SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << requests << " requests");
+        ASSERT_NO_FATAL_FAILURE(expect_schedule_of_one_thread(batch));
+      }
     }
+  EXPECT_GT(fit_32_bits_, 4);
 }
 
 }  // namespace

@@ -17,46 +17,60 @@ inline constexpr std::uint32_t all_lanes = 0xffffffff;
 using schedule::Largest;
 using schedule::SplitCounts;
 
-// What a scan adds up, as 64 bits: counts of both kinds stay below 2^31.
-FLASHMLA_DEVICE std::int64_t to_bits(std::int64_t sum) {
-  return sum;
+// What a scan adds up, as one number of type `Bits`: counts of both kinds take half of it each.
+template <class Bits>
+FLASHMLA_DEVICE Bits to_bits(std::int64_t sum) {
+  return static_cast<Bits>(sum);
 }
-FLASHMLA_DEVICE std::int64_t to_bits(const SplitCounts& sum) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(sum.steps) << 32 | sum.partials);
+template <class Bits>
+FLASHMLA_DEVICE Bits to_bits(const SplitCounts& sum) {
+  return static_cast<Bits>(sum.steps) << (4 * sizeof(Bits)) | static_cast<Bits>(sum.partials);
 }
 
-template <class Sum>
-FLASHMLA_DEVICE Sum from_bits(std::int64_t bits) {
-  if constexpr (std::is_same_v<Sum, SplitCounts>)
-    return {static_cast<std::int32_t>(bits), static_cast<std::int32_t>(bits >> 32)};
-  else
+template <class Sum, class Bits>
+FLASHMLA_DEVICE Sum from_bits(Bits bits) {
+  if constexpr (std::is_same_v<Sum, SplitCounts>) {
+    constexpr int half = 4 * sizeof(Bits);
+    return {static_cast<std::int32_t>(bits & ((Bits{1} << half) - 1)),
+            static_cast<std::int32_t>(bits >> half)};
+  } else {
     return static_cast<Sum>(bits);
+  }
 }
 
 // Σ over this lane and those before it.
-FLASHMLA_DEVICE std::int64_t scan_of_warp(std::int64_t sum) {
+template <class Bits>
+FLASHMLA_DEVICE Bits scan_of_warp(Bits sum) {
 #pragma unroll
   for (std::uint32_t distance = 1; distance < 32; distance *= 2) {
-    const std::int64_t other = __shfl_up_sync(all_lanes, sum, distance);
+    const Bits other = __shfl_up_sync(all_lanes, sum, distance);
     if (threadIdx.x % 32 >= distance)
       sum += other;
   }
   return sum;
 }
 
+FLASHMLA_DEVICE std::uint32_t sum_of_warp(std::uint32_t value) {
+  return __reduce_add_sync(all_lanes, value);
+}
+
 // Σ over the warp's values, none of them negative: three sums at once of 22, 22 and 20 bits, which
 // take no longer than one.
-FLASHMLA_DEVICE std::int64_t sum_of_warp(std::int64_t value) {
+FLASHMLA_DEVICE std::uint64_t sum_of_warp(std::uint64_t value) {
   constexpr int bits = 22;
-  constexpr std::int64_t mask = (1 << bits) - 1;
+  constexpr std::uint64_t mask = (1 << bits) - 1;
   const auto part = [&](int shift) {
     return std::uint64_t{
         __reduce_add_sync(all_lanes, static_cast<std::uint32_t>(value >> shift & mask))};
   };
-  return static_cast<std::int64_t>(part(0) + (part(bits) << bits) + (part(2 * bits) << 2 * bits));
+  return part(0) + (part(bits) << bits) + (part(2 * bits) << 2 * bits);
 }
 
 // The largest of the warp's values, none of them negative.
+FLASHMLA_DEVICE std::int32_t max_of_warp(std::int32_t value) {
+  return static_cast<std::int32_t>(__reduce_max_sync(all_lanes, static_cast<std::uint32_t>(value)));
+}
+
 FLASHMLA_DEVICE std::int64_t max_of_warp(std::int64_t value) {
   const auto high = static_cast<std::uint32_t>(value >> 32);
   const std::uint32_t largest_high = __reduce_max_sync(all_lanes, high);
@@ -65,32 +79,35 @@ FLASHMLA_DEVICE std::int64_t max_of_warp(std::int64_t value) {
   return static_cast<std::int64_t>(std::uint64_t{largest_high} << 32 | largest_low);
 }
 
-FLASHMLA_DEVICE Largest max_of_warp(const Largest& value) {
-  const auto blocks = static_cast<std::uint32_t>(value.blocks);
-  return {max_of_warp(value.least_stride),
-          static_cast<std::int32_t>(__reduce_max_sync(all_lanes, blocks))};
+template <class Ns>
+FLASHMLA_DEVICE Largest<Ns> max_of_warp(const Largest<Ns>& value) {
+  return {max_of_warp(value.least_stride), max_of_warp(value.blocks)};
 }
 
-// `OneEach`: every loop has fewer items than the block has threads.
+// `OneEach`: every loop has fewer items than the block has threads, and what a scan adds up has 32
+// bits, 16 for each of two counts.
 template <bool OneEach>
 class BlockTeam {
  public:
+  using Ns = std::conditional_t<OneEach, std::int32_t, std::int64_t>;
+  using Bits = std::make_unsigned_t<Ns>;
+
   struct SharedStorage {
-    std::int64_t sum[most_warps];  // of each warp
-    Largest largest[most_warps];   // the same
-    std::int64_t before;           // Σ over the items before the next ones
+    Bits sum[most_warps];             // of each warp
+    Largest<Ns> largest[most_warps];  // the same
+    Bits before;                      // Σ over the items before the next ones
   };
 
   FLASHMLA_DEVICE explicit BlockTeam(SharedStorage& shared) : shared_(&shared) {}
 
   template <class Value, class Store>
   FLASHMLA_DEVICE void scan(std::int32_t n, Value value, Store store) const {
-    run_scan<false>(n, value, [](std::int32_t) { return Largest{0, 0}; }, store);
+    run_scan<false>(n, value, [](std::int32_t) { return Largest<Ns>{0, 0}; }, store);
   }
 
   template <class Value, class Candidate, class Store>
-  FLASHMLA_DEVICE Largest scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                       Store store) const {
+  FLASHMLA_DEVICE Largest<Ns> scan_and_max(std::int32_t n, Value value, Candidate candidate,
+                                           Store store) const {
     return run_scan<true>(n, value, candidate, store);
   }
 
@@ -108,23 +125,23 @@ class BlockTeam {
  private:
   // Item n, which has no value, comes by the total.
   template <bool Max, class Value, class Candidate, class Store>
-  FLASHMLA_DEVICE Largest run_scan(std::int32_t n, Value value, Candidate candidate,
-                                   Store store) const {
+  FLASHMLA_DEVICE Largest<Ns> run_scan(std::int32_t n, Value value, Candidate candidate,
+                                       Store store) const {
     using Sum = decltype(value(0));
     const std::uint32_t lane = threadIdx.x % 32;
     const std::uint32_t warp = threadIdx.x / 32;
-    std::int64_t before = 0;
-    Largest largest{0, 0};
+    Bits before = 0;
+    Largest<Ns> largest{0, 0};
 #pragma unroll 1
     for (std::int32_t base = 0; base <= n; base += blockDim.x) {
       const std::int32_t i = base + static_cast<std::int32_t>(threadIdx.x);
       Sum own{};
-      Largest most{0, 0};
+      Largest<Ns> most{0, 0};
       if (i < n) {
         own = value(i);
         most = candidate(i);
       }
-      const std::int64_t inside = scan_of_warp(to_bits(own));
+      const Bits inside = scan_of_warp(to_bits<Bits>(own));
       if constexpr (Max)
         most = max_of_warp(most);
       if (lane == 31) {
@@ -133,12 +150,13 @@ class BlockTeam {
           shared_->largest[warp] = most;
       }
       __syncthreads();
-      const std::int64_t upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : 0);
+      const Bits upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : Bits{0});
       if constexpr (Max)
-        largest = Largest::of(
-            largest, max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : Largest{0, 0}));
+        largest = Largest<Ns>::of(
+            largest,
+            max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : Largest<Ns>{0, 0}));
       if (i <= n)
-        store(i, from_bits<Sum>(upto - to_bits(own)), own);
+        store(i, from_bits<Sum>(upto - to_bits<Bits>(own)), own);
       if constexpr (OneEach)
         break;
       if (threadIdx.x == blockDim.x - 1)

@@ -29,7 +29,9 @@ auto kernel_of(Kind kind, bool thread_each) {
 
 void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMemory& memory,
                      const std::int32_t* lengths, std::int32_t most_tokens, void* stream) {
-  const bool thread_each = params.requests <= most_requests_of_threads;
+  const bool thread_each = params.requests <= most_requests_of_threads &&
+                           params.workers <= most_requests_of_threads &&
+                           schedule::line_fits_32_bits(params, most_tokens);
   const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
   const auto threads =
       static_cast<std::uint32_t>(std::min<std::int32_t>(most_threads, (wanted + 31) / 32 * 32));

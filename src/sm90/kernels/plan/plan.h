@@ -20,18 +20,17 @@ inline constexpr std::int32_t most_requests_of_threads = most_threads - 1;
 // same multiprocessor.
 struct SharedLine {
   schedule::Cut* cuts;    // [workers + 1]
-  std::int64_t* start;    // [requests + 1], like `lengths` where each request has a thread
+  std::int32_t* start;    // [requests + 1], like `lengths` where each request has a thread
   std::int32_t* lengths;  // [requests]
 
   FLASHMLA_DEVICE SharedLine(const schedule::SplitParams& params, std::uint8_t* bytes)
       : cuts(reinterpret_cast<schedule::Cut*>(bytes)),
-        start(reinterpret_cast<std::int64_t*>(cuts + params.workers + 1)),
-        lengths(reinterpret_cast<std::int32_t*>(start + params.requests + 1)) {}
+        start(reinterpret_cast<std::int32_t*>(cuts + params.workers + 1)),
+        lengths(start + params.requests + 1) {}
 
   static std::uint32_t bytes(const schedule::SplitParams& params, bool thread_each) {
     const auto requests = static_cast<std::uint32_t>(thread_each ? params.requests : 0);
-    return (params.workers + 1) * sizeof(schedule::Cut) + (requests + 1) * sizeof(std::int64_t) +
-           requests * sizeof(std::int32_t);
+    return (params.workers + 1) * sizeof(schedule::Cut) + (2 * requests + 1) * sizeof(std::int32_t);
   }
 };
 
@@ -65,12 +64,14 @@ inline Kind kind_of(const schedule::SplitParams& params) {
   return params.speeds.fast_workers > 0 ? Kind::two_speeds : Kind::equal_workers;
 }
 
-// `ThreadEach`: there are more threads than requests, and than workers.
+// `ThreadEach`: there are more threads than requests, and than workers, and a line of nanoseconds
+// fits into 32 bits, with which it takes half of the instructions.
 template <Kind ScheduleKind, bool ThreadEach>
 __global__ void __launch_bounds__(most_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
                   const std::int32_t* given, std::int32_t most_tokens) {
-  __shared__ typename BlockTeam<ThreadEach>::SharedStorage team;
+  using Team = BlockTeam<ThreadEach>;
+  __shared__ typename Team::SharedStorage team;
   extern __shared__ __align__(16) std::uint8_t bytes[];
   const SharedLine shared(params, bytes);
   ptx::launch_dependents();
@@ -80,18 +81,20 @@ __global__ void __launch_bounds__(most_threads, 1)
     params.speeds = {};
   params.block_tokens = dense_decode::block_tokens;
   std::int32_t* lengths = memory.lengths;
-  schedule::SplitMemory made = memory.split_memory();
-  made.cuts = shared.cuts;
+  schedule::SplitMemory<typename Team::Ns> made{nullptr, shared.cuts, memory.work,
+                                                memory.split_offset, memory.split_list};
   if constexpr (ThreadEach) {
     lengths = shared.lengths;
     made.start = shared.start;
+  } else {
+    made.start = memory.start;
   }
   if (threadIdx.x == 0)
     *memory.status = 0;
   // NOTE: no barrier here. The team looks at a length first in the thread that took it.
   const std::int32_t clamped =
       take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
-  schedule::split_kv(params, lengths, made, BlockTeam<ThreadEach>(team));
+  schedule::split_kv(params, lengths, made, Team(team));
   if (clamped != none)
     ops::report_first(memory.status, clamped);
 }
