@@ -64,7 +64,8 @@ TEST(Check, ShardsAreTheSuite) {
   const auto whole = check({});
   EXPECT_EQ(cases, whole["cases"]);
   EXPECT_EQ(causal, whole["cases_with_option"]["causal"]);
-  for (const char* shard : {"0/4", "5/4", "1", "1/", "1/4x", "a/b"})
+  for (const char* shard :
+       {"0/4", "5/4", "1", "1/", "1/4x", "1x4", "a/b", "1/99999999999999999999"})
     EXPECT_EQ(run_command(folder, {"check", "--shard", shard}).status, 2) << shard;
 }
 

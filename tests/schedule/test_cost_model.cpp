@@ -64,8 +64,9 @@ TEST(Divisor, Of32BitsIsExact) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);
     ASSERT_EQ(divisor.quotient(product), quotient);
     ASSERT_EQ(divisor.quotient(product - 1), quotient - 1);
-    if (product <= most - value)
+    if (product <= most - value) {
       ASSERT_EQ(divisor.quotient(product + value - 1), quotient);
+    }
     ASSERT_EQ(divisor.quotient_up(product), quotient);
     ASSERT_EQ(divisor.quotient_up(product - value + 1), quotient);
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -71,10 +72,11 @@ Shard shard_of(const std::string& text) {
   if (text.empty())
     return {};
   Shard shard;
-  int read = 0;
-  const bool two = std::sscanf(text.c_str(), "%ld/%ld%n", &shard.place, &shard.count, &read) == 2;
-  if (!two || static_cast<std::size_t>(read) != text.size() || shard.place < 1 ||
-      shard.place > shard.count)
+  const char* const end = text.data() + text.size();
+  const auto [slash, no_place] = std::from_chars(text.data(), end, shard.place);
+  const bool two = no_place == std::errc() && slash != end && *slash == '/';
+  const auto [stopped, no_count] = std::from_chars(two ? slash + 1 : end, end, shard.count);
+  if (no_count != std::errc() || stopped != end || shard.place < 1 || shard.place > shard.count)
     throw BadInput(fmt::format("--shard: given '{}', wanted i/n with 1 ≤ i ≤ n", text));
   return shard;
 }

@@ -63,7 +63,7 @@ constexpr const char* row = R"({"b": 2, "s_q": 1, "h_q": 16, "s_k": 100, "varlen
     "causal": false, "tokens": 200, )";
 
 std::string file_of(const std::string& members) {
-  return std::string(R"({"dense_decode_bf16": [)") + row + members + "}]}";
+  return std::string(R"({"dense_decode_bf16": [)").append(row).append(members).append("}]}");
 }
 
 TEST(Recorded, ColdAndHotMayBeOfDifferentLibraries) {

@@ -81,7 +81,7 @@ struct Params {
   std::int32_t combine_groups;  // of combine_rows rows, of a request
   ops::FastDivisor by_combine_groups;
 
-  L2Policy key_policy;
+  L2Policy key_policy = L2Policy::evict_first;
   float scale;   // |softmax_scale| · log2 e, above 0: scores are in the base-2 logarithm domain
   bool negated;  // softmax_scale < 0
   bool causal;
