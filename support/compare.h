@@ -47,16 +47,28 @@ struct Errors {
   bool passed() const;
 };
 
+// Rows to which the element rule applies: others may exceed its absolute limit by rounding alone.
+struct ElementRule {
+  std::int64_t least_tokens;  // that the row averages over
+  double most_weight;         // of one of them, softmax's
+};
+
 // Compares the rows of one call.
 class Comparison {
  public:
+  static constexpr ElementRule exact_weights{.least_tokens = 128, .most_weight = 1};
+  // Where P and partial results are rounded to the type, as tensor cores take them. Rounding to
+  // bf16 has a relative standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens each of the two
+  // gives out an error of 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is six times
+  // both. A token of weight w adds up to 2⁻⁹ w |v| by each: 2.4e-4 where w is 1/64 and |v| is 4.
+  static constexpr ElementRule rounded_weights{.least_tokens = 1024, .most_weight = 1.0 / 64};
+
   // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
   Comparison(DType type, bool unit_scale, AttentionKind kind = AttentionKind::dense_decode,
-             std::int64_t least_tokens = element_rule_tokens)
-      : type_(type), kind_(kind), unit_scale_(unit_scale), least_tokens_(least_tokens) {}
+             const ElementRule& element_rule = exact_weights)
+      : type_(type), kind_(kind), unit_scale_(unit_scale), element_rule_(element_rule) {}
 
-  // `tokens`: what the row sees. The element rule is for rows that average over at least
-  // `least_tokens`: with fewer, rounding alone may exceed its absolute limit.
+  // `tokens`: what the row sees.
   void add_row(std::span<const float> out, float lse, const Reference& reference,
                std::int64_t tokens);
   void add_max_logit(float max_logit, const Reference& reference, std::int64_t tokens);
@@ -65,12 +77,6 @@ class Comparison {
   // Adds the checks over the whole tensor to those of the rows.
   Errors finish() const;
 
-  static constexpr std::int64_t element_rule_tokens = 128;
-  // Where P and partial results are rounded to the type, as tensor cores take them. Rounding to
-  // bf16 has a relative standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens each of the two
-  // gives out an error of 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is six times
-  // both.
-  static constexpr std::int64_t rounded_element_rule_tokens = 1024;
   // A tensor of fewer lse values is left to the rule for single values: its sum of squares may be
   // as small as rounding.
   static constexpr std::int64_t lse_tensor_values = 16;
@@ -86,6 +92,7 @@ class Comparison {
     double difference() const;  // 1 − 2 Σ ab / Σ (a² + b²)
   };
 
+  bool element_rule_applies(const Reference& reference, std::int64_t tokens) const;
   void add_elements(std::span<const float> out, float lse, const Reference& reference);
 
   double statistic_limit() const;  // relative, for each lse and max_logit
@@ -93,7 +100,7 @@ class Comparison {
   DType type_;
   AttentionKind kind_;
   bool unit_scale_;
-  std::int64_t least_tokens_;
+  ElementRule element_rule_;
   Errors errors_;
   Sums out_;
   Sums lse_;

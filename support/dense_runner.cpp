@@ -107,9 +107,8 @@ void check_against_oracle(DenseTensors& tensors, const Results& results, CaseRes
   const auto groups = group_rows(c, rows);
   // Where partial results are rounded to the type: on a GPU, and what merge() takes.
   const bool rounded = c.merged || tensors.q.view.device.type == DeviceType::cuda;
-  const Comparison none(
-      c.type, !c.softmax_scale.has_value(), AttentionKind::dense_decode,
-      rounded ? Comparison::rounded_element_rule_tokens : Comparison::element_rule_tokens);
+  const Comparison none(c.type, !c.softmax_scale.has_value(), AttentionKind::dense_decode,
+                        rounded ? Comparison::rounded_weights : Comparison::exact_weights);
   std::vector<Comparison> comparisons(groups.size(), none);
   parallel_for(static_cast<std::int64_t>(groups.size()), [&](std::int64_t g) {
     const std::span<const RowIndex> group = groups[static_cast<std::size_t>(g)];

@@ -99,15 +99,19 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t own_segments(std::int32_t blocks, st
 }
 
 // Whether 32 bits are enough for nanoseconds on the line, whatever the lengths up to `most_tokens`:
-// for where cuts and requests lie, with what quotients add to that, and for the quotients, which
-// have to be below 2²¹. A shorter request's least_stride() is not above twice that of the longest.
+// for where cuts and requests lie and a stride behind that, and for quotients, which have to be
+// below 2²¹. A shorter request's least_stride() is not above twice that of the longest.
 constexpr bool line_fits_32_bits(const SplitParams& params, std::int32_t most_tokens) {
   using Wide = std::int64_t;
+  const WorkerSpeeds& speeds = params.speeds;
   const std::int32_t blocks = blocks_of(most_tokens, params.block_tokens);
   const Wide least = 2 * least_stride<Wide>(blocks, params);
-  const Wide shares = Wide{params.workers} * larger(params.speeds.fast, params.speeds.slow);
-  const Wide end = params.requests * request_cost<Wide>(blocks, params) + params.workers * least +
-                   shares + params.cost.segment_ns + params.cost.block_ns;
+  const Wide shares = Wide{params.workers} * larger(speeds.fast, speeds.slow);
+  const Wide line = params.requests * request_cost<Wide>(blocks, params);
+  const Wide stride =
+      divide_up(line, speeds.parts(params.workers)) * larger(speeds.fast, speeds.slow);
+  const Wide end = line + stride + params.workers * least + shares + params.cost.segment_ns +
+                   params.cost.block_ns;
   constexpr Wide most_quotient = (1 << 21) - 1;
   return end <= std::numeric_limits<std::int32_t>::max() && blocks <= most_quotient &&
          least <= most_quotient && shares <= most_quotient &&

@@ -192,7 +192,7 @@ TEST(Compare, ElementRule) {
   EXPECT_EQ(failures(0.0, 8.1e-4), 1);
   EXPECT_EQ(failures(1.0, 2.00 / 128), 0);
   EXPECT_EQ(failures(-1.0, 2.02 / 128), 1);
-  EXPECT_EQ(failures(0.0, 8.1e-4, Comparison::element_rule_tokens - 1), 0);
+  EXPECT_EQ(failures(0.0, 8.1e-4, Comparison::exact_weights.least_tokens - 1), 0);
   for (const double lse : {0.001, 10.0}) {
     const double limit = std::max(1e-6, lse * 8 / 65536);
     row.reference.lse = lse;
@@ -202,6 +202,20 @@ TEST(Compare, ElementRule) {
     EXPECT_EQ(compare(row, DType::bf16, true).element.failures, 1) << lse;
     EXPECT_EQ(compare(row, DType::bf16, false).element.count, 0);
   }
+}
+
+TEST(Compare, ElementRuleOfRoundedWeightsLeavesOutRowsOfOneHeavyToken) {
+  const auto checks = [](double weight, std::int64_t tokens) {
+    Row row = right_row(1);
+    row.reference.max_logit = row.reference.lse + std::log(weight);
+    Comparison comparison(DType::bf16, true, AttentionKind::dense_decode,
+                          Comparison::rounded_weights);
+    comparison.add_row(row.out, row.lse, row.reference, tokens);
+    return comparison.finish().element.count;
+  };
+  EXPECT_GT(checks(0.99 / 64, 1024), 0);
+  EXPECT_EQ(checks(0.99 / 64, 1023), 0);
+  EXPECT_EQ(checks(1.01 / 64, 1024), 0);
 }
 
 TEST(Compare, ErrorsAddUp) {
