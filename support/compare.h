@@ -47,21 +47,24 @@ struct Errors {
   bool passed() const;
 };
 
-// Rows to which the element rule applies: others may exceed its absolute limit by rounding alone.
+// The element rule is for rows that average over `least_tokens`: with fewer, rounding alone may
+// exceed its absolute limit. That limit rises by `rounding` of what the heaviest token's weight, of
+// softmax, has above light_token.
 struct ElementRule {
-  std::int64_t least_tokens;  // that the row averages over
-  double most_weight;         // of one of them, softmax's
+  std::int64_t least_tokens;
+  double rounding;
 };
 
 // Compares the rows of one call.
 class Comparison {
  public:
-  static constexpr ElementRule exact_weights{.least_tokens = 128, .most_weight = 1};
+  static constexpr double light_token = 1.0 / 64;
+  static constexpr ElementRule exact_weights{.least_tokens = 128, .rounding = 0};
   // Where P and partial results are rounded to the type, as tensor cores take them. Rounding to
   // bf16 has a relative standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens each of the two
   // gives out an error of 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is six times
-  // both. A token of weight w adds up to 2⁻⁹ w |v| by each: 2.4e-4 where w is 1/64 and |v| is 4.
-  static constexpr ElementRule rounded_weights{.least_tokens = 1024, .most_weight = 1.0 / 64};
+  // both. A token of weight w adds up to 2⁻⁹ w |v| by each, with |v| up to 4.
+  static constexpr ElementRule rounded_weights{.least_tokens = 1024, .rounding = 2 * 0x1p-9 * 4};
 
   // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
   Comparison(DType type, bool unit_scale, AttentionKind kind = AttentionKind::dense_decode,
@@ -92,7 +95,6 @@ class Comparison {
     double difference() const;  // 1 − 2 Σ ab / Σ (a² + b²)
   };
 
-  bool element_rule_applies(const Reference& reference, std::int64_t tokens) const;
   void add_elements(std::span<const float> out, float lse, const Reference& reference);
 
   double statistic_limit() const;  // relative, for each lse and max_logit

@@ -204,18 +204,25 @@ TEST(Compare, ElementRule) {
   }
 }
 
-TEST(Compare, ElementRuleOfRoundedWeightsLeavesOutRowsOfOneHeavyToken) {
-  const auto checks = [](double weight, std::int64_t tokens) {
+TEST(Compare, ElementRuleOfRoundedWeightsKnowsHeavyTokens) {
+  const auto failures = [](double weight, double error, std::int64_t tokens = 1024) {
     Row row = right_row(1);
     row.reference.max_logit = row.reference.lse + std::log(weight);
+    row.reference.out[0] = 0;
+    row.out[0] = static_cast<float>(error);
     Comparison comparison(DType::bf16, true, AttentionKind::dense_decode,
                           Comparison::rounded_weights);
     comparison.add_row(row.out, row.lse, row.reference, tokens);
-    return comparison.finish().element.count;
+    return comparison.finish().element.failures;
   };
-  EXPECT_GT(checks(0.99 / 64, 1024), 0);
-  EXPECT_EQ(checks(0.99 / 64, 1023), 0);
-  EXPECT_EQ(checks(1.01 / 64, 1024), 0);
+  for (const double weight : {1e-3, 1.0 / 64}) {
+    EXPECT_EQ(failures(weight, 7.9e-4), 0);
+    EXPECT_EQ(failures(weight, 8.1e-4), 1);
+    EXPECT_EQ(failures(weight, 8.1e-4, 1023), 0);
+  }
+  // 8e-4 + (3/64) / 64
+  EXPECT_EQ(failures(4.0 / 64, 1.52e-3), 0);
+  EXPECT_EQ(failures(4.0 / 64, 1.54e-3), 1);
 }
 
 TEST(Compare, ErrorsAddUp) {
