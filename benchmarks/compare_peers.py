@@ -3,12 +3,17 @@
 many times as fast FlashMLA is. Needs PyTorch, and the libraries.
 
     python3 benchmarks/compare_peers.py --flash-mla PATH [--flashinfer] [--shape 1,1,128,8192 ...]
+    python3 benchmarks/compare_peers.py --flash-mla PATH --accuracy [--ours PATH]
 
 PATH is the folder that holds another package `flash_mla`. The shapes are those of
 benchmarks/reference unless given. In each round every library times every shape, in an order that
 turns; a ratio is the median over the rounds. FlashAttention-3 is estimated: its recorded ratio to
 upstream times upstream's time of the round. The result, with machine, driver, date and commit, goes
-to benchmarks/results."""
+to benchmarks/results.
+
+--accuracy compares errors against float64 instead, on the same inputs in bf16 and fp16
+(benchmarks/peer_accuracy.py). It takes our Python package from the folder --ours, or the installed
+one."""
 
 import argparse
 import datetime
@@ -17,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 
+import peer_accuracy
 import peer_ratios
 from peer_ratios import OURS
 
@@ -27,9 +33,9 @@ ROOT = HERE.parent
 class Peer:
     """Another library in a process of its own."""
 
-    def __init__(self, name, path=None):
+    def __init__(self, name, path=None, worker="peer_worker.py"):
         self.name = name
-        command = [sys.executable, str(HERE / "peer_worker.py"), name, *([str(path)] * bool(path))]
+        command = [sys.executable, str(HERE / worker), name, *([str(path)] * bool(path))]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True)
         self.facts = self.answer()
@@ -40,13 +46,13 @@ class Peer:
             sys.exit(f"compare_peers: {self.name} ended: see above")
         return json.loads(line)
 
+    def ask(self, question):
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
     def times(self, shapes):
-        times = []
-        for shape in shapes:
-            self.process.stdin.write(json.dumps(vars(shape)) + "\n")
-            self.process.stdin.flush()
-            times.append(self.answer())
-        return times
+        return [self.ask(vars(shape)) for shape in shapes]
 
     def close(self):
         self.process.stdin.close()
@@ -89,9 +95,9 @@ def read_reference(name):
     return json.loads((HERE / "reference" / name).read_text())
 
 
-def result_path(folder, report, date):
-    card = report["machine"]["gpu"]["name"].replace("NVIDIA ", "").split()[0].lower()
-    return folder / f"{date:%Y-%m-%d_%H%M}_{card}_dense.json"
+def result_path(folder, gpu, date, suite):
+    card = gpu.replace("NVIDIA ", "").split()[0].lower()
+    return folder / f"{date:%Y-%m-%d_%H%M}_{card}_{suite}.json"
 
 
 def arguments():
@@ -102,6 +108,9 @@ def arguments():
     parser.add_argument("--flash-mla", type=pathlib.Path, metavar="PATH",
                         help="folder that holds the package flash_mla to compare with")
     parser.add_argument("--flashinfer", action="store_true", help="compare with FlashInfer")
+    parser.add_argument("--accuracy", action="store_true", help="compare errors, not times")
+    parser.add_argument("--ours", type=pathlib.Path, metavar="PATH",
+                        help="with --accuracy: folder that holds our package flash_mla")
     parser.add_argument("--shape", action="append", type=peer_ratios.parse_shape,
                         help="b,s_q,h_q,tokens[,varlen][,causal]; may be repeated")
     parser.add_argument("--rounds", type=int, default=peer_ratios.LEAST_ROUNDS)
@@ -112,6 +121,10 @@ def arguments():
         parser.error(f"--rounds: wanted at least {peer_ratios.LEAST_ROUNDS}")
     if not (given.flash_mla or given.flashinfer):
         parser.error("wanted --flash-mla PATH or --flashinfer")
+    if given.accuracy and not given.flash_mla:
+        parser.error("--accuracy: wanted --flash-mla PATH")
+    if given.ours and not given.accuracy:
+        parser.error("--ours: wanted with --accuracy alone")
     return given
 
 
@@ -127,8 +140,37 @@ def run_rounds(libraries, shapes, count, peers):
     return rounds
 
 
+def write_result(given, result, gpu, date, suite):
+    given.results.mkdir(parents=True, exist_ok=True)
+    path = result_path(given.results, gpu, date, suite)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    return path
+
+
+def compare_accuracy(given):
+    calls = peer_accuracy.requests()
+    libraries = [Peer(name, path, "accuracy_worker.py")
+                 for name, path in ((OURS, given.ours), (peer_ratios.UPSTREAM, given.flash_mla))]
+    try:
+        errors = {library.name: [library.ask({**vars(case), "dtype": dtype, "seed": seed})
+                                 for case, dtype, seed in calls] for library in libraries}
+    finally:
+        for library in libraries:
+            library.close()
+    comparison = peer_accuracy.compare(calls, errors)
+    date = datetime.datetime.now(datetime.timezone.utc)
+    gpu = libraries[0].facts["gpu"]
+    result = {"date": f"{date:%Y-%m-%dT%H:%M:%SZ}", "commit": commit(),
+              "libraries": {library.name: library.facts for library in libraries}, **comparison}
+    path = write_result(given, result, gpu, date, "accuracy")
+    print(f"{gpu}, commit {result['commit']}\n\n{peer_accuracy.table(comparison)}\n\nwrote {path}")
+
+
 def main():
     given = arguments()
+    if given.accuracy:
+        compare_accuracy(given)
+        return
     shapes = given.shape or peer_ratios.shapes_of(read_reference("h200_upstream_dense.json"))
     others = [Peer(peer_ratios.UPSTREAM, given.flash_mla)] if given.flash_mla else []
     if given.flashinfer:
@@ -146,10 +188,8 @@ def main():
               "version": ours.report["version"], "machine": ours.report["machine"],
               "peers": {library.name: library.facts for library in others},
               **comparison, "rounds": rounds}
-    given.results.mkdir(parents=True, exist_ok=True)
-    path = result_path(given.results, ours.report, date)
-    path.write_text(json.dumps(result, indent=1) + "\n")
     gpu = result["machine"]["gpu"]
+    path = write_result(given, result, gpu["name"], date, "dense")
     print(f"{gpu['name']}, driver {gpu['driver']}, commit {result['commit']}, "
           f"{len(rounds)} rounds\n\n{peer_ratios.table(comparison)}\n\nwrote {path}")
 

@@ -49,15 +49,20 @@ class Upstream:
         table, _, counts = tables(torch, lengths, PAGE)
         cache = torch.randn(sum(counts), PAGE, 1, WIDTH, dtype=torch.bfloat16, device="cuda")
         q = torch.randn(shape.b, shape.s_q, shape.h_q, WIDTH, dtype=torch.bfloat16, device="cuda")
-        tokens = torch.tensor(lengths, dtype=torch.int32, device="cuda")
+        return self.prepare(q, cache, table, lengths, shape.causal)
+
+    def prepare(self, q, cache, table, lengths, causal):
+        """A function that decodes; its schedule is made here or at its first call."""
+        tokens = self.torch.tensor(lengths, dtype=self.torch.int32, device="cuda")
         metadata = self.module.get_mla_metadata
         first = next(iter(inspect.signature(metadata).parameters.values()), None)
         plain = first is None or first.default is not inspect.Parameter.empty \
             or first.kind is inspect.Parameter.VAR_POSITIONAL
-        schedule, splits = metadata() if plain else metadata(tokens, shape.s_q * shape.h_q, 1)
+        rows = q.shape[1] * q.shape[2]
+        schedule, splits = metadata() if plain else metadata(tokens, rows, 1)
         return lambda: self.module.flash_mla_with_kvcache(
             q, cache, table, tokens, LATENT, schedule, splits, softmax_scale=SCALE,
-            causal=shape.causal)
+            causal=causal)
 
 
 class FlashInfer:

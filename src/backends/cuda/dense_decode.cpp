@@ -21,21 +21,20 @@ namespace dense = sm90::dense_decode;
 using dense::block_tokens;
 using sm90::ops::FastDivisor;
 
-// Partial results in the run workspace: all out, then all lse.
+// Partial results in the run workspace: all out, then what belongs to each row.
 struct PartialLayout {
-  std::int64_t out_numbers;
   std::int64_t rows;
+  std::size_t out_bytes;
 
   PartialLayout(const Problem& problem, const schedule::SplitParams& params)
-      : out_numbers(0),
-        rows(schedule::max_partials(params, problem.max_blocks * problem.page_size) *
-             problem.query_tokens * problem.query_heads) {
-    out_numbers = rows * problem.v_dim;
-  }
+      : rows(schedule::max_partials(params, problem.max_blocks * problem.page_size) *
+             problem.query_tokens * problem.query_heads),
+        out_bytes(static_cast<std::size_t>(rows * problem.v_dim) *
+                  dense::partial_number_bytes(problem.query_type)) {}
 
   std::size_t bytes() const {
-    return static_cast<std::size_t>(out_numbers) * sizeof(std::uint16_t) +
-           static_cast<std::size_t>(rows) * sizeof(float);
+    return out_bytes +
+           static_cast<std::size_t>(rows) * dense::row_halves * sizeof(dense::PartialRow);
   }
 };
 
@@ -237,8 +236,9 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
   set_rows(p, planned.problem, tiles);
   p.out_row_distance = row_distance(p);
   const PartialLayout partials(planned.problem, planned.params);
-  p.partial_out = static_cast<std::uint16_t*>(run_workspace);
-  p.partial_lse = reinterpret_cast<float*>(p.partial_out + partials.out_numbers);
+  p.partial_out = run_workspace;
+  p.partial_rows = reinterpret_cast<dense::PartialRow*>(static_cast<std::byte*>(run_workspace) +
+                                                        partials.out_bytes);
   // NOTE: not 0, for a masked score of −inf times 0 is NaN.
   p.scale = std::max(std::abs(softmax_scale) * std::numbers::log2e_v<float>, FLT_MIN);
   p.negated = softmax_scale < 0;

@@ -10,6 +10,7 @@
 
 #include "sm90/ops/mask.h"
 #include "sm90/ptx/load_store.h"
+#include "sm90/ptx/wgmma.h"
 
 namespace flashmla::sm90::ops {
 
@@ -17,12 +18,14 @@ inline constexpr float lowest_max = -1e30f;  // before any token
 inline constexpr float lazy_rise = 8.0f;
 
 struct RowState {
-  float max[2];  // reference maximum, scaled
-  float sum[2];  // Σ 2^(score − max) of the thread's own columns
+  float max[2];      // reference maximum, scaled
+  float sum[2];      // Σ P = Σ 2^(score − max) of the thread's own columns
+  float rounded[2];  // the same of P as the tensor cores get it, rounded to 16 bits
 
   FLASHMLA_DEVICE void reset() {
     max[0] = max[1] = lowest_max;
     sum[0] = sum[1] = 0;
+    rounded[0] = rounded[1] = 0;
   }
 
   // Takes over the maximum of row r, 0 or 1, that has been raised; returns the factor for out,
@@ -31,6 +34,7 @@ struct RowState {
     const float factor = max[r] == lowest_max ? 1.0f : ptx::exp2(max[r] - raised);
     max[r] = raised;
     sum[r] *= factor;
+    rounded[r] *= factor;
     return factor;
   }
 };
@@ -40,11 +44,14 @@ struct FinishedRow {
   float factor;  // of its accumulators; 0 where there was no token
   float lse;     // base 2, without the sink; −inf where there was no token
 
-  // `max`, `sum`: of RowState. `sink`: base e; −inf is none.
-  FLASHMLA_DEVICE FinishedRow(float max, float sum, float sink) : lse(max + ptx::log2(sum)) {
+  // `max`, `sum`: of RowState. `divisor`: the sum of the weights that `out` was made with, which
+  // are rounded: where weights are nearly equal they are all rounded the same way, and any other
+  // divisor would carry that into `out`. `sink`: base e; −inf is none.
+  FLASHMLA_DEVICE FinishedRow(float max, float sum, float divisor, float sink)
+      : lse(max + ptx::log2(sum)) {
     constexpr float log2_e = 1.4426950408889634f;
     const float kept = ptx::reciprocal(1 + ptx::exp2(sink * log2_e - lse));
-    factor = sum == 0 ? 0 : ptx::reciprocal(sum) * kept;
+    factor = sum == 0 ? 0 : ptx::reciprocal(divisor) * kept;
   }
 
   // As callers get it: base e, +inf where there was no token.
@@ -130,6 +137,25 @@ FLASHMLA_DEVICE void exponentiate(float (&scores)[32], float scale, RowState& st
   }
   state.sum[0] += sums[0] + sums[1];
   state.sum[1] += sums[2] + sums[3];
+}
+
+// Adds up P as it was rounded. Nothing waits for it: it belongs where the warp waits for others,
+// and volatile instructions keep it there. (Issuing a product is nearly blocking: behind it there
+// is little time.)
+template <class T>
+FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&weights)[4][4], RowState& state) {
+  float sums[4] = {};
+#pragma unroll
+  for (int k = 0; k < 4; ++k)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 pair = ptx::unpack_in_order<T>(weights[k][j]);
+      sums[j % 2 * 2] += pair.x;
+      sums[j % 2 * 2 + 1] += pair.y;
+    }
+  state.rounded[0] += sums[0] + sums[1];
+  state.rounded[1] += sums[2] + sums[3];
+  ptx::pin(state.rounded);
 }
 
 // Multiplies the rows of an accumulator.

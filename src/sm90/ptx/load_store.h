@@ -29,6 +29,20 @@ FLASHMLA_DEVICE void store_shared(std::uint32_t address, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
 }
 
+FLASHMLA_DEVICE float2 load_shared_pair(std::uint32_t address) {
+  float2 value;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+               : "=f"(value.x), "=f"(value.y)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
+FLASHMLA_DEVICE void store_shared(std::uint32_t address, const float2& value) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(value.x), "f"(value.y)
+               : "memory");
+}
+
 FLASHMLA_DEVICE void store_shared(std::uint32_t address, const uint4& value) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(value.x),
                "r"(value.y), "r"(value.z), "r"(value.w)
@@ -40,6 +54,13 @@ FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool w
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source),
                "r"(wanted ? 16 : 0)
                : "memory");
+}
+
+// The address, worked out where this stands.
+template <class T>
+FLASHMLA_DEVICE const T* here(const T* address) {
+  asm volatile("" : "+l"(address));
+  return address;
 }
 
 // Of global memory, past the L1 cache; `otherwise` or zeros where `wanted` is false. NOTE: as a
@@ -55,6 +76,22 @@ FLASHMLA_DEVICE float load_if(bool wanted, const float* address, float otherwise
       "}"
       : "=f"(value)
       : "l"(address), "r"(static_cast<std::uint32_t>(wanted)), "f"(otherwise)
+      : "memory");
+  return value;
+}
+
+FLASHMLA_DEVICE float2 load_pair_if(bool wanted, const void* address, float2 otherwise) {
+  float2 value;
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.u32 wanted, %3, 0;\n"
+      "mov.f32 %0, %4;\n"
+      "mov.f32 %1, %5;\n"
+      "@wanted ld.global.cg.v2.f32 {%0, %1}, [%2];\n"
+      "}"
+      : "=f"(value.x), "=f"(value.y)
+      : "l"(address), "r"(static_cast<std::uint32_t>(wanted)), "f"(otherwise.x), "f"(otherwise.y)
       : "memory");
   return value;
 }
@@ -148,6 +185,26 @@ FLASHMLA_DEVICE float2 unpack<__half>(std::uint32_t packed) {
       : "=f"(values.x), "=f"(values.y)
       : "r"(packed));
   return values;
+}
+
+// sum + |pair| of two fp16 numbers each.
+FLASHMLA_DEVICE std::uint32_t add_magnitudes_half2(std::uint32_t sum, std::uint32_t pair) {
+  std::uint32_t total;
+  asm("{\n"
+      ".reg .b32 magnitudes;\n"
+      "abs.f16x2 magnitudes, %2;\n"
+      "add.f16x2 %0, %1, magnitudes;\n"
+      "}"
+      : "=r"(total)
+      : "r"(sum), "r"(pair));
+  return total;
+}
+
+// unpack(), where it stands: the compiler does not move it before an earlier volatile instruction.
+template <class T>
+FLASHMLA_DEVICE float2 unpack_in_order(std::uint32_t packed) {
+  asm volatile("" : "+r"(packed));
+  return unpack<T>(packed);
 }
 
 }  // namespace flashmla::sm90::ptx

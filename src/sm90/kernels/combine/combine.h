@@ -17,7 +17,9 @@
 
 namespace flashmla::sm90::combine {
 
-inline constexpr int blocks_of_multiprocessor = 7;
+// As many as its loads leave registers for.
+template <class T>
+inline constexpr int blocks_of_multiprocessor = Unit<T>::loads == 1 ? 7 : 4;
 inline constexpr int most_workers = schedule::most_combined_workers;
 static_assert(most_workers <= 2 * threads, "a thread looks at two entries");
 
@@ -46,7 +48,7 @@ struct SharedStorage {
 // NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request. The list
 // is older than the kernel before this one, and may be read before that has ended.
 template <class T>
-__global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
+__global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
     combine_splits(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
@@ -86,7 +88,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
 // Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The
 // order of additions depends on the request's own number of partial results alone.
 template <class T>
-__global__ void __launch_bounds__(threads, blocks_of_multiprocessor)
+__global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
     combine_pieces(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();

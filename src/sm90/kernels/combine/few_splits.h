@@ -12,10 +12,13 @@ namespace flashmla::sm90::combine {
 template <class T, int Units, int Loads>
 FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
   constexpr int row_threads = units_per_row / Units;
-  const auto thread = static_cast<std::int32_t>(threadIdx.x);
-  const std::int32_t row = step * (threads / row_threads) + thread / row_threads;
-  const std::int32_t column = thread % row_threads * unit_columns;
-  Partials<Units, Loads> partials;
+  constexpr int half_threads = row_threads / row_halves;
+  const std::uint32_t thread = threadIdx.x;
+  const std::int32_t row =
+      step * (threads / row_threads) + static_cast<std::int32_t>(thread / row_threads);
+  const std::uint32_t column =
+      thread % row_threads / half_threads * half_columns + thread % half_threads * unit_columns;
+  Partials<T, Units, Loads> partials;
   partials.load(p, entry, 0, 1, row, column);
   const ResultPlace place(p, entry, row, column);
   if (row >= p.kv_heads * p.rows)
@@ -27,6 +30,9 @@ FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32
   for (int i = 0; i < Loads; ++i)
     sum += weights[i] = ptx::exp2(partials.lse[i] - max);
   const float factor = place.finish(max, sum);
+#pragma unroll
+  for (int i = 0; i < Loads; ++i)
+    weights[i] *= partials.scale[i];
 #pragma unroll
   for (int j = 0; j < Units; ++j) {
     Accumulator total;

@@ -39,9 +39,10 @@ Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t r
   const std::int64_t steps = most_steps(params, rows);
   // Few requests take about half of the steps, many of them all.
   const bool spread = fills_multiprocessor && 2 * params.requests <= params.workers;
+  const std::int64_t resident = type == DType::fp16 ? blocks_of_multiprocessor<__half>
+                                                    : blocks_of_multiprocessor<__nv_bfloat16>;
   const std::int64_t each =
-      spread ? std::min(spread_blocks, schedule::divide_up(steps, multiprocessors))
-             : blocks_of_multiprocessor;
+      spread ? std::min(spread_blocks, schedule::divide_up(steps, multiprocessors)) : resident;
   return {function_of(type, params.batch_invariant), threads,
           static_cast<std::uint32_t>(std::min(each * multiprocessors, steps)),
           spread ? static_cast<std::uint32_t>(shared_memory / (each + 1)) : 0};

@@ -36,7 +36,7 @@ FLASHMLA_DEVICE void fold(float (&values)[unit_columns], int distance) {
 // What the lanes have, to shared memory. Weights are relative to the warp's maximum, for which
 // nobody has to wait.
 template <class T>
-FLASHMLA_DEVICE void add_up(const Partials<1, schedule::combine_loads>& partials, int lane_bits,
+FLASHMLA_DEVICE void add_up(const Partials<T, 1, schedule::combine_loads>& partials, int lane_bits,
                             LaneSums& sums) {
   const auto thread = static_cast<std::int32_t>(threadIdx.x);
   const int unit_bits = thread_bits - lane_bits;
@@ -48,7 +48,7 @@ FLASHMLA_DEVICE void add_up(const Partials<1, schedule::combine_loads>& partials
   for (int i = 0; i < schedule::combine_loads; ++i) {
     const float weight = ptx::exp2(partials.lse[i] - max);
     sum += weight;
-    total.add<T>(weight, partials.units[0][i]);
+    total.add<T>(weight * partials.scale[i], partials.units[0][i]);
   }
   const auto& out = total.out;
   if (lane_bits <= 2) {  // a warp has one lane, or a half of it
@@ -78,11 +78,11 @@ FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int3
   const auto thread = static_cast<std::int32_t>(threadIdx.x);
   const int unit_bits = thread_bits - lane_bits;
   const std::int32_t lane = thread >> unit_bits;
-  const std::int32_t unit = thread & ((1 << unit_bits) - 1);  // of the step
-  const std::int32_t first_unit = step << unit_bits;          // of the request
-  const std::int32_t row = first_unit / units_per_row;
-  const std::int32_t first_column = first_unit % units_per_row * unit_columns;
-  Partials<1, schedule::combine_loads> partials;
+  const std::int32_t unit = thread & ((1 << unit_bits) - 1);                       // of the step
+  const std::uint32_t first_unit = static_cast<std::uint32_t>(step) << unit_bits;  // of the request
+  const auto row = static_cast<std::int32_t>(first_unit / units_per_row);
+  const std::uint32_t first_column = first_unit % units_per_row * unit_columns;
+  Partials<T, 1, schedule::combine_loads> partials;
   partials.load(p, entry, lane, 1 << lane_bits, row, first_column + unit * unit_columns);
   // Half a unit a thread, in the end.
   const ResultPlace place(p, entry, row, first_column + thread * half_unit);

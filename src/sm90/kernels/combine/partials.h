@@ -9,38 +9,65 @@
 
 namespace flashmla::sm90::combine {
 
+using dense_decode::PartialNumber;
+using dense_decode::PartialRow;
+using dense_decode::row_halves;
 using dense_decode::v_dim;
 inline constexpr int threads = 128;
 inline constexpr int units_per_row = v_dim / unit_columns;
+inline constexpr int half_columns = v_dim / row_halves;
+
+// unit_columns numbers of a partial result of a call of type T.
+template <class T>
+struct Unit {
+  static constexpr int loads = unit_columns * sizeof(PartialNumber<T>) / sizeof(uint4);
+  uint4 words[loads];
+};
 
 // `Units` of several partial results of one row, all on their way at once.
-template <int Units, int Loads>
+template <class T, int Units, int Loads>
 struct Partials {
-  // Columns between the units of a thread.
-  static constexpr int unit_distance = v_dim / Units;
+  // Columns between the units of a thread, which all lie in one half of the row.
+  static constexpr int unit_distance = half_columns / Units;
 
-  uint4 units[Units][Loads];
+  Unit<T> units[Units][Loads];
   float lse[Loads];
+  float scale[Loads];
 
   // Every `stride`-th of an entry's from `first` on; −inf for those that are not there, or where
-  // the row is not. Waits for the kernel that makes them.
+  // the row is not. Waits for the kernel that makes them, when it knows all addresses.
   FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
-                            std::int32_t stride, std::int32_t row, std::int32_t column) {
+                            std::int32_t stride, std::int32_t row, std::uint32_t column) {
     const std::int32_t rows = p.kv_heads * p.rows;
     const std::int64_t at = std::int64_t{entry.first_partial + first} * rows + row;
+    const auto* out = static_cast<const PartialNumber<T>*>(p.partial_out) + at * v_dim + column;
+    const PartialRow* row_at = p.partial_rows + at * row_halves + column / half_columns;
     const std::int64_t distance = std::int64_t{stride} * rows;
-    const std::uint16_t* out = p.partial_out + at * v_dim + column;
-    const float* lse_at = p.partial_lse + at;
+    const PartialNumber<T>* outs[Loads];
+    const PartialRow* rows_at[Loads];
+#pragma unroll
+    for (int i = 0; i < Loads; ++i) {
+      outs[i] = ptx::here(out + i * distance * v_dim);
+      rows_at[i] = ptx::here(row_at + i * distance * row_halves);
+    }
     ptx::wait_for_prerequisites();
-    const auto wanted = [&](int i) { return first + i * stride < entry.splits && row < rows; };
+    const std::int32_t splits = row < rows ? entry.splits : 0;
+    const auto wanted = [&](int i) { return first + i * stride < splits; };
 #pragma unroll
-    for (int i = 0; i < Loads; ++i)  // these first: weights are worked out while the rest comes
-      lse[i] = ptx::load_if(wanted(i), lse_at + i * distance, ops::minus_infinity);
+    for (int i = 0; i < Loads; ++i) {  // these first: weights are worked out while the rest comes
+      const float2 loaded =
+          ptx::load_pair_if(wanted(i), rows_at[i], float2{ops::minus_infinity, 1});
+      lse[i] = loaded.x;
+      scale[i] = loaded.y;
+    }
 #pragma unroll
-    for (int i = 0; i < Loads; ++i, out += distance * v_dim)
+    for (int i = 0; i < Loads; ++i)
 #pragma unroll
       for (int j = 0; j < Units; ++j)
-        units[j][i] = ptx::load_unit_if(wanted(i), out + j * unit_distance);
+#pragma unroll
+        for (int k = 0; k < Unit<T>::loads; ++k)
+          units[j][i].words[k] = ptx::load_unit_if(
+              wanted(i), reinterpret_cast<const uint4*>(outs[i] + j * unit_distance) + k);
     __syncwarp();  // the compiler would ask for the last ones when it has used the first
   }
 
@@ -57,14 +84,23 @@ struct Partials {
 struct Accumulator {
   float out[unit_columns] = {};
 
+  // `weight` includes the scale of the partial result's row.
   template <class T>
-  FLASHMLA_DEVICE void add(float weight, const uint4& unit) {
-    const std::uint32_t words[4] = {unit.x, unit.y, unit.z, unit.w};
+  FLASHMLA_DEVICE void add(float weight, const Unit<T>& unit) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float2 values = ptx::unpack<T>(words[j]);
-      out[2 * j] += weight * values.x;
-      out[2 * j + 1] += weight * values.y;
+    for (int k = 0; k < Unit<T>::loads; ++k) {
+      const uint4& four = unit.words[k];
+      const std::uint32_t words[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        if constexpr (Unit<T>::loads == 1) {
+          const float2 values = ptx::unpack<PartialNumber<T>>(words[j]);
+          out[2 * j] += weight * values.x;
+          out[2 * j + 1] += weight * values.y;
+        } else {
+          out[4 * k + j] += weight * __uint_as_float(words[j]);
+        }
+      }
     }
   }
 };

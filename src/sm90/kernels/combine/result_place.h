@@ -14,7 +14,7 @@ using dense_decode::Params;
 using dense_decode::RowPlace;
 using Entry = schedule::SplitRequest;
 
-inline constexpr int unit_columns = 8;  // of 16 bits: what a thread loads at once
+inline constexpr int unit_columns = 8;
 inline constexpr int half_unit = 4;
 
 // Where a thread's result goes, and the sink of its row. Found while the partial results are on
@@ -39,7 +39,7 @@ struct ResultPlace {
   // What the row is multiplied by, from the maximum and the sum of all partial results; writes the
   // lse.
   FLASHMLA_DEVICE float finish(float max, float sum) const {
-    const ops::FinishedRow row(max, sum, sink);
+    const ops::FinishedRow row(max, sum, sum, sink);
     if (lse != nullptr)
       *lse = row.natural_lse();
     return row.factor;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "schedule/split_kv.h"
+#include "sm90/kernels/dense_decode/partial_form.h"
 #include "sm90/ops/fast_divisor.h"
 
 namespace flashmla::sm90::dense_decode {
@@ -62,8 +63,8 @@ struct Params {
   std::int64_t out_row_distance;  // between rows of a KV head; 0: not equal, or not aligned
   float* lse;                     // [b, h_q, s_q]
   const float* sink;              // [h_q] or null
-  std::uint16_t* partial_out;     // [partials, kv_heads · rows, 512], normalised
-  float* partial_lse;             // [partials, kv_heads · rows], base 2; −inf: no token
+  void* partial_out;              // PartialNumber<T> [partials, kv_heads · rows, 512]
+  PartialRow* partial_rows;       // [partials, kv_heads · rows, row_halves]
 
   // Rows of a KV head: row = query token · group + head in group.
   std::int32_t query_tokens;  // s_q

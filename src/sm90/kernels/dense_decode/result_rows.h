@@ -21,6 +21,13 @@ FLASHMLA_DEVICE std::int64_t partial_row_of(const Params& p, const SegmentRecord
          segment.first_row;
 }
 
+// Of a row of a tile, when all blocks of its segment are done.
+struct RowTotals {
+  float max;      // reference maximum
+  float sum;      // Σ P
+  float divisor;  // Σ P, rounded as it was multiplied
+};
+
 class ResultRow {
  public:
   FLASHMLA_DEVICE ResultRow(const Params& params, const SegmentRecord& record, int tile_row)
@@ -29,19 +36,23 @@ class ResultRow {
         at(RowPlace::of(params, record.kv_head, record.first_row + tile_row)),
         partial_row(partial_row_of(params, record) + tile_row) {}
 
-  // What the accumulators are multiplied by, from the row's reference maximum and its sum; writes
-  // the lse where `writes_lse`. A row without tokens is 0. Partial results leave the sink to
-  // combine.
-  FLASHMLA_DEVICE float finish(float max, float sum, bool writes_lse) const {
-    const bool partial = segment.partial >= 0;
-    const bool has_sink = p.sink != nullptr && !partial && at.there;
-    const ops::FinishedRow row(max, sum, has_sink ? p.sink[at.head] : ops::minus_infinity);
-    if (at.there && writes_lse) {
-      float* const target =
-          partial ? p.partial_lse + partial_row : output_lse(p, segment.request, at);
-      *target = partial ? row.lse : row.natural_lse();
-    }
-    return row.factor;
+  // What the accumulators are multiplied by on their way to the output; writes the lse where
+  // `writes_lse`. A row without tokens is 0.
+  FLASHMLA_DEVICE float finish(const RowTotals& row, bool writes_lse) const {
+    const bool has_sink = p.sink != nullptr && at.there;
+    const ops::FinishedRow finished(row.max, row.sum, row.divisor,
+                                    has_sink ? p.sink[at.head] : ops::minus_infinity);
+    if (at.there && writes_lse)
+      *output_lse(p, segment.request, at) = finished.natural_lse();
+    return finished.factor;
+  }
+
+  // Of a partial result, whose sink is left to combine: writes what belongs to a half of the
+  // columns. `down`: of RowScale.
+  FLASHMLA_DEVICE void finish_partial(const RowTotals& row, int half, float down) const {
+    const ops::FinishedRow finished(row.max, row.sum, row.divisor, ops::minus_infinity);
+    if (at.there)
+      p.partial_rows[partial_row * row_halves + half] = {finished.lse, finished.factor * down};
   }
 
  private:
@@ -51,20 +62,19 @@ class ResultRow {
   std::int64_t partial_row;
 };
 
-// The rows of a tile in the output or the run workspace, where they lie at equal distances.
+// Rows of a tile as 16-bit numbers, where they lie at equal distances.
 struct ResultRows {
   std::uint16_t* first;
   std::int64_t distance;  // 0: not at equal distances, or not at multiples of 16 bytes
   std::int32_t count;
 
-  FLASHMLA_DEVICE ResultRows(const Params& p, const SegmentRecord& segment)
-      : first(p.partial_out), distance(v_dim), count(p.rows - segment.first_row) {
-    if (segment.partial >= 0) {
-      first += partial_row_of(p, segment) * v_dim;
-    } else {
-      first = output_row(p, segment.request, RowPlace::of(p, segment.kv_head, segment.first_row));
-      distance = p.out_row_distance;
-    }
+  static FLASHMLA_DEVICE ResultRows of_output(const Params& p, const SegmentRecord& segment) {
+    return {output_row(p, segment.request, RowPlace::of(p, segment.kv_head, segment.first_row)),
+            p.out_row_distance, p.rows - segment.first_row};
+  }
+  static FLASHMLA_DEVICE ResultRows of_partial(const Params& p, const SegmentRecord& segment) {
+    return {static_cast<std::uint16_t*>(p.partial_out) + partial_row_of(p, segment) * v_dim, v_dim,
+            p.rows - segment.first_row};
   }
 };
 
@@ -72,10 +82,10 @@ struct ResultRows {
 // bytes for each lane) from `first_column` on, which is the lane's own. source(row, piece): the
 // lane's shared address. `free` is called when the shared memory has been read.
 template <int Count, int Step, int Pieces, class Source, class Free>
-FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment, int first_row,
-                                int first_column, Source source, Free free) {
+FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment,
+                                const ResultRows& rows, int first_row, int first_column,
+                                Source source, Free free) {
   constexpr int piece_columns = 32 * 8;
-  const ResultRows rows(p, segment);
   if (rows.distance != 0) {
     uint4 units[Count][Pieces];
 #pragma unroll
@@ -103,6 +113,14 @@ FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment, i
           output_row(p, segment.request, at) + first_column + i % Pieces * piece_columns, unit);
   }
   free();
+}
+
+// Where a partial result in fp32 of a row of the tile begins; null past the last row.
+FLASHMLA_DEVICE float* wide_partial_row(const Params& p, const SegmentRecord& segment,
+                                        int tile_row) {
+  return segment.first_row + tile_row < p.rows
+             ? static_cast<float*>(p.partial_out) + (partial_row_of(p, segment) + tile_row) * v_dim
+             : nullptr;
 }
 
 }  // namespace flashmla::sm90::dense_decode

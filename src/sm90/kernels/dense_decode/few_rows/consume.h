@@ -4,81 +4,219 @@
 
 #include "sm90/kernels/dense_decode/few_rows/consumer.h"
 #include "sm90/kernels/dense_decode/result_rows.h"
+#include "sm90/ops/half_range.h"
 
 namespace flashmla::sm90::dense_decode::few_rows {
 
-// What each row's accumulators are multiplied by goes to c.factor; writes the lse.
+// The consumer warpgroup at the end of a segment.
 template <class T, int Chunks, int Rows, int ClusterSize>
-FLASHMLA_DEVICE void finish_rows(Consumer<T, Chunks, Rows, ClusterSize>& c,
-                                 const SegmentRecord& segment) {
+class SegmentEnd {
   using C = Consumer<T, Chunks, Rows, ClusterSize>;
-  C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
-  float(&exchange)[consumer_warps][Rows] = c.storage.exchange[c.turn];
-  c.turn ^= 1;
-  C::publish(exchange, c.sum);
-  // Every row's maximum, too: the threads that hold it have the same.
-  if (C::warp() == 0 && C::lane() < 4)
+  static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
+
+  C& c;
+  const SegmentRecord& segment;
+
+ public:
+  FLASHMLA_DEVICE SegmentEnd(C& consumer, const SegmentRecord& record)
+      : c(consumer), segment(record) {}
+
+  // Writes the rows, to the output or as a partial result; then the place of the queries is free.
+  FLASHMLA_DEVICE void finish() {
+    if (segment.partial < 0) [[unlikely]] {
+      show_totals();
+      finish_rows();
+      stage_rows<T>();
+      ptx::barrier_sync(consumers_met, consumer_threads);
+      write_staged_rows(ResultRows::of_output(c.p, segment));
+    } else if constexpr (halves) {
+      finish_partial_rows();
+      write_staged_rows(ResultRows::of_partial(c.p, segment));
+    } else {
+      show_totals();
+      if (threadIdx.x < Rows)
+        finish_partial_row(totals(), 1);
+      ptx::mbarrier_arrive(c.shared.query_free());
+      write_wide_partials();
+    }
+  }
+
+ private:
+  // A warp writes every fourth row, in two pieces.
+  FLASHMLA_DEVICE void write_staged_rows(const ResultRows& target) {
+    write_rows<Rows / consumer_warps, consumer_warps, 2>(
+        c.p, segment, target, C::warp(), C::lane() * 8,
+        [&](int row, int piece) {
+          return c.shared.query(piece * 4 + C::lane() / tile::units_per_row) +
+                 tile::swizzled(row, C::lane() % tile::units_per_row);
+        },
+        [&] {
+          ptx::fence_async_proxy();
+          ptx::mbarrier_arrive(c.shared.query_free());
+        });
+  }
+
+  // Shows what the warp knows of each row; `between` runs before the others are waited for.
+  template <class Between>
+  FLASHMLA_DEVICE void show_totals(Between between) {
+    C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
+    C::publish(c.storage.sum, c.sum);
+    float divisors[C::own_rows];
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i)
-      c.storage.row_max[C::row(i)] = c.max[i];
-  ptx::barrier_sync(consumers_met, consumer_threads);
-  if (threadIdx.x < Rows) {
-    float total = 0;
+      divisors[i] = c.rounded[i / 2][i % 2];
+    C::publish(c.storage.divisor, divisors);
+    // Every row's maximum, too: the threads that hold it have the same.
+    if (C::warp() == 0 && C::lane() < 4)
+#pragma unroll
+      for (int i = 0; i < C::own_rows; ++i)
+        c.storage.row_max[C::row(i)] = c.max[i];
+    between();
+    ptx::barrier_sync(consumers_met, consumer_threads);
+  }
+  FLASHMLA_DEVICE void show_totals() {
+    show_totals([] {});
+  }
+
+  // Of the row that is the thread's number.
+  FLASHMLA_DEVICE RowTotals totals() const {
+    RowTotals row{c.storage.row_max[threadIdx.x], 0, 0};
+#pragma unroll
+    for (int w = 0; w < consumer_warps; ++w) {
+      row.sum += c.storage.sum[w][threadIdx.x];
+      row.divisor += c.storage.divisor[w][threadIdx.x];
+    }
+    return row;
+  }
+
+  // Brings the accumulators to what the output gets; writes the lse.
+  FLASHMLA_DEVICE void finish_rows() {
+    if (threadIdx.x < Rows)
+      c.storage.row_factor[threadIdx.x] =
+          ResultRow(c.p, segment, threadIdx.x).finish(totals(), true);
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    multiply_rows();
+  }
+
+  // Of each row by storage.row_factor.
+  FLASHMLA_DEVICE void multiply_rows() {
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i) {
+      const float factor = c.storage.row_factor[C::row(i)];
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
+        c.out[chunk][i / 2 * 4 + i % 2] *= factor;
+        c.out[chunk][i / 2 * 4 + 2 + i % 2] *= factor;
+      }
+    }
+  }
+
+  FLASHMLA_DEVICE void finish_partial_row(const RowTotals& row, float down) const {
+#pragma unroll
+    for (int half = 0; half < row_halves; ++half)
+      ResultRow(c.p, segment, threadIdx.x).finish_partial(row, half, down);
+  }
+
+  // The accumulators as fp16 numbers; a power of two brings all rows into range where any row's
+  // values are no good as such.
+  FLASHMLA_DEVICE void finish_partial_rows() {
+    ops::HalfRange ranges[C::groups];
+    stage_rows<__half>(ranges);
+    bool good = true;
+#pragma unroll
+    for (int g = 0; g < C::groups; ++g)
+      good = good && ranges[g].good();
+    show_totals([&] {
+      const bool bad = ops::any_in_warp(!good);
+      if (C::lane() == 0)
+        c.storage.out_of_range[C::warp()] = bad;
+    });
+    bool bad = false;
 #pragma unroll
     for (int w = 0; w < consumer_warps; ++w)
-      total += exchange[w][threadIdx.x];
-    c.storage.row_factor[threadIdx.x] =
-        ResultRow(c.p, segment, threadIdx.x).finish(c.storage.row_max[threadIdx.x], total, true);
+      bad = bad || c.storage.out_of_range[w];
+    float down = 1;
+    if (bad) [[unlikely]]
+      down = bring_into_range();
+    if (threadIdx.x < Rows)
+      finish_partial_row(totals(), down);
   }
-  ptx::barrier_sync(consumers_met, consumer_threads);
-#pragma unroll
-  for (int i = 0; i < C::own_rows; ++i)
-    c.factor[i] = c.storage.row_factor[C::row(i)];
-}
 
-// The rows, rounded, as chunks in the place of the queries: transposed matrices have rows as rows.
-template <class T, int Chunks, int Rows, int ClusterSize>
-FLASHMLA_DEVICE void stage_rows(const Consumer<T, Chunks, Rows, ClusterSize>& c) {
-  using C = Consumer<T, Chunks, Rows, ClusterSize>;
-  const int matrix = C::lane() / 8;
+  // The row's `down` for those threads whose number is a row.
+  FLASHMLA_DEVICE float bring_into_range() {
+    float magnitudes[C::own_rows] = {};
 #pragma unroll
-  for (int n = 0; n < Rows / 16; ++n)
+    for (int i = 0; i < C::own_rows; ++i)
 #pragma unroll
-    for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
-      std::uint32_t words[4];
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+        magnitudes[i] +=
+            fabsf(c.out[chunk][i / 2 * 4 + i % 2]) + fabsf(c.out[chunk][i / 2 * 4 + 2 + i % 2]);
+    C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
+    float(&exchange)[consumer_warps][Rows] = c.storage.exchange[c.turn];
+    C::publish(exchange, magnitudes);
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    RowScale scale;
+    if (threadIdx.x < Rows) {
+      float sum = 0;
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int g = 2 * n + j / 2;
-        const float* o = c.out[chunk] + 4 * g + j % 2 * 2;
-        words[j] = ptx::pack<T>(o[0] * c.factor[2 * g], o[1] * c.factor[2 * g + 1]);
-      }
-      ptx::store_matrices_transposed(
-          c.shared.query(chunk) +
-              tile::swizzled(n * 16 + matrix / 2 * 8 + C::lane() % 8, C::warp() * 2 + matrix % 2),
-          words[0], words[1], words[2], words[3]);
+      for (int w = 0; w < consumer_warps; ++w)
+        sum += exchange[w][threadIdx.x];
+      scale = RowScale::of(sum);
+      c.storage.row_factor[threadIdx.x] = scale.up;
     }
-}
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    multiply_rows();
+    ops::HalfRange ranges[C::groups];
+    stage_rows<__half>(ranges);
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    return scale.down;
+  }
 
-// Writes the rows, to the output or as a partial result; then the place of the queries is free.
-template <class T, int Chunks, int Rows, int ClusterSize>
-FLASHMLA_DEVICE void finish_segment(Consumer<T, Chunks, Rows, ClusterSize>& c,
-                                    const SegmentRecord& segment) {
-  using C = Consumer<T, Chunks, Rows, ClusterSize>;
-  finish_rows(c, segment);
-  stage_rows(c);
-  ptx::barrier_sync(consumers_met, consumer_threads);
-  // A warp writes every fourth row, in two pieces.
-  write_rows<Rows / consumer_warps, consumer_warps, 2>(
-      c.p, segment, C::warp(), C::lane() * 8,
-      [&](int row, int piece) {
-        return c.shared.query(piece * 4 + C::lane() / tile::units_per_row) +
-               tile::swizzled(row, C::lane() % tile::units_per_row);
-      },
-      [&] {
-        ptx::fence_async_proxy();
-        ptx::mbarrier_arrive(c.shared.query_free());
-      });
-}
+  // The rows, rounded to 16 bits, as chunks in the place of the queries: transposed matrices have
+  // rows as rows. `ranges`, if given, look at the numbers of each group of 8 rows.
+  template <class Number, class... Ranges>
+  FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
+    const int matrix = C::lane() / 8;
+#pragma unroll
+    for (int n = 0; n < Rows / 16; ++n)
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
+        std::uint32_t words[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const float* o = c.out[chunk] + 4 * (2 * n + j / 2) + j % 2 * 2;
+          words[j] = ptx::pack<Number>(o[0], o[1]);
+        }
+        ptx::store_matrices_transposed(
+            c.shared.query(chunk) +
+                tile::swizzled(n * 16 + matrix / 2 * 8 + C::lane() % 8, C::warp() * 2 + matrix % 2),
+            words[0], words[1], words[2], words[3]);
+        (look_at(words, n, ranges), ...);
+      }
+  }
+  static FLASHMLA_DEVICE void look_at(const std::uint32_t (&words)[4], int n,
+                                      ops::HalfRange (&ranges)[C::groups]) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      ranges[2 * n + j / 2].add(words[j]);
+  }
+
+  // Partial results in fp32, from registers.
+  FLASHMLA_DEVICE void write_wide_partials() {
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i) {
+      float* const target = wide_partial_row(c.p, segment, C::row(i));
+      if (target == nullptr)
+        continue;
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          target[chunk * tile::chunk_columns + C::warp() * 16 + C::lane() / 4 + half * 8] =
+              c.out[chunk][i / 2 * 4 + half * 2 + i % 2];
+    }
+  }
+};
 
 template <class T, int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
@@ -100,7 +238,7 @@ FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows
       c.clear_tail(record.length - first_token);
       c.multiply_weights();
     }
-    finish_segment(c, record);
+    SegmentEnd<T, Chunks, Rows, ClusterSize>(c, record).finish();
   }
 }
 

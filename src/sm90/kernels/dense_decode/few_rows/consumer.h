@@ -9,6 +9,7 @@
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ptx/matrix.h"
 #include "sm90/ptx/mbarrier.h"
+#include "sm90/ptx/mma.h"
 #include "sm90/ptx/warpgroup.h"
 #include "sm90/ptx/wgmma.h"
 #include "sm90/tile/gmma_descriptor.h"
@@ -21,6 +22,7 @@ template <class T, int Chunks, int Rows, int ClusterSize>
 struct Consumer {
   using Shared = SharedAddresses<Chunks, Rows>;
   using Storage = SharedStorage<Chunks, Rows>;
+  static constexpr int tile_rows = Rows;
   static constexpr int groups = Rows / 8;
   static constexpr int own_rows = Rows / 4;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
@@ -36,6 +38,7 @@ struct Consumer {
   float scores[Rows / 2];         // 64 tokens × rows
   float max[own_rows];            // reference maximum of the thread's rows, scaled
   float sum[own_rows];            // Σ P of the thread's tokens
+  float rounded[groups][4];  // Σ P, as it is rounded, of the warp's tokens: [row i % 2 and again]
   float factor[own_rows];
   std::uint32_t block = 0;  // of all that the CTA does
   int turn = 0;
@@ -63,6 +66,11 @@ struct Consumer {
       max[i] = ops::lowest_max;
       sum[i] = 0;
     }
+#pragma unroll
+    for (int g = 0; g < groups; ++g)
+#pragma unroll
+      for (float& value : rounded[g])
+        value = 0;
   }
 
   // Blocks take the halves of the ring in turns.
@@ -182,6 +190,8 @@ struct Consumer {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       sum[i] *= factor[i];
+      rounded[i / 2][i % 2] *= factor[i];
+      rounded[i / 2][i % 2 + 2] *= factor[i];
 #pragma unroll
       for (int chunk = 0; chunk < v_chunks; ++chunk) {
         out[chunk][i / 2 * 4 + i % 2] *= factor[i];
@@ -212,6 +222,17 @@ struct Consumer {
           shared.weights() + tile::swizzled(head, warp() * 2 + matrix % 2), packed[4 * n],
           packed[4 * n + 1], packed[4 * n + 2], packed[4 * n + 3]);
     }
+    sum_rounded(packed);
+  }
+
+  // Adds up P as it was rounded, a product of the warp with ones.
+  FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&packed)[own_rows]) {
+    const std::uint32_t one = ptx::pack<T>(1, 1);
+    const std::uint32_t ones[4] = {one, one, one, one};
+#pragma unroll
+    for (int g = 0; g < groups; ++g)
+      ptx::multiply_matrices<T>(rounded[g], ones, ptx::transpose_matrix(packed[2 * g]),
+                                ptx::transpose_matrix(packed[2 * g + 1]));
   }
 
   // Zeroes V past the end of the request: P is 0 there, but 0 · NaN is not.

@@ -29,7 +29,11 @@ struct SharedStorage {
   std::uint8_t query[Chunks][Rows * tile::row_bytes];
   std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
   float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
-  float row_max[Rows];                           // at a segment's end
+  // At a segment's end: Σ P of each warp's tokens, and the same as P is rounded; of each row.
+  float sum[4][Rows];
+  float divisor[4][Rows];
+  bool out_of_range[4];  // a warp has values that are no good as fp16 numbers
+  float row_max[Rows];
   float row_factor[Rows];
   RecordQueue segments;
   std::uint32_t sink;  // of touch()

@@ -4,6 +4,7 @@
 #include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/result_rows.h"
 #include "sm90/ops/cluster.h"
+#include "sm90/ops/half_range.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ptx/matrix.h"
@@ -199,20 +200,56 @@ struct Consumer {
   // through the place of the queries, which is free for the next ones before they are written: an
   // SM writes no more than about 16 bytes a clock.
   FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment, int parity) {
+    // NOTE: two ways to the end, though they have much in common: in short calls, whose requests
+    // are split, the code comes from a cold instruction cache, and jumps in it cost most.
+    if (segment.partial >= 0) [[likely]]
+      finish_partial(segment, parity);
+    else
+      finish_output(segment, parity);
+  }
+
+ private:
+  static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
+
+  FLASHMLA_DEVICE void finish_partial(const SegmentRecord& segment, int parity) {
+    float down[2] = {1, 1};
+    if constexpr (halves)
+      stage_partials(down);
     exchange_sums(parity);
-    // Lanes 0 and 1 of a quad finish its two rows.
-    const int second = lane() % 2;
-    const ResultRow own(p, segment, row() + 8 * second);
-    const float scale =
-        own.finish(second ? rows.max[1] : rows.max[0], second ? rows.sum[1] : rows.sum[0],
-                   side == left && lane() % 4 < 2);
+    const int second = own_row();
+    if (lane() % 4 < 2)
+      ResultRow(p, segment, row() + 8 * second)
+          .finish_partial(totals(second), side, second ? down[1] : down[0]);
+    if constexpr (halves)
+      write_staged_rows(segment, ResultRows::of_partial(p, segment));
+    else
+      write_wide_partials(segment);
+  }
+
+  FLASHMLA_DEVICE void finish_output(const SegmentRecord& segment, int parity) {
+    exchange_sums(parity);
+    const int second = own_row();
+    const float scale = ResultRow(p, segment, row() + 8 * second)
+                            .finish(totals(second), side == left && lane() % 4 < 2);
     const float scales[2] = {__shfl_sync(0xffffffffu, scale, lane() & ~3),
                              __shfl_sync(0xffffffffu, scale, (lane() & ~3) | 1)};
-    stage_rows(scales);
+    ops::rescale(out, scales);
+    stage_rows<T>();
+    write_staged_rows(segment, ResultRows::of_output(p, segment));
+  }
+
+  // Lanes 0 and 1 of a quad finish its two rows.
+  static FLASHMLA_DEVICE int own_row() { return lane() % 2; }
+  FLASHMLA_DEVICE RowTotals totals(int second) const {
+    return {second ? rows.max[1] : rows.max[0], second ? rows.sum[1] : rows.sum[0],
+            second ? rows.rounded[1] : rows.rounded[0]};
+  }
+
+  FLASHMLA_DEVICE void write_staged_rows(const SegmentRecord& segment, const ResultRows& target) {
     __syncwarp();
     const std::uint32_t staged = shared.query(side * v_half_chunks + lane() / tile::units_per_row);
     write_rows<warp_rows, 1, 1>(
-        p, segment, warp_row(), side * 256 + lane() * 8,
+        p, segment, target, warp_row(), side * 256 + lane() * 8,
         [&](int row, int) { return staged + tile::swizzled(row, lane() % tile::units_per_row); },
         [&] {
           ptx::fence_async_proxy();
@@ -220,33 +257,82 @@ struct Consumer {
         });
   }
 
- private:
+  // The accumulators as fp16 numbers, of rows whose values are no good as such multiplied by a
+  // power of two first; `down` takes it back.
+  FLASHMLA_DEVICE void stage_partials(float (&down)[2]) {
+    ops::HalfRange ranges[2];
+    stage_rows<__half>(ranges);
+    if (!ops::any_in_warp(!ranges[0].good() || !ranges[1].good())) [[likely]]
+      return;
+    float up[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float magnitudes = 0;
+#pragma unroll
+      for (int i = 0; i < 32; ++i)
+        magnitudes += fabsf(out[4 * i + 2 * r]) + fabsf(out[4 * i + 2 * r + 1]);
+      const RowScale scale = RowScale::of(ops::sum_in_quad(magnitudes));
+      up[r] = scale.up;
+      down[r] = scale.down;
+    }
+    ops::rescale(out, up);
+    stage_rows<__half>(ranges);
+  }
+
   // Each consumer has the sums of its own blocks; both have the same maxima by now.
   FLASHMLA_DEVICE void exchange_sums(int parity) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       rows.sum[r] = ops::sum_in_quad(rows.sum[r]);
+      rows.rounded[r] = ops::sum_in_quad(rows.rounded[r]);
       if (lane() % 4 == 0)
-        ptx::store_shared(shared.sum(parity, side, row() + 8 * r), rows.sum[r]);
+        ptx::store_shared(shared.sums(side, row() + 8 * r), float2{rows.sum[r], rows.rounded[r]});
     }
     ptx::mbarrier_arrive(shared.shown(shown_sums, side));
     ptx::mbarrier_wait(shared.shown(shown_sums, 1 - side), parity);
 #pragma unroll
-    for (int r = 0; r < 2; ++r)
-      rows.sum[r] += ptx::load_shared(shared.sum(parity, 1 - side, row() + 8 * r));
+    for (int r = 0; r < 2; ++r) {
+      const float2 other = ptx::load_shared_pair(shared.sums(1 - side, row() + 8 * r));
+      rows.sum[r] += other.x;
+      rows.rounded[r] += other.y;
+    }
   }
 
-  // The warp's rows, rounded, as chunks in the place of the queries.
-  FLASHMLA_DEVICE void stage_rows(const float (&scale)[2]) {
+  // Partial results in fp32, from registers.
+  FLASHMLA_DEVICE void write_wide_partials(const SegmentRecord& segment) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float* const target = wide_partial_row(p, segment, row() + 8 * r);
+      if (target == nullptr)
+        continue;
+#pragma unroll
+      for (int i = 0; i < 32; ++i)
+        *reinterpret_cast<float2*>(target + side * 256 + 8 * i + lane() % 4 * 2) = {
+            out[4 * i + 2 * r], out[4 * i + 2 * r + 1]};
+    }
+    ptx::fence_async_proxy();
+    ptx::mbarrier_arrive(shared.query_free());
+  }
+
+  // The warp's rows, rounded to 16 bits, as chunks in the place of the queries. `ranges`, if given,
+  // look at the numbers of each of the thread's two rows.
+  template <class Number, class... Ranges>
+  FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       const float* o = out + 8 * i;
-      ptx::store_matrices(shared.query(side * v_half_chunks + i / 4) + matrix_row(i % 4),
-                          ptx::pack<T>(o[0] * scale[0], o[1] * scale[0]),
-                          ptx::pack<T>(o[2] * scale[1], o[3] * scale[1]),
-                          ptx::pack<T>(o[4] * scale[0], o[5] * scale[0]),
-                          ptx::pack<T>(o[6] * scale[1], o[7] * scale[1]));
+      const std::uint32_t words[4] = {ptx::pack<Number>(o[0], o[1]), ptx::pack<Number>(o[2], o[3]),
+                                      ptx::pack<Number>(o[4], o[5]), ptx::pack<Number>(o[6], o[7])};
+      ptx::store_matrices(shared.query(side * v_half_chunks + i / 4) + matrix_row(i % 4), words[0],
+                          words[1], words[2], words[3]);
+      (look_at(words, ranges), ...);
     }
+  }
+  static FLASHMLA_DEVICE void look_at(const std::uint32_t (&words)[4],
+                                      ops::HalfRange (&ranges)[2]) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      ranges[j % 2].add(words[j]);
   }
 };
 

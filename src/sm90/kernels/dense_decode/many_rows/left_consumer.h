@@ -39,6 +39,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(0, left_part);
+      ops::sum_rounded<T>(c.weights, c.rows);
       if (blocks == 1)
         break;
 

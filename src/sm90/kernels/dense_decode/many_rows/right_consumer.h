@@ -44,6 +44,7 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       ptx::wgmma_wait<0>();
       ptx::pin(c.out);
       c.release(1, right_part);
+      ops::sum_rounded<T>(c.weights, c.rows);
     }
     if (blocks == 1) {
       c.await_other_weights();

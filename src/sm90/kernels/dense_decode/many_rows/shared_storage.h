@@ -24,8 +24,8 @@ FLASHMLA_DEVICE constexpr int chunks_of(KeyPart part) {
   return part == rope_part ? 1 : v_half_chunks;
 }
 
-// What a consumer shows to the other one: P and maxima after a block, sums after a segment. Of each
-// a barrier for the left and one for the right consumer.
+// What a consumer shows to the other one: P and maxima after a block, sums after a segment. Of
+// each a barrier for the left and one for the right consumer.
 enum Exchange { shown_weights = 0, shown_sums = 2, exchanges = 4 };
 
 template <int Chunks>
@@ -37,9 +37,8 @@ struct SharedStorage {
   std::uint8_t keys[2][Chunks][chunk_bytes];
   std::uint8_t left_weights[chunk_bytes];  // the left consumer's P
 
-  float left_max[tile_rows];    // reference maximum of each row after an even block
-  float right_max[tile_rows];   // the same after an odd block
-  float sums[2][2][tile_rows];  // [parity of the segment][consumer]
+  float left_max[tile_rows];   // reference maximum of each row after an even block
+  float right_max[tile_rows];  // the same after an odd block
   RecordQueue segments;
   std::uint32_t sink;  // of touch()
 
@@ -77,8 +76,11 @@ struct SharedAddresses {
     return base + (side == 0 ? offsetof(Storage, left_max) : offsetof(Storage, right_max)) +
            row * 4;
   }
-  FLASHMLA_DEVICE std::uint32_t sum(int parity, int side, int row) const {
-    return base + offsetof(Storage, sums) + ((parity * 2 + side) * tile_rows + row) * 4;
+  // What a consumer shows of a row at a segment's end: Σ P, and Σ P as it is rounded. It takes the
+  // place of that row of the other consumer's P: the warp that writes it has read that P, as the
+  // only one, and the other consumer's warp reads it before it writes P again.
+  FLASHMLA_DEVICE std::uint32_t sums(int side, int row) const {
+    return weights(1 - side) + tile::swizzled(row, 0);
   }
   FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int part) const {
     return base + offsetof(Storage, keys_ready) + (buffer * key_parts + part) * 8;

@@ -1,0 +1,64 @@
+"""Measures the errors of a package `flash_mla`, in a process of its own: `compare_peers.py
+--accuracy` starts one for each library. Reads calls from standard input, one JSON object a line
+(b, h_q, tokens, scale, dtype, seed), and answers each with its errors. All workers on one machine
+draw the same numbers. usage: accuracy_worker.py NAME [PATH to look for the package first]"""
+
+import json
+import sys
+
+from peer_worker import LATENT, PAGE, SCALE, WIDTH, Upstream, tables
+
+
+def draw(torch, call):
+    """(q, cache, table, lengths) of a call."""
+    torch.manual_seed(call["seed"])
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[call["dtype"]]
+    lengths = [call["tokens"]] * call["b"]
+    table, _, counts = tables(torch, lengths, PAGE)
+
+    def normal(*size):
+        return (torch.randn(*size, device="cuda") * call["scale"]).to(dtype)
+
+    q = normal(call["b"], 1, call["h_q"], WIDTH)
+    return q, normal(sum(counts), PAGE, 1, WIDTH), table, lengths
+
+
+def reference(torch, q, cache, table, lengths):
+    """Attention in float64: [b, h_q, 512]."""
+    rows = []
+    for request, pages, length in zip(q, table, lengths):
+        keys = cache[pages.long()].view(-1, WIDTH)[:length].double()
+        weights = torch.softmax(request[0].double() @ keys.T * SCALE, dim=-1)
+        rows.append(weights @ keys[:, :LATENT])
+    return torch.stack(rows)
+
+
+def errors(out, wanted):
+    """Of [b, h_q, 512] both in float64."""
+    norm = (wanted * wanted).sum(-1)
+    slope = (out * wanted).sum(-1) / norm
+    residual = (out - slope[..., None] * wanted).norm(dim=-1) / norm.sqrt()
+    distance = 1 - 2 * (out * wanted).sum() / (out * out + wanted * wanted).sum()
+    return {"residual": residual.mean().item(), "bias": (slope - 1).abs().mean().item(),
+            "distance": distance.item()}
+
+
+def main():
+    name = sys.argv[1]
+    sys.path[:0] = sys.argv[2:3]
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints
+    import torch
+    peer = Upstream(torch)
+    print(json.dumps({"version": peer.version, "torch": torch.__version__, "name": name,
+                      "gpu": torch.cuda.get_device_name()}), file=answers, flush=True)
+    for line in sys.stdin:
+        call = json.loads(line)
+        q, cache, table, lengths = draw(torch, call)
+        out, _ = peer.prepare(q, cache, table, lengths, causal=False)()
+        wanted = reference(torch, q, cache, table, lengths)
+        print(json.dumps(errors(out[:, 0].double(), wanted)), file=answers, flush=True)
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
