@@ -92,7 +92,7 @@ std::string refusal(std::string_view backend_name, const Problem& problem) {
       return api::refusal(*backend, problem).value_or(std::string());
     names += text(names.empty() ? "" : ", ", backend->name());
   }
-  reject("backend", std::string(backend_name), text("one of: ", names));
+  reject("backend", text("\"", backend_name, "\""), text("one of: ", names));
 }
 
 std::string_view version() {
