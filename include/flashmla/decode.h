@@ -23,7 +23,8 @@ struct Inputs {
   TensorView indices;  // [b, s_q, topk] int32 cache slots: page · page_size + offset in page; one
                        // outside the cache is no token
   TensorView topk_length;        // [b] (prefill: [s_q]) int32, optional: entries that count
-  TensorView extra_kv_cache;     // a second cache of the same format, optional
+  TensorView extra_kv_cache;     // a second cache of the same format; it and extra_indices are
+                                 // given where Problem::extra_page_size > 0
   TensorView extra_indices;      // [b, s_q, extra_topk] int32
   TensorView extra_topk_length;  // [b] int32, optional
 
