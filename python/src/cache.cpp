@@ -9,6 +9,7 @@
 #include "errors.h"
 #include "flashmla/kv_cache.h"
 #include "flashmla/merge.h"
+#include "gil.h"
 #include "tensor_reader.h"
 
 namespace nb = nanobind;
