@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _core
+from ._arguments import renamed as renamed
 from ._frameworks import error
 from ._metadata import Config
 
@@ -16,14 +17,6 @@ DECODE_NAMES = {
     "extra_kv_cache": "extra_k_cache",
     "extra_indices": "extra_indices_in_kvcache",
 }
-
-
-def renamed(failure, names):
-    """The same error under the name that the caller knows."""
-    name = getattr(failure, "argument", None)
-    if name not in names:
-        return failure
-    return error(type(failure), names[name], failure.given, failure.wanted)
 
 
 def inspect(tensor, name, rank, dimensions):

@@ -6,10 +6,9 @@ The operators are reached by name: this module imports no module that defines th
 from __future__ import annotations
 
 from ._call import HEAD_DIM_V
+from ._frameworks import is_compiling as is_compiling
 from ._frameworks import torch
 from ._metadata import FlashMLASchedMeta
-
-is_compiling = torch.compiler.is_compiling if torch is not None else (lambda: False)
 
 
 def empty_outputs(q):
@@ -24,6 +23,13 @@ def _check_numbers(dim_name, dim, scale_name, scale):
         raise ValueError(f"{dim_name}: given {dim}, wanted {HEAD_DIM_V}")
     if isinstance(scale, bool):
         raise TypeError(f"{scale_name}: given {scale}, wanted a number; flags come behind it")
+
+
+def _scale_arguments(name, scale):
+    """The scale as operators take it: a number, or a 0-d tensor under a name of its own."""
+    if not isinstance(scale, (int, float)) and hasattr(scale, "dtype"):  # of NumPy, too
+        return {"scale_tensor": torch.as_tensor(scale)}
+    return {name: scale}
 
 
 def compiled_decode(
@@ -55,29 +61,32 @@ def compiled_decode(
         "indices": indices,
         "extra_k_cache": extra_k_cache,
         "extra_indices": extra_indices,
-        "softmax_scale": softmax_scale,
+        **_scale_arguments("softmax_scale", softmax_scale),
         "attn_sink": attn_sink,
         "topk_length": topk_length,
         "extra_topk_length": extra_topk_length,
         **options,
     }
     if out is None and lse is None:
-        return torch.ops.flash_mla.decode(q, k_cache, block_table, cache_seqlens, **call)
+        return torch.ops.flashmla.decode(q, k_cache, block_table, cache_seqlens, **call)
     fresh_out, fresh_lse = empty_outputs(q)
     out = fresh_out if out is None else out
     lse = fresh_lse if lse is None else lse
-    torch.ops.flash_mla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
+    torch.ops.flashmla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
     return out, lse
 
 
 def compiled_sparse_fwd(
-    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
+    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse, empty_lse, lse_base
 ):
     """flash_mla_sparse_fwd inside of torch.compile."""
     _check_numbers("d_v", d_v, "sm_scale", sm_scale)
     if sm_scale is None:
         raise TypeError("sm_scale: given None, wanted a number")
-    results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
+    results = torch.ops.flashmla.sparse_prefill(
+        q, kv, indices, attn_sink=attn_sink, topk_length=topk_length, empty_lse=empty_lse,
+        lse_base=lse_base, **_scale_arguments("sm_scale", sm_scale),
+    )  # fmt: skip
     given = (out, max_logits, lse)
     return tuple(
         computed if wanted is None else wanted.copy_(computed)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 
-from ._call import FAILURES, check_head_dim, check_scale, inspect, renamed
+from ._arguments import number, renamed
+from ._call import FAILURES, check_head_dim, inspect
 from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
 
-# Names of the C++ library's arguments here.
-_PREFILL_NAMES = {"kv_cache": "kv", "softmax_scale": "sm_scale"}
+# Arguments here of what the C++ library names otherwise.
+_PREFILL_NAMES = {
+    "dtype": "q",
+    "kv_cache": "kv",
+    "kv_heads": "kv",
+    "problem": "q",
+    "qk_dim": "q",
+    "query_heads": "q",
+    "query_tokens": "q",
+    "softmax_scale": "sm_scale",
+    "topk": "indices",
+}
 _prefill = threading.local()
 
 
@@ -26,6 +37,8 @@ def flash_mla_sparse_fwd(
     out=None,
     max_logits=None,
     lse=None,
+    empty_lse="+inf",
+    lse_base=None,
 ):
     """Sparse prefill: each query token attends to the rows of `kv` that its list names.
 
@@ -35,19 +48,19 @@ def flash_mla_sparse_fwd(
     d_v: 512
     attn_sink: float32 [h_q], natural-log domain; topk_length: int32 [s_q], entries that count
     out, max_logits, lse: where to write; allocated where None
+    empty_lse, lse_base: as in :func:`merge_states`
 
     Returns (out [s_q, h_q, 512] bf16, max_logits [s_q, h_q] float32, the largest scaled score, −inf
-    where there is none, lse [s_q, h_q] float32, +inf where there is none). Stream, device and
+    where there is none, lse [s_q, h_q] float32, empty_lse where there is none). Stream, device and
     errors as in :func:`flash_mla_with_kvcache`.
     """
     if is_compiling():
         return compiled_sparse_fwd(
-            q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
-        )
+            q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse,
+            empty_lse, lse_base,
+        )  # fmt: skip
     check_head_dim("d_v", d_v)
-    check_scale("sm_scale", sm_scale)
-    if sm_scale is None:
-        raise error(TypeError, "sm_scale", "None", "a number")
+    sm_scale = number("sm_scale", sm_scale)
     try:
         device, dtype, (s_q, h_q, d_qk) = inspect(q, "q", 3, "[s_q, h_q, d_qk]")
         _, _, rows = inspect(kv, "kv", 3, "[s_kv, 1, d_qk]")
@@ -70,6 +83,7 @@ def flash_mla_sparse_fwd(
         return plan.run(
             q, kv, attn_sink=attn_sink, softmax_scale=sm_scale, indices=indices,
             topk_length=topk_length, out=out, lse=lse, max_logits=max_logits,
+            empty_lse=empty_lse, lse_base=lse_base,
         )  # fmt: skip
     except FAILURES as failure:
         raise renamed(failure, _PREFILL_NAMES) from None
