@@ -165,6 +165,8 @@ def _decode_out(
     if not dense:
         block_table = None
     try:
+        if schedule is not None and cache_seqlens is not None:
+            _check_lengths(cache_seqlens, q)
         form = lse_form(empty_lse, lse_base)
         if scale_tensor is not None:
             softmax_scale = _scale(softmax_scale, scale_tensor)
@@ -206,6 +208,13 @@ def _scale(number_given, tensor, name="softmax_scale"):
     if number_given is not None:
         raise error(ValueError, name, number_given, "None beside scale_tensor")
     return number(name, tensor)
+
+
+def _check_lengths(cache_seqlens, q):
+    """Beside a schedule, which holds the lengths, the tensor itself is not read."""
+    if cache_seqlens.dtype != torch.int32 or cache_seqlens.shape != q.shape[:1]:
+        given = f"{cache_seqlens.dtype}{list(cache_seqlens.shape)}"
+        raise error(ValueError, "cache_seqlens", given, f"int32{list(q.shape[:1])}")
 
 
 def _check_rank(name, tensor, rank):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from ._arguments import number, renamed
-from ._call import FAILURES, check_head_dim, inspect
+from ._arguments import integer, number, renamed, shown
+from ._call import FAILURES, HEAD_DIM_V, inspect
 from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
@@ -59,7 +59,8 @@ def flash_mla_sparse_fwd(
             q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse,
             empty_lse, lse_base,
         )  # fmt: skip
-    check_head_dim("d_v", d_v)
+    if integer("d_v", d_v) != HEAD_DIM_V:
+        raise error(ValueError, "d_v", shown(d_v), HEAD_DIM_V)
     sm_scale = number("sm_scale", sm_scale)
     try:
         device, dtype, (s_q, h_q, d_qk) = inspect(q, "q", 3, "[s_q, h_q, d_qk]")
