@@ -213,25 +213,6 @@ def test_a_scale_that_is_a_tensor(rng, dtype):
                 assert torch.equal(result, wanted)
 
 
-def test_schedule_as_a_tensor(fw, rng):
-    case = cases.dense(fw, rng)
-    call = case.arguments()[:4]
-    schedule = torch.ops.flashmla.schedule(*call)
-    assert schedule.dtype == torch.uint8 and schedule.device == case.q.device
-    check(fw, case, torch.ops.flashmla.decode(*call, schedule=schedule))
-    moved = torch.empty(len(schedule) + 64, dtype=torch.uint8, device=case.q.device)[64:]
-    if fw.device == "cpu":
-        check(fw, case, torch.ops.flashmla.decode(*call, schedule=moved.copy_(schedule)))
-    shorter = fw.array(case.values["lengths"] // 2, "i32")
-    schedule.data = torch.ops.flashmla.schedule(*call[:3], shorter)
-    case.values["lengths"] = case.values["lengths"] // 2
-    wanted = reference.dense(*case.values.values())
-    out, lse = torch.ops.flashmla.decode(*call, schedule=schedule)
-    reference.check(fw.numbers(out), fw.numbers(lse), *wanted)
-    with pytest.raises(ValueError, match="^schedule: given "):
-        torch.ops.flashmla.decode(*call, schedule=schedule[:100])
-
-
 def test_operators_give_what_functions_give(fw, rng):
     case = cases.dense(fw, rng)
     meta = flash_mla.get_mla_metadata()[0]
