@@ -7,6 +7,7 @@ import sys
 
 from . import _core
 from ._frameworks import torch
+from ._neighbours import collision
 from ._version import __version__
 
 
@@ -29,6 +30,7 @@ class Info:
     cpu_threads: int
     python: str
     torch: str | None
+    collision: str  # of distributions that own a folder flash_mla/; "" where all is well
 
     def __str__(self):
         lines = [
@@ -41,6 +43,8 @@ class Info:
                 lines += [f"  {device}" for device in backend.devices]
         if all(backend.name != "cuda" for backend in self.backends):
             lines.append("backend cuda: not in this build, which was made without nvcc")
+        if self.collision:
+            lines.append(f"installation: {self.collision}")
         return "\n".join(lines)
 
 
@@ -53,4 +57,5 @@ def info():
         cpu_threads=_core.cpu_threads(),
         python=sys.version.split()[0],
         torch=None if torch is None else str(torch.__version__),
+        collision=collision(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ._call import FAILURES, check_head_dim, check_scale, inspect, renamed
+from ._arguments import FAILURES, check_head_dim, checked_scale, inspect, renamed
 from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
@@ -45,7 +45,7 @@ def flash_mla_sparse_fwd(
             q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
         )
     check_head_dim("d_v", d_v)
-    check_scale("sm_scale", sm_scale)
+    sm_scale = checked_scale("sm_scale", sm_scale)
     if sm_scale is None:
         raise error(TypeError, "sm_scale", "None", "a number")
     try:

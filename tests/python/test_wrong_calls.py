@@ -63,7 +63,7 @@ DENSE = [
     ("softmax_scale", lambda fw: "0.1", T),
     ("softmax_scale", lambda fw: float("nan"), V),
     ("causal", lambda fw: 0.1, T),
-    ("is_fp8_kvcache", lambda fw: None, T),
+    ("is_fp8_kvcache", lambda fw: 1, T),
     ("attn_sink", lambda fw: fw.full((9,), 0.0, "fp32"), V),
     ("attn_sink", lambda fw: fw.full((8,), 0.0, "bf16"), V),
     ("extra_k_cache", lambda fw: fw.full((4, 64, 1, 576), 0.0, "bf16"), V),
