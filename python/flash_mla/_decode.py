@@ -19,12 +19,10 @@ from ._plan import Plan
 from ._schedule import Held
 
 
-def _make(source, invariant, num_splits, cache_seqlens, tensors, call):
+def _make(source, invariant, cache_seqlens, tensors, call):
     """Plans and schedules a call; leaves the metadata as it is."""
     device, fields, config = call
     source._agree(config)
-    if num_splits is not None and tuple(num_splits.shape) != (config.b + 1,):
-        raise error(ValueError, "num_splits", shown(num_splits), f"int32 [b + 1 = {config.b + 1}]")
     fields["max_workers"] = source.max_workers
     fields["batch_invariant"] = invariant
     plan = Plan(fields, device)
@@ -90,11 +88,17 @@ def flash_mla_with_kvcache(
     tile_scheduler_metadata, num_splits: what get_mla_metadata returned
     softmax_scale: d_qk ** -0.5 where None
     causal: query token t sees cache tokens j ≤ s_k − s_q + t
+    is_fp8_kvcache: whether the cache is bytes; None: as it is. True changes nothing where the cache
+        is bf16 or fp16 and there are no indices
     indices: int32 [b, s_q, topk] of page · page_block_size + offset; others are no token
     attn_sink: float32 [h_q], natural-log domain
     extra_k_cache, extra_indices_in_kvcache [b, s_q, extra_topk]: a second cache, same softmax
     topk_length, extra_topk_length: int32 [b], entries that count
     out, lse: where to write; allocated where None
+    enable_batch_invariant: a request's output bits do not depend on the other requests
+    use_legacy: changes nothing
+    kv_format: name of the cache's format, where the tensors leave a choice: of today's none do
+    descale_q, descale_k: of dense attention over an FP8 cache, which has no kernel yet
 
     Returns (out [b, s_q, h_q, 512] like q, lse float32 [b, h_q, s_q], natural logarithm). A query
     that sees no token gets out 0 and lse +inf.
@@ -106,10 +110,10 @@ def flash_mla_with_kvcache(
         return compiled_decode(
             q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal,
             is_fp8_kvcache, indices, attn_sink, extra_k_cache, extra_indices_in_kvcache,
-            topk_length, extra_topk_length, tile_scheduler_metadata, out, lse,
+            topk_length, extra_topk_length, tile_scheduler_metadata, num_splits, out, lse,
+            enable_batch_invariant, use_legacy, kv_format, descale_q, descale_k,
         )  # fmt: skip
-    if head_dim_v != HEAD_DIM_V:
-        check_head_dim("head_dim_v", head_dim_v)
+    check_head_dim("head_dim_v", head_dim_v)
     softmax_scale = checked_scale("softmax_scale", softmax_scale)
     if enable_batch_invariant is not False or use_legacy is not None:
         _check_engine_flags(enable_batch_invariant, use_legacy)
@@ -153,7 +157,7 @@ def flash_mla_with_kvcache(
                 q, k_cache, block_table, cache_seqlens, causal, is_fp8_kvcache, indices,
                 extra_k_cache, extra_indices_in_kvcache, topk_length, extra_topk_length,
             )  # fmt: skip
-            held = _make(source, invariant, num_splits, cache_seqlens, tensors, call)
+            held = _make(source, invariant, cache_seqlens, tensors, call)
             made = True
         if out is None or lse is None:
             framework = held.plan.framework
@@ -178,7 +182,7 @@ def flash_mla_with_kvcache(
                 extra_k_cache, extra_indices_in_kvcache, topk_length, extra_topk_length,
             ))  # fmt: skip
         raise renamed(failure, DECODE_NAMES) from None
-    if made:
+    if made or source is not tile_scheduler_metadata:
         source._commit(held)
     return out, lse
 

@@ -132,7 +132,12 @@ def schedule_of(given, num_splits):
     if num_splits is not None and num_splits is not given.num_splits:
         _check_same(num_splits, given.num_splits)
     tensor, held = given.tile_scheduler_metadata, given._held
-    if tensor is None or (held is not None and tensor is held.work):
+    if held is not None and tensor is held.work:
+        return given
+    if tensor is None:
+        if given.num_splits is not None and (held is None or given.num_splits is not held.num_splits):
+            wanted = "None in a FlashMLASchedMeta without a tile_scheduler_metadata"
+            raise error(ValueError, "num_splits", shown(given.num_splits), wanted)
         return given
     return _of_tensor(tensor, given.num_splits, given)
 
@@ -169,7 +174,7 @@ def _of_tensor(given, num_splits, owner):
             setattr(given, _ATTRIBUTE, shared)
     if num_splits is not None:
         check_tensor(num_splits, "num_splits", "i32", ("b + 1",))
-    return TensorSchedule(given, shared, owner)
+    return TensorSchedule(given, num_splits, shared, owner)
 
 
 def _as_tensors(plan, s_q, options):

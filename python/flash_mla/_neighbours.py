@@ -15,7 +15,7 @@ def _owns(distribution):
     return any(line.startswith(_FILE) for line in (distribution.read_text("RECORD") or "").split())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def owners():
     """Names of all installed distributions that own a folder flash_mla/, this one among them."""
     found = set()

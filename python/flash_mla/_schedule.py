@@ -6,6 +6,7 @@ import itertools
 from typing import Any, NamedTuple, Optional
 
 from . import _core
+from ._frameworks import error
 
 
 class Config(NamedTuple):
@@ -118,8 +119,9 @@ class TensorSchedule:
     every call plans.
     """
 
-    def __init__(self, tensor, shared, owner):
+    def __init__(self, tensor, num_splits, shared, owner):
         self.tensor = tensor
+        self.num_splits = num_splits
         self.shared = shared
         self.owner = owner  # the FlashMLASchedMeta, if there is one
         self.max_workers = shared.max_workers
@@ -146,6 +148,9 @@ class TensorSchedule:
         return held.core.current(lengths, stream, not shared)
 
     def _agree(self, config):
+        if self.num_splits is not None and tuple(self.num_splits.shape) != (config.b + 1,):
+            given = f"one of shape {list(self.num_splits.shape)}"
+            raise error(ValueError, "num_splits", given, f"int32 [b + 1 = {config.b + 1}]")
         if self.owner is not None:
             self.owner._agree(config)
 
