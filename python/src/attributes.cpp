@@ -4,9 +4,19 @@
 
 #include <string>
 
+#include "gil.h"
+
 namespace nb = nanobind;
 
 namespace flashmla::python {
+
+namespace {
+
+PyObject* get(PyObject* object, PyObject* name) {
+  return unless_python_ends([=] { return PyObject_GetAttr(object, name); });
+}
+
+}  // namespace
 
 const Names& names() {
   // NOTE: never released; the interpreter may be gone by then.
@@ -32,14 +42,14 @@ const Names& names() {
 }
 
 nb::object attribute(PyObject* object, PyObject* name) {
-  PyObject* const value = PyObject_GetAttr(object, name);
+  PyObject* const value = get(object, name);
   if (value == nullptr)
     throw nb::python_error();
   return nb::steal(value);
 }
 
 bool has_attribute(PyObject* object, PyObject* name) {
-  PyObject* const value = PyObject_GetAttr(object, name);
+  PyObject* const value = get(object, name);
   if (value == nullptr)
     PyErr_Clear();
   Py_XDECREF(value);
@@ -52,7 +62,7 @@ bool flag(PyObject* object, PyObject* name) {
     return true;
   if (value.ptr() == Py_False)
     return false;
-  const int truth = PyObject_IsTrue(value.ptr());
+  const int truth = unless_python_ends([&] { return PyObject_IsTrue(value.ptr()); });
   if (truth < 0)
     throw nb::python_error();
   return truth != 0;
@@ -60,8 +70,10 @@ bool flag(PyObject* object, PyObject* name) {
 
 nb::object call(PyObject* object, PyObject* method) {
   PyObject* arguments[] = {object};
-  PyObject* const value =
-      PyObject_VectorcallMethod(method, arguments, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+  PyObject* const value = unless_python_ends([&] {
+    return PyObject_VectorcallMethod(method, arguments, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                     nullptr);
+  });
   if (value == nullptr)
     throw nb::python_error();
   return nb::steal(value);

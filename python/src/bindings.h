@@ -22,21 +22,4 @@ inline void* pointer(std::uintptr_t number) {
   return reinterpret_cast<void*>(number);
 }
 
-// Lets other threads of Python run while the CPU computes. A call on a GPU only launches: there,
-// giving up the lock would cost more than the call.
-class ReleaseGil {
- public:
-  explicit ReleaseGil(const Device& device)
-      : state_(device.type == DeviceType::cpu ? PyEval_SaveThread() : nullptr) {}
-  ReleaseGil(const ReleaseGil&) = delete;
-  ReleaseGil& operator=(const ReleaseGil&) = delete;
-  ~ReleaseGil() {
-    if (state_ != nullptr)
-      PyEval_RestoreThread(state_);
-  }
-
- private:
-  PyThreadState* state_;
-};
-
 }  // namespace flashmla::python

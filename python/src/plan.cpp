@@ -18,6 +18,7 @@
 #include "dlpack_exchange.h"
 #include "errors.h"
 #include "flashmla/decode.h"
+#include "gil.h"
 #include "problem.h"
 #include "tensor_reader.h"
 

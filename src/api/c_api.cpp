@@ -203,17 +203,17 @@ flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_for
 
 flashmla_status flashmla_merge(const flashmla_tensor* const* part_outs,
                                const flashmla_tensor* const* part_lses, size_t parts,
-                               const flashmla_tensor* attn_sink, const flashmla_tensor* out,
-                               const flashmla_tensor* lse, void* stream) {
+                               const flashmla_tensor* attn_sink, const flashmla_outputs* outputs,
+                               void* stream) {
   return guarded([&] {
+    const flashmla::Outputs merged = flashmla::api::outputs_of(outputs);
     std::vector<flashmla::PartialResult> results;
     for (std::size_t i = 0; i < parts; ++i) {
       const std::string name = flashmla::text("parts[", i, "]");
       results.push_back({tensor_of((name + ".out").c_str(), (&given("part_outs", part_outs))[i]),
                          tensor_of((name + ".lse").c_str(), (&given("part_lses", part_lses))[i])});
     }
-    flashmla::merge(results, tensor_of("attn_sink", attn_sink), tensor_of("out", out),
-                    tensor_of("lse", lse), stream);
+    flashmla::merge(results, tensor_of("attn_sink", attn_sink), merged, stream);
   });
 }
 

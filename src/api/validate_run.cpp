@@ -165,6 +165,7 @@ void validate_run(const Problem& p, const Inputs& in, const Outputs& outputs) {
     validate_absent({{"max_logits", outputs.max_logits}}, name_of(p.kind));
   else if (outputs.max_logits.given())
     validate_statistics("max_logits", outputs.max_logits, p);
+  validate_lse_form(outputs);
 }
 
 }  // namespace flashmla::api

@@ -83,7 +83,7 @@ class Backend {
   }
 
   virtual void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
-                     const TensorView& out, const TensorView& lse, void* stream) const = 0;
+                     const Outputs& outputs, void* stream) const = 0;
 
  private:
   [[noreturn]] void lacks(const char* call) const {

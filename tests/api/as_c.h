@@ -83,7 +83,9 @@ class CTensors {
     return {.struct_size = sizeof(flashmla_outputs),
             .out = (*this)(outputs.out),
             .lse = (*this)(outputs.lse),
-            .max_logits = (*this)(outputs.max_logits)};
+            .max_logits = (*this)(outputs.max_logits),
+            .lse_base = static_cast<std::int32_t>(outputs.lse_base),
+            .empty_lse = static_cast<std::int32_t>(outputs.empty_lse)};
   }
 
  private:

@@ -175,8 +175,12 @@ TEST(CApi, NullPointersAreRejectedByName) {
   expect_c_rejected(flashmla_refusal(nullptr, &problem, nullptr, 0, nullptr), "backend", "null");
   expect_c_rejected(flashmla_append(nullptr, FLASHMLA_KV_V32, nullptr, nullptr, nullptr), "rows",
                     "no tensor");
-  expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, nullptr, nullptr, nullptr),
-                    "part_outs", "null");
+  expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, nullptr, nullptr), "outputs",
+                    "null");
+  flashmla_outputs outputs{};
+  outputs.struct_size = sizeof outputs;
+  expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, &outputs, nullptr), "part_outs",
+                    "null");
   const CPlan made(SmallCall().problem);
   expect_c_rejected(flashmla_plan_workspace_bytes(made.get(), nullptr, &bytes), "plan_workspace",
                     "null");

@@ -234,6 +234,8 @@ void fuzz_run(ByteSource& source, int spoils) {
   flashmla_outputs outputs{};
   inputs.struct_size = sizeof inputs;
   outputs.struct_size = sizeof outputs;
+  outputs.lse_base = source.byte() % 3;
+  outputs.empty_lse = source.byte() % 3;
   flashmla_tensor* lengths = nullptr;
   if (prefill) {
     inputs.q = tensors.add(type, {s.query_tokens, s.heads, s.dim});
@@ -339,8 +341,14 @@ void fuzz_merge(ByteSource& source, int spoils) {
   for (int i = 0; i < spoils; ++i)
     tensors.spoil();
   tensors.allocate();
+  const flashmla_outputs outputs = {.struct_size = sizeof(flashmla_outputs),
+                                    .out = out,
+                                    .lse = lse,
+                                    .max_logits = nullptr,
+                                    .lse_base = source.byte() % 3,
+                                    .empty_lse = source.byte() % 3};
   count(flashmla_merge(outs.data(), lses.data(), static_cast<std::size_t>(source.between(0, 2)),
-                       sink, out, lse, nullptr));
+                       sink, &outputs, nullptr));
 }
 
 }  // namespace

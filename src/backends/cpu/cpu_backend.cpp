@@ -113,8 +113,8 @@ class CpuBackend final : public Backend {
   }
 
   void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
-             const TensorView& out, const TensorView& lse, void* /*stream*/) const override {
-    merge_parts(parts, attn_sink, out, lse);
+             const Outputs& outputs, void* /*stream*/) const override {
+    merge_parts(parts, attn_sink, outputs);
   }
 };
 

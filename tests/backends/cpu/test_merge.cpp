@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <random>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@ namespace flashmla::backends::cpu {
 namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
+constexpr float log2_e = std::numbers::log2e_v<float>;
 constexpr std::int64_t b = 3, s_q = 2, h_q = 5, v_dim = 512, rows = b * s_q * h_q;
 
 float decode(DType type, const void* data, std::int64_t i) {
@@ -60,6 +62,7 @@ struct Part {
       storage[i] = value;
   }
   float out(std::int64_t i) const { return decode(type, storage.data(), i); }
+  Outputs outputs() { return {.out = view().out, .lse = view().lse}; }
   PartialResult view() {
     return {{storage.data(), type, {b, s_q, h_q, v_dim}}, {lse.data(), DType::fp32, {b, h_q, s_q}}};
   }
@@ -88,7 +91,8 @@ Expected expected_merge(const std::vector<Part>& parts, const std::vector<float>
   return expected;
 }
 
-void expect_close(const Expected& expected, const Part& got) {
+// `relative`: of what was rounded before the merge.
+void expect_close(const Expected& expected, const Part& got, double relative = 0) {
   // Rounding to nearest errs by half a unit in the last place: 2^-8 of a bf16 number (8 significant
   // bits) at most, 2^-11 of an fp16 number (11 bits).
   const double unit = got.type == DType::bf16 ? 0x1p-8 : got.type == DType::fp16 ? 0x1p-11 : 1e-7;
@@ -101,7 +105,7 @@ void expect_close(const Expected& expected, const Part& got) {
     for (std::int64_t d = 0; d < v_dim; ++d) {
       const double wanted = expected.out[row * v_dim + d];
       ASSERT_LE(std::fabs(got.out(row * v_dim + d) - wanted),
-                1.01 * unit * std::fabs(wanted) + 1e-7)
+                1.01 * unit * std::fabs(wanted) + 3 * relative + 1e-7)
           << "row " << row << " dim " << d;
     }
   }
@@ -134,7 +138,7 @@ TEST_P(Merge, WeighsPartsByTheirSums) {
     std::vector<Part> made = parts(count);
     const Expected expected = expected_merge(made, {});
     Part target(GetParam(), random_, [](std::int64_t) { return true; });
-    cpu_backend().merge(views(made), {}, target.view().out, target.view().lse, nullptr);
+    cpu_backend().merge(views(made), {}, target.outputs(), nullptr);
     expect_close(expected, target);
   }
 }
@@ -144,16 +148,101 @@ TEST_P(Merge, AppliesTheSinkOnceAndNotToLse) {
   std::vector<float> sink = {200, -infinity, infinity, 190, 205};
   const Expected expected = expected_merge(made, sink);
   Part target(GetParam(), random_, [](std::int64_t) { return true; });
-  cpu_backend().merge(views(made), {sink.data(), DType::fp32, {h_q}}, target.view().out,
-                      target.view().lse, nullptr);
+  cpu_backend().merge(views(made), {sink.data(), DType::fp32, {h_q}}, target.outputs(), nullptr);
   expect_close(expected, target);
 }
 
 TEST_P(Merge, MayWriteOverAPart) {
   std::vector<Part> made = parts(3);
   const Expected expected = expected_merge(made, {});
-  cpu_backend().merge(views(made), {}, made[0].view().out, made[0].view().lse, nullptr);
+  cpu_backend().merge(views(made), {}, made[0].outputs(), nullptr);
   expect_close(expected, made[0]);
+}
+
+TEST_P(Merge, TakesAndGivesBaseTwo) {
+  std::vector<Part> made = parts(3);
+  const std::vector<float> sink = {200, -infinity, infinity, 190, 205};
+  const Expected expected = expected_merge(made, sink);
+  for (Part& part : made)
+    for (float& lse : part.lse)
+      lse *= log2_e;
+  Part target(GetParam(), random_, [](std::int64_t) { return true; });
+  Outputs outputs = target.outputs();
+  outputs.lse_base = LseBase::two;
+  cpu_backend().merge(views(made), {const_cast<float*>(sink.data()), DType::fp32, {h_q}}, outputs,
+                      nullptr);
+  for (float& lse : target.lse)
+    lse /= log2_e;
+  // The parts' lse of about 288 were rounded once more: to 2^-16, which is 1.5e-5 of a weight.
+  expect_close(expected, target, 4e-5);
+}
+
+TEST_P(Merge, GivesEmptyRowsTheLseThatIsAskedFor) {
+  std::vector<Part> made = parts(2);
+  Part target(GetParam(), random_, [](std::int64_t) { return true; });
+  Outputs outputs = target.outputs();
+  outputs.empty_lse = EmptyLse::minus_infinity;
+  cpu_backend().merge(views(made), {}, outputs, nullptr);
+  EXPECT_EQ(target.lse[Part::lse_index(4)], -infinity);
+  EXPECT_EQ(target.out(4 * v_dim), 0.0f);
+  EXPECT_TRUE(std::isfinite(target.lse[0]));
+}
+
+// Parts whose lse are [b, s_q, h_q], a slice of more heads and one value for all; the result is
+// written between others.
+TEST_P(Merge, TakesAndWritesLseOfAnyStrides) {
+  constexpr std::int64_t more = 3 * h_q;
+  std::vector<Part> made = parts(3);
+  std::ranges::fill(made[2].lse, 201.0f);
+  for (std::int64_t row = 0; row < rows; ++row)
+    made[2].put(row * v_dim, 1.0f);
+  std::vector<PartialResult> given = views(made);
+  std::vector<float> transposed(rows), sliced(b * more * s_q, std::nanf(""));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    transposed[row] = made[0].lse[Part::lse_index(row)];
+    const std::int64_t r = row / h_q / s_q;
+    sliced[(r * more + h_q + row % h_q) * s_q + row / h_q % s_q] =
+        made[1].lse[Part::lse_index(row)];
+  }
+  float single = 201.0f;
+  given[0].lse = {transposed.data(), DType::fp32, {b, h_q, s_q}, {s_q * h_q, 1, h_q}};
+  given[1].lse = {sliced.data() + h_q * s_q, DType::fp32, {b, h_q, s_q}, {more * s_q, s_q, 1}};
+  given[2].lse = {&single, DType::fp32, {b, h_q, s_q}, {0, 0, 0}};
+  for (std::int64_t i = 0; i < rows * v_dim; ++i)
+    if (std::isnan(made[2].out(i)))
+      made[2].put(i, 0.5f);
+
+  const Expected expected = expected_merge(made, {});
+  Part target(GetParam(), random_, [](std::int64_t) { return true; });
+  std::vector<float> lse(b * s_q * more, -7.0f);
+  cpu_backend().merge(given, {},
+                      {.out = target.view().out,
+                       .lse = {lse.data() + 1, DType::fp32, {b, h_q, s_q}, {s_q * more, 3, more}}},
+                      nullptr);
+  for (std::int64_t i = 0; i < b * s_q * more; ++i)
+    if (i % 3 == 1)
+      target.lse[Part::lse_index(i / 3)] = lse[i];
+    else
+      EXPECT_EQ(lse[i], -7.0f) << i;
+  expect_close(expected, target);
+}
+
+TEST_P(Merge, ReadsNoPartThatWeighsNothing) {
+  std::vector<Part> made = parts(3);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    made[0].lse[Part::lse_index(row)] = row % 2 == 0 ? 100.0f : -3e38f;
+    made[1].lse[Part::lse_index(row)] = row % 2 == 0 ? 201.0f : 200.0f;
+    made[2].lse[Part::lse_index(row)] = 202.0f;
+    for (std::int64_t d = 0; d < v_dim; ++d) {
+      made[0].put(row * v_dim + d, std::nanf(""));
+      made[1].put(row * v_dim + d, 0.25f);
+      made[2].put(row * v_dim + d, 0.5f);
+    }
+  }
+  Part target(GetParam(), random_, [](std::int64_t) { return true; });
+  cpu_backend().merge(views(made), {}, target.outputs(), nullptr);
+  const std::vector<Part> read(made.begin() + 1, made.end());
+  expect_close(expected_merge(read, {}), target);
 }
 
 std::string name_of_type(const ::testing::TestParamInfo<DType>& type) {
