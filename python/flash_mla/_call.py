@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._arguments import FAILURES, HEAD_DIM_V, check_flag, inspect, renamed, shown
+from ._checks import FAILURES, HEAD_DIM_V, check_flag, inspect, renamed, shown
 from ._frameworks import error
 from ._schedule import Config
 
@@ -63,8 +63,8 @@ def check_format(kv_format, q, k_cache, indices):
 
 def _packed_format(d_qk, shape):
     if d_qk == 512 and shape[3] == 528:
-        wanted = "V32_NO_ROPE or v41: both have 528 bytes (and neither has a kernel yet)"
-        raise error(NotImplementedError, "kv_format", "None", wanted)
+        wanted = "584 (V4), or kv_format= to say which of the formats of 528 bytes it is"
+        raise error(ValueError, "k_cache", "528 bytes a token", wanted)
     return "v32" if d_qk == 576 else "v4"
 
 

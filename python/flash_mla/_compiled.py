@@ -5,7 +5,7 @@ The operators are reached by name: this module imports no module that defines th
 
 from __future__ import annotations
 
-from ._arguments import HEAD_DIM_V
+from ._checks import HEAD_DIM_V
 from ._frameworks import torch
 from ._metadata import FlashMLASchedMeta
 

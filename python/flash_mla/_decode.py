@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._arguments import (
+from ._call import DECODE_NAMES, check_format, describe_call, is_packed
+from ._checks import (
     FAILURES,
     HEAD_DIM_V,
     check_flag,
@@ -11,7 +12,6 @@ from ._arguments import (
     renamed,
     shown,
 )
-from ._call import DECODE_NAMES, check_format, describe_call, is_packed
 from ._compiled import compiled_decode, is_compiling
 from ._frameworks import Results, error, framework_of
 from ._metadata import schedule_of

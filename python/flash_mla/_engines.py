@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._arguments import check_flag, shown
 from ._call import NO_DENSE_FP8
+from ._checks import check_flag, shown
 from ._frameworks import error
 from ._metadata import make_tensors
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any, Optional
 
 from . import _core
-from ._arguments import check_flag, check_tensor, checked_count, renamed, shown
+from ._checks import check_flag, check_tensor, checked_count, renamed, shown
 from ._frameworks import error, framework_of
 from ._plan import Plan
 from ._schedule import Config, Held, Shared, TensorSchedule, begin_step
@@ -135,7 +135,9 @@ def schedule_of(given, num_splits):
     if held is not None and tensor is held.work:
         return given
     if tensor is None:
-        if given.num_splits is not None and (held is None or given.num_splits is not held.num_splits):
+        if given.num_splits is not None and (
+            held is None or given.num_splits is not held.num_splits
+        ):
             wanted = "None in a FlashMLASchedMeta without a tile_scheduler_metadata"
             raise error(ValueError, "num_splits", shown(given.num_splits), wanted)
         return given
@@ -248,10 +250,11 @@ def get_mla_metadata(
     _check_options(max_workers, batch_invariant)
     rows, rows_name = num_q_tokens_per_head_k, "num_q_tokens_per_head_k"
     if num_heads_per_head_k is not None:
-        if rows is not None and rows != num_heads_per_head_k:
-            wanted = f"num_q_tokens_per_head_k = {rows}, whose old name it is, or only one of them"
-            raise error(ValueError, "num_heads_per_head_k", shown(num_heads_per_head_k), wanted)
-        rows, rows_name = num_heads_per_head_k, "num_heads_per_head_k"
+        old = checked_count("num_heads_per_head_k", num_heads_per_head_k)
+        if rows is not None and checked_count(rows_name, rows) != old:
+            wanted = f"{rows_name}, whose old name it is, or only one of them"
+            raise error(ValueError, "num_heads_per_head_k", old, wanted)
+        rows, rows_name = old, "num_heads_per_head_k"
     counts = {rows_name: rows, "num_heads_k": num_heads_k, "num_heads_q": num_heads_q}
     counts["topk"] = topk
     if cache_seqlens is None:

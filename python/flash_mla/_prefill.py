@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import threading
 
-from ._arguments import FAILURES, check_head_dim, checked_scale, inspect, renamed
+from ._checks import FAILURES, check_head_dim, checked_scale, inspect, renamed
 from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
 
 # Names of the C++ library's arguments here.
-_PREFILL_NAMES = {"kv_cache": "kv", "softmax_scale": "sm_scale"}
+_PREFILL_NAMES = {
+    "kv_cache": "kv",
+    "softmax_scale": "sm_scale",
+    "problem": "q",
+    "query_tokens": ("q", "s_q"),
+    "query_heads": ("q", "h_q"),
+    "qk_dim": ("q", "d_qk"),
+    "kv_heads": ("kv", "h_kv"),
+    "topk": ("indices", "topk"),
+}
 _prefill = threading.local()
 
 

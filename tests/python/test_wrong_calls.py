@@ -86,7 +86,6 @@ SPARSE = [
     ("indices", lambda fw: fw.full((2, 16), 0, "i32"), V),
     ("indices", lambda fw: fw.full((3, 1, 16), 0, "i32"), V),
     ("indices", lambda fw: fw.full((2, 1, 16), 0, "i64"), V),
-    ("indices", lambda fw: fw.full((2, 1, 0), 0, "i32"), V),
     ("causal", lambda fw: True, V),
     ("attn_sink", lambda fw: fw.full((9,), 0.0, "fp32"), V),
     ("topk_length", lambda fw: fw.full((3,), 0, "i32"), V),
