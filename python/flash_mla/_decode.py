@@ -30,12 +30,24 @@ def _make(source, invariant, cache_seqlens, tensors, call):
     on_gpu = device[0] == "cuda"
     known = source._known(tensors, framework.stream(device[1]) if on_gpu else 0, on_gpu)
     dense = fields["kind"] == "dense_decode"
-    plan.schedule(cache_seqlens if dense else None)
+    try:
+        plan.schedule(cache_seqlens if dense else None)
+    except ValueError as failure:
+        raise _about_the_table(failure, fields) from None
     return Held(
         plan, plan.core, config, framework.stream, device[1], on_gpu, plan.array("work"),
         plan.array("split_offset"), dense, config.causal, config.is_fp8_kvcache,
         source.max_workers, invariant, cache_seqlens, **known,
     )  # fmt: skip
+
+
+def _about_the_table(failure, fields):
+    """Lengths beyond the block table: the same error, which says that the table may be wrong."""
+    if getattr(failure, "argument", None) != "lengths" or "max_blocks" not in failure.wanted:
+        return failure
+    pages, size = fields["max_blocks"], fields["page_size"]
+    wanted = f"0 … {pages * size}, what a block_table of {pages} pages of {size} holds"
+    return error(ValueError, "lengths", failure.given, wanted)
 
 
 def _check_engine_flags(enable_batch_invariant, use_legacy):
