@@ -6,7 +6,10 @@ from typing import Any, Literal, NamedTuple, NoReturn, Optional, TypeVar, Union,
 _Tensor = Any
 _T = TypeVar("_T")
 _Kind = Literal["dense_decode", "sparse_decode", "sparse_prefill"]
-_Format = Literal["bf16", "fp16", "v32", "v4"]
+# The names, "bfloat16" and "float16", or a dtype of PyTorch or NumPy where there is one.
+_Format = Union[Literal["bf16", "fp16", "v32", "v4"], Any]
+_EmptyLse = Literal["+inf", "-inf"]
+_LseLayout = Literal["bhs", "bsh"]
 
 __version__: str
 fused_norm_rope_attn_rope_cast: ModuleType
@@ -113,6 +116,8 @@ def flash_mla_with_kvcache(
     *,
     out: Optional[_T] = None,
     lse: Optional[_T] = None,
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
     enable_batch_invariant: bool = False,
     use_legacy: Optional[bool] = None,
     kv_format: Optional[str] = None,
@@ -131,7 +136,11 @@ def flash_mla_sparse_fwd(
     out: Optional[_T] = None,
     max_logits: Optional[_T] = None,
     lse: Optional[_T] = None,
-) -> tuple[_T, _T, _T]: ...
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
+    use_legacy: Optional[bool] = None,
+    return_log2_lse: Optional[bool] = None,
+) -> tuple[_T, Optional[_T], Optional[_T]]: ...
 
 class Plan:
     fields: dict[str, Any]
@@ -161,6 +170,8 @@ class Plan:
         out: Optional[_Tensor] = None,
         lse: Optional[_Tensor] = None,
         max_logits: Optional[_Tensor] = None,
+        empty_lse: _EmptyLse = "+inf",
+        lse_base: Optional[float] = None,
     ) -> tuple[_Tensor, ...]: ...
     def status(self) -> int: ...
     def array(self, name: Literal["work", "split_offset"]) -> _Tensor: ...
@@ -173,7 +184,7 @@ def plan(
     query_heads: int,
     query_tokens: int = 1,
     kv_heads: int = 1,
-    dtype: Literal["bf16", "fp16"] = "bf16",
+    dtype: Union[Literal["bf16", "fp16"], Any] = "bf16",
     kv_format: Optional[_Format] = None,
     qk_dim: Optional[int] = None,
     v_dim: int = 512,
@@ -193,6 +204,9 @@ def merge_states(
     *,
     out: Optional[_T] = None,
     lse: Optional[_Tensor] = None,
+    lse_layout: _LseLayout = "bhs",
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
 ) -> tuple[_T, _Tensor]: ...
 def append(cache: _T, rows: _Tensor, slots: _Tensor, *, format: Optional[_Format] = None) -> _T: ...
 def gather(
@@ -219,11 +233,11 @@ class Info:
     cpu_threads: int
     python: str
     torch: Optional[str]
-    collision: str
+    problems: Sequence[str]
 
 def info() -> Info: ...
 def cpu_threads() -> int: ...
-def set_cpu_threads(threads: int, /) -> None: ...
+def set_cpu_threads(threads: int) -> None: ...
 def flash_attn_varlen_func(*args: Any, **kwargs: Any) -> Any: ...
 def flash_attn_varlen_qkvpacked_func(*args: Any, **kwargs: Any) -> Any: ...
 def flash_attn_varlen_kvpacked_func(*args: Any, **kwargs: Any) -> Any: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._checks import FAILURES, HEAD_DIM_V, check_flag, inspect, renamed, shown
+from ._arguments import flag, renamed, shown
+from ._checks import FAILURES, HEAD_DIM_V, inspect
 from ._frameworks import error
 from ._schedule import Config
 
@@ -11,7 +12,7 @@ __all__ = ["DECODE_NAMES", "FAILURES", "HEAD_DIM_V", "describe_call", "renamed"]
 NO_DENSE_FP8 = "bf16 or fp16 without indices: dense attention over an FP8 cache has no kernel yet"
 _PAGES = "[num_blocks, page_block_size, h_kv, token]"
 _BYTES = ("u8", "i8", "e4m3")
-_KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
+KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
 _COMING_FORMATS = {"v32_no_rope": 528, "v32_nope": 528, "v41": 528, "v41_fp4": 288}
 # Arguments of flash_mla_with_kvcache by their names in the C++ library; of what the library knows
 # as a number of the problem, the argument that says it.
@@ -51,13 +52,13 @@ def check_format(kv_format, q, k_cache, indices):
         raise error(TypeError, name, shown(kv_format), "the name of a cache's format, or None")
     text = kv_format.lower()
     if text in _COMING_FORMATS:
-        wanted = f"{', '.join(_KNOWN_FORMATS)}: this format has no kernel yet"
+        wanted = f"{', '.join(KNOWN_FORMATS)}: this format has no kernel yet"
         raise error(NotImplementedError, name, shown(kv_format), wanted)
     _, dtype, shape = inspect(k_cache, "k_cache", 4, _PAGES)
     found = dtype
     if dtype in _BYTES and indices is not None:
         found = _packed_format(inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")[2][3], shape)
-    if _KNOWN_FORMATS.get(text) != found:
+    if KNOWN_FORMATS.get(text) != found:
         raise error(ValueError, name, shown(kv_format), f"{found}, as k_cache and q say, or None")
 
 
@@ -147,8 +148,8 @@ def describe_call(
     extra_k_cache, extra_indices, topk_length, extra_topk_length,
 ):  # fmt: skip
     """(device, fields of the problem, Config) of a call of flash_mla_with_kvcache."""
-    check_flag("causal", causal)
-    check_flag("is_fp8_kvcache", is_fp8_kvcache)
+    flag("causal", causal)
+    flag("is_fp8_kvcache", is_fp8_kvcache)
     if indices is None:
         absent = {
             "extra_k_cache": extra_k_cache,

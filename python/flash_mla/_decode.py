@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from ._arguments import flag, lse_form, renamed, shown
 from ._call import DECODE_NAMES, check_format, describe_call, is_packed
-from ._checks import (
-    FAILURES,
-    HEAD_DIM_V,
-    check_flag,
-    check_head_dim,
-    checked_scale,
-    renamed,
-    shown,
-)
+from ._checks import FAILURES, HEAD_DIM_V, check_head_dim, checked_scale
 from ._compiled import compiled_decode, is_compiling
 from ._frameworks import Results, error, framework_of
 from ._metadata import schedule_of
 from ._plan import Plan
 from ._schedule import Held
+
+_PLUS = "+inf"
+_NATURAL = (False, False)  # what lse_form gives for the defaults
 
 
 def _make(source, invariant, cache_seqlens, tensors, call):
@@ -51,9 +47,9 @@ def _about_the_table(failure, fields):
 
 
 def _check_engine_flags(enable_batch_invariant, use_legacy):
-    check_flag("enable_batch_invariant", enable_batch_invariant)
+    flag("enable_batch_invariant", enable_batch_invariant)
     if use_legacy is not None:
-        check_flag("use_legacy", use_legacy)
+        flag("use_legacy", use_legacy)
 
 
 def _refuse_scales(descale_q, descale_k):
@@ -83,6 +79,8 @@ def flash_mla_with_kvcache(
     *,
     out=None,
     lse=None,
+    empty_lse=_PLUS,
+    lse_base=None,
     enable_batch_invariant=False,
     use_legacy=None,
     kv_format=None,
@@ -107,13 +105,15 @@ def flash_mla_with_kvcache(
     extra_k_cache, extra_indices_in_kvcache [b, s_q, extra_topk]: a second cache, same softmax
     topk_length, extra_topk_length: int32 [b], entries that count
     out, lse: where to write; allocated where None
+    empty_lse: "+inf" or "-inf", lse of a query that sees no token
+    lse_base: base of lse: 2; natural where None or math.e
     enable_batch_invariant: a request's output bits do not depend on the other requests
     use_legacy: changes nothing
     kv_format: name of the cache's format, where the tensors leave a choice: of today's none do
     descale_q, descale_k: of dense attention over an FP8 cache, which has no kernel yet
 
-    Returns (out [b, s_q, h_q, 512] like q, lse float32 [b, h_q, s_q], natural logarithm). A query
-    that sees no token gets out 0 and lse +inf.
+    Returns (out [b, s_q, h_q, 512] like q, lse float32 [b, h_q, s_q]). A query that sees no token
+    gets out 0 and lse empty_lse.
 
     Runs on the device of q, on its current stream, without synchronising. Raises ValueError,
     TypeError or NotImplementedError naming the argument, what was given and what is wanted.
@@ -123,10 +123,12 @@ def flash_mla_with_kvcache(
             q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal,
             is_fp8_kvcache, indices, attn_sink, extra_k_cache, extra_indices_in_kvcache,
             topk_length, extra_topk_length, tile_scheduler_metadata, num_splits, out, lse,
-            enable_batch_invariant, use_legacy, kv_format, descale_q, descale_k,
+            empty_lse, lse_base, enable_batch_invariant, use_legacy, kv_format, descale_q,
+            descale_k,
         )  # fmt: skip
     check_head_dim("head_dim_v", head_dim_v)
     softmax_scale = checked_scale("softmax_scale", softmax_scale)
+    form = _NATURAL if lse_base is None and empty_lse is _PLUS else lse_form(empty_lse, lse_base)
     if enable_batch_invariant is not False or use_legacy is not None:
         _check_engine_flags(enable_batch_invariant, use_legacy)
     if descale_q is not None or descale_k is not None:
@@ -158,7 +160,7 @@ def flash_mla_with_kvcache(
             and source._holds(held)
             and held.core.run_current(
                 lengths, q, k_cache, table, out, lse, attn_sink, indices, topk_length,
-                extra_k_cache, extra_indices_in_kvcache, extra_topk_length, softmax_scale,
+                extra_k_cache, extra_indices_in_kvcache, extra_topk_length, softmax_scale, *form,
             )
         ):  # fmt: skip
             return out, lse  # the short way on a GPU
@@ -184,7 +186,7 @@ def flash_mla_with_kvcache(
             held.core.run(
                 q, k_cache, table, out, results.place(lse), None, attn_sink, indices, topk_length,
                 extra_k_cache, extra_indices_in_kvcache, extra_topk_length, softmax_scale,
-                memory.address, memory.bytes, stream,
+                memory.address, memory.bytes, stream, *form,
             )  # fmt: skip
     except FAILURES as failure:
         if not made and held is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ._arguments import flag, shown
 from ._call import NO_DENSE_FP8
-from ._checks import check_flag, shown
 from ._frameworks import error
 from ._metadata import make_tensors
 
@@ -33,8 +33,8 @@ def get_mla_decoding_metadata(
 
     Returns int32 [parts, 8] and [b + 1]. Raises ValueError or TypeError naming the argument.
     """
-    check_flag("is_fp8_kvcache", is_fp8_kvcache)
-    check_flag("use_legacy", use_legacy)
+    flag("is_fp8_kvcache", is_fp8_kvcache)
+    flag("use_legacy", use_legacy)
     counts = {"num_q_tokens_per_head_k": num_q_tokens_per_head_k, "h_k": h_k, "h_q": h_q}
     return make_tensors("seqlens_k", seqlens_k, {**counts, "topk": topk}, is_fp8_kvcache)
 

@@ -6,7 +6,8 @@ import contextlib
 from typing import Any, Optional
 
 from . import _core
-from ._checks import check_flag, check_tensor, checked_count, renamed, shown
+from ._arguments import flag, renamed, shown
+from ._checks import check_tensor, checked_count
 from ._frameworks import error, framework_of
 from ._plan import Plan
 from ._schedule import Config, Held, Shared, TensorSchedule, begin_step
@@ -40,7 +41,7 @@ class FlashMLASchedMeta:
         batch_invariant=False,
     ):
         _check_options(max_workers, batch_invariant)
-        check_flag("have_initialized", have_initialized)
+        flag("have_initialized", have_initialized)
         self.have_initialized = have_initialized
         self.config: Optional[Config] = config
         self.tile_scheduler_metadata: Any = tile_scheduler_metadata
@@ -118,7 +119,7 @@ def _fresh(kind, work, num_splits, max_workers, batch_invariant):
 
 
 def _check_options(max_workers, batch_invariant):
-    check_flag("batch_invariant", batch_invariant)
+    flag("batch_invariant", batch_invariant)
     checked_count("max_workers", max_workers, 0, _MOST_WORKERS)
 
 
@@ -246,7 +247,7 @@ def get_mla_metadata(
     max_workers, batch_invariant: see :func:`flash_mla.plan`.
     Raises ValueError or TypeError naming the argument.
     """
-    check_flag("is_fp8_kvcache", is_fp8_kvcache)
+    flag("is_fp8_kvcache", is_fp8_kvcache)
     _check_options(max_workers, batch_invariant)
     rows, rows_name = num_q_tokens_per_head_k, "num_q_tokens_per_head_k"
     if num_heads_per_head_k is not None:

@@ -1,4 +1,4 @@
-"""PyTorch operators: torch.ops.flash_mla.*, for torch.compile, torch.export and dispatch.
+"""Operators of attention, torch.ops.flashmla.*, for torch.compile, torch.export and dispatch.
 
 They are functions of tensors and numbers alone. A schedule is a tensor, too: `schedule` makes it
 once a step and `decode` takes it; without one, `decode` plans by itself, in each call.
@@ -10,17 +10,12 @@ import threading
 
 import torch
 
-from ._cache import append
-from ._call import (
-    DECODE_NAMES,
-    FAILURES,
-    HEAD_DIM_V,
-    describe_call,
-    renamed,
-)
+from . import _cache_ops as _cache_ops
+from ._arguments import lse_form, number, renamed
+from ._call import FAILURES, HEAD_DIM_V, describe_call
 from ._compiled import empty_outputs
 from ._frameworks import Memory, Results, error, framework_of, host_memory
-from ._merge import merge_states
+from ._library import define, nothing
 from ._plan import Plan
 from ._prefill import flash_mla_sparse_fwd
 
@@ -29,31 +24,34 @@ _PROBLEM = (
     "bool causal=False, Tensor? indices=None, Tensor? extra_k_cache=None, "
     "Tensor? extra_indices=None, bool batch_invariant=False, int max_workers=0"
 )
+# scale_tensor: softmax_scale as a 0-d tensor on the CPU.
+_FORM = 'Tensor? scale_tensor=None, str empty_lse="+inf", float? lse_base=None'
 _RUN = (
     "float? softmax_scale=None, Tensor? attn_sink=None, Tensor? topk_length=None, "
-    "Tensor? extra_topk_length=None"
+    f"Tensor? extra_topk_length=None, {_FORM}"
 )
-
-_library = torch.library.Library("flash_mla", "DEF")
-_library.define(f"schedule({_TENSORS}, {_PROBLEM}) -> Tensor")
-_library.define(
-    f"decode({_TENSORS}, Tensor? schedule=None, {_PROBLEM}, {_RUN}) -> (Tensor, Tensor)"
-)
-# NOTE: an engine's inner loop, so what every call gives comes first and is passed by position:
-# PyTorch takes 2 µs longer over arguments that are passed by name alone.
-# No argument is called out, which Dynamo of PyTorch 2.4 would not trace.
-_library.define(
-    f"decode_out({_TENSORS.replace('=None', '')}, Tensor? schedule, Tensor(a!) output, "
-    f"Tensor(b!) output_lse, {_PROBLEM}, {_RUN}) -> ()"
-)
-_library.define(
-    "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float sm_scale, Tensor? attn_sink=None, "
-    "Tensor? topk_length=None) -> (Tensor, Tensor, Tensor)"
-)
-_library.define(
-    "merge_states(Tensor[] outs, Tensor[] lses, Tensor? attn_sink=None) -> (Tensor, Tensor)"
-)
-_library.define("append(Tensor(a!) cache, Tensor rows, Tensor slots) -> ()")
+# Arguments here of what the C++ library and the describing of calls name otherwise.
+_NAMES = {
+    "batch": "q",
+    "dtype": "q",
+    "extra_indices_in_kvcache": "extra_indices",
+    "extra_kv_cache": "extra_k_cache",
+    "extra_page_size": "extra_k_cache",
+    "extra_topk": "extra_indices",
+    "kv_cache": "k_cache",
+    "kv_format": "k_cache",
+    "kv_heads": "k_cache",
+    "lengths": "cache_seqlens",
+    "max_blocks": "block_table",
+    "page_size": "k_cache",
+    "problem": "q",
+    "qk_dim": "q",
+    "query_heads": "q",
+    "query_tokens": "q",
+    "query_type": "q",
+    "topk": "indices",
+}
+_OUT_NAMES = {**_NAMES, "out": "output", "lse": "output_lse"}
 
 _MOST_PLANS = 64
 _ATTRIBUTE = "_flash_mla"  # of a schedule tensor
@@ -106,7 +104,7 @@ def _memory_of(schedule, plan):
     """The plan workspace that a schedule tensor is; an aligned copy where it is not (CPU)."""
     size = schedule.numel()
     if schedule.dtype != torch.uint8 or size < plan.plan_workspace_bytes:
-        wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flash_mla.schedule"
+        wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flashmla.schedule"
         raise error(ValueError, "schedule", f"{schedule.dtype}{list(schedule.shape)}", wanted)
     if (schedule.device.type, schedule.device.index or 0) != plan.device:
         wanted = f"one on {plan.device[0]}:{plan.device[1]}, as q"
@@ -145,7 +143,7 @@ def _schedule(
         # An operator's result is a function of its arguments, gaps in the workspace included.
         memory = _make_schedule(plan, cache_seqlens, indices, zeros=True)
     except FAILURES as failure:
-        raise renamed(failure, DECODE_NAMES) from None
+        raise renamed(failure, _NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
         schedule = memory.owner
     else:
@@ -161,11 +159,15 @@ def _decode_out(
     q, k_cache, block_table, cache_seqlens, schedule, output, output_lse, causal=False,
     indices=None, extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
     softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None,
+    scale_tensor=None, empty_lse="+inf", lse_base=None,
 ):  # fmt: skip
     dense = indices is None
     if not dense:
         block_table = None
     try:
+        form = lse_form(empty_lse, lse_base)
+        if scale_tensor is not None:
+            softmax_scale = _scale(softmax_scale, scale_tensor)
         plan = None
         made = None if schedule is None else getattr(schedule, _ATTRIBUTE, None)
         # The plan that made this very tensor, which no other memory has come under since, for a
@@ -174,7 +176,7 @@ def _decode_out(
             plan = made[0]
             if plan.core.run_current(
                 None, q, k_cache, block_table, output, output_lse, attn_sink, indices, topk_length,
-                extra_k_cache, extra_indices, extra_topk_length, softmax_scale,
+                extra_k_cache, extra_indices, extra_topk_length, softmax_scale, *form,
             ):  # fmt: skip
                 return  # the short way on a GPU
         if plan is None:
@@ -193,10 +195,17 @@ def _decode_out(
             plan.core.run(
                 q, k_cache, block_table, output, results.place(output_lse), None, attn_sink,
                 indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
-                softmax_scale, scratch.address, scratch.bytes, stream,
+                softmax_scale, scratch.address, scratch.bytes, stream, *form,
             )  # fmt: skip
     except FAILURES as failure:
-        raise renamed(failure, DECODE_NAMES) from None
+        raise renamed(failure, _OUT_NAMES) from None
+
+
+def _scale(number_given, tensor, name="softmax_scale"):
+    """The scale that was given as a tensor."""
+    if number_given is not None:
+        raise error(ValueError, name, number_given, "None beside scale_tensor")
+    return number(name, tensor)
 
 
 def _check_rank(name, tensor, rank):
@@ -213,58 +222,54 @@ def _decode(
     return out, lse
 
 
-def _sparse_prefill(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
-    return flash_mla_sparse_fwd(q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length)
+def _sparse_prefill(
+    q, kv, indices, sm_scale=None, attn_sink=None, topk_length=None, scale_tensor=None,
+    empty_lse="+inf", lse_base=None,
+):  # fmt: skip
+    if scale_tensor is not None:
+        sm_scale = _scale(sm_scale, scale_tensor, "sm_scale")
+    return flash_mla_sparse_fwd(
+        q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length,
+        empty_lse=empty_lse, lse_base=lse_base,
+    )  # fmt: skip
 
 
-def _append(cache, rows, slots):
-    append(cache, rows, slots)
-
-
-for _key in ("CPU", "CUDA"):
-    _library.impl("schedule", _schedule, _key)
-    _library.impl("decode", _decode, _key)
-    _library.impl("decode_out", _decode_out, _key)
-    _library.impl("sparse_prefill", _sparse_prefill, _key)
-    _library.impl("merge_states", merge_states, _key)
-    _library.impl("append", _append, _key)
-# There is no backward pass: nothing to do on the way down. A tensor that requires grad is refused
-# where it is read.
-for _name in ("schedule", "decode", "decode_out", "sparse_prefill", "merge_states", "append"):
-    _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
-
-
-@torch.library.register_fake("flash_mla::schedule", lib=_library)
-def _(q, *arguments, **named):
+def _fake_schedule(q, *arguments, **named):
     # Depends on the device's number of workers.
     size = torch.library.get_ctx().new_dynamic_size()
     return q.new_empty((size,), dtype=torch.uint8)
 
 
-@torch.library.register_fake("flash_mla::decode", lib=_library)
-def _(q, *arguments, **named):
+def _fake_decode(q, *arguments, **named):
+    _check_rank("q", q, 4)
     return empty_outputs(q)
 
 
-@torch.library.register_fake("flash_mla::decode_out", lib=_library)
-def _(q, *arguments, **named):
-    return None
-
-
-@torch.library.register_fake("flash_mla::sparse_prefill", lib=_library)
-def _(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
+def _fake_prefill(q, *arguments, **named):
+    _check_rank("q", q, 3)
     s_q, h_q, _ = q.shape
     statistics = [q.new_empty((s_q, h_q), dtype=torch.float32) for _ in range(2)]
     return (q.new_empty((s_q, h_q, HEAD_DIM_V)), *statistics)
 
 
-@torch.library.register_fake("flash_mla::merge_states", lib=_library)
-def _(outs, lses, attn_sink=None):
-    return torch.empty_like(outs[0], memory_format=torch.contiguous_format), torch.empty_like(
-        lses[0], memory_format=torch.contiguous_format
-    )
-
-
-@torch.library.register_fake("flash_mla::append", lib=_library)
-def _(cache, rows, slots):
-    return None
+define(f"schedule({_TENSORS}, {_PROBLEM}) -> Tensor", _schedule, _fake_schedule)
+define(
+    f"decode({_TENSORS}, Tensor? schedule=None, {_PROBLEM}, {_RUN}) -> (Tensor, Tensor)",
+    _decode,
+    _fake_decode,
+)
+# NOTE: an engine's inner loop, so what every call gives comes first and is passed by position:
+# PyTorch takes 2 µs longer over arguments that are passed by name alone.
+# No argument is called out, which Dynamo of PyTorch 2.4 would not trace.
+define(
+    f"decode_out({_TENSORS.replace('=None', '')}, Tensor? schedule, Tensor(a!) output, "
+    f"Tensor(b!) output_lse, {_PROBLEM}, {_RUN}) -> ()",
+    _decode_out,
+    nothing,
+)
+define(
+    "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float? sm_scale=None, "
+    f"Tensor? attn_sink=None, Tensor? topk_length=None, {_FORM}) -> (Tensor, Tensor, Tensor)",
+    _sparse_prefill,
+    _fake_prefill,
+)

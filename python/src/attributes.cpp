@@ -29,9 +29,13 @@ const Names& names() {
       .dlpack_exchange = PyUnicode_InternFromString("__dlpack_c_exchange_api__"),
       .dtype = PyUnicode_InternFromString("dtype"),
       .get_device = PyUnicode_InternFromString("get_device"),
+      .get_mask = PyUnicode_InternFromString("get_mask"),
       .is_cpu = PyUnicode_InternFromString("is_cpu"),
       .is_cuda = PyUnicode_InternFromString("is_cuda"),
       .is_inference = PyUnicode_InternFromString("is_inference"),
+      .is_neg = PyUnicode_InternFromString("is_neg"),
+      .layout = PyUnicode_InternFromString("layout"),
+      .mask = PyUnicode_InternFromString("mask"),
       .name = PyUnicode_InternFromString("name"),
       .requires_grad = PyUnicode_InternFromString("requires_grad"),
       .shape = PyUnicode_InternFromString("shape"),
@@ -57,7 +61,10 @@ bool has_attribute(PyObject* object, PyObject* name) {
 }
 
 bool flag(PyObject* object, PyObject* name) {
-  const nb::object value = attribute(object, name);
+  return flag(attribute(object, name));
+}
+
+bool flag(const nb::object& value) {
   if (value.ptr() == Py_True)
     return true;
   if (value.ptr() == Py_False)

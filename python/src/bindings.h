@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "flashmla/decode.h"
 #include "flashmla/kv_format.h"
 #include "flashmla/tensor_view.h"
 
@@ -17,6 +18,10 @@ void bind_cache(nanobind::module_& module);
 // "bf16" and so on.
 DType dtype_named(const std::string& name, const char* argument);
 KvFormat format_named(const std::string& name, const char* argument);
+
+// The form of lse and max_logits: logarithms to base 2 instead of natural ones; −inf instead of
+// +inf where a query sees no token.
+void set_lse_form(Outputs& outputs, bool base_two, bool empty_minus);
 
 inline void* pointer(std::uintptr_t number) {
   return reinterpret_cast<void*>(number);

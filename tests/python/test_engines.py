@@ -181,6 +181,59 @@ def test_lmdeploy_steps(fw, rng):
     assert numpy.allclose(fw.numbers(out), wanted[0], atol=2e-2)
 
 
+def test_statistics_in_base_two(fw, rng):
+    """SGLang's return_log2_lse, and the keywords that other callers who merge by exp2 ask for."""
+    skip_without_sparse(fw)
+    tensors, values = cases.prefill(fw, rng)  # whose first query sees no token
+    wanted = reference.prefill(*values, 0.05)
+    plain = flash_mla_sparse_fwd(*tensors, 0.05, return_log2_lse=None)
+    base_two = flash_mla_sparse_fwd(*tensors, 0.05, return_log2_lse=True, use_legacy=True)
+    asked = flash_mla_sparse_fwd(*tensors, 0.05, lse_base=2, empty_lse="-inf")
+    none = flash_mla_sparse_fwd(*tensors, 0.05, return_log2_lse=False)
+    assert none[1:] == (None, None)
+    assert all(fw.same(results[0], plain[0]) for results in (base_two, asked, none))
+    for i in (1, 2):
+        assert numpy.allclose(fw.numbers(plain[i]), wanted[i], atol=1e-4)
+        assert numpy.allclose(fw.numbers(base_two[i]), wanted[i] * numpy.log2(numpy.e), atol=1e-4)
+        assert fw.same(base_two[i][1:], asked[i][1:])
+    assert (fw.numbers(base_two[2])[0] == numpy.inf).all()
+    assert (fw.numbers(asked[2])[0] == -numpy.inf).all()
+    for named, name in [
+        ({"return_log2_lse": True, "lse_base": numpy.e}, "lse_base"),
+        ({"return_log2_lse": False, "lse": plain[2]}, "lse"),
+        ({"return_log2_lse": False, "max_logits": plain[1]}, "max_logits"),
+        ({"return_log2_lse": 1}, "return_log2_lse"),
+        ({"use_legacy": "x"}, "use_legacy"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=f"^{name}: given .*, wanted ") as caught:
+            flash_mla_sparse_fwd(*tensors, 0.05, **named)
+        assert caught.value.argument == name
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_forms_of_lse_in_decoding(fw, rng, reused):
+    case = cases.dense(fw, rng, s_q=2, causal=True)
+    case.lengths[0] = 0
+    case.values["lengths"][0] = 0
+    case.wanted = reference.dense(*case.values.values(), None, True)
+    meta = get_mla_metadata()[0]
+    for base, scale in ((None, 1.0), (2, numpy.log2(numpy.e)), (numpy.e, 1.0)):
+        for empty in ("+inf", "-inf"):
+            out, lse = flash_mla_with_kvcache(
+                *case.arguments(), meta if reused else get_mla_metadata()[0], causal=True,
+                lse_base=base, empty_lse=empty,
+            )  # fmt: skip
+            right = case.wanted[1] * scale
+            right[numpy.isinf(right)] = float(empty)
+            assert numpy.isinf(right).any()
+            assert numpy.allclose(fw.numbers(lse), right, rtol=1e-5, atol=1e-4)
+            reference.check(fw.numbers(out), case.wanted[1], *case.wanted)
+    for named in ({"lse_base": 10}, {"lse_base": "2"}, {"empty_lse": "inf"}, {"empty_lse": None}):
+        (name,) = named
+        with pytest.raises((ValueError, TypeError), match=f"^{name}: given .*, wanted "):
+            flash_mla_with_kvcache(*case.arguments(), meta, causal=True, **named)
+
+
 UNKNOWN_FORMATS = [
     ("V32_NO_ROPE", NotImplementedError),
     ("v41", NotImplementedError),

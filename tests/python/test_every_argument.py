@@ -140,6 +140,7 @@ PLAIN = {
     "numpy-zero-d": numpy.array(3),
     "numpy-scale": numpy.array([0.05]),
     "numpy-objects": numpy.array([None, 3], dtype=object),
+    "numpy-masked": numpy.ma.array(numpy.zeros((2, 2), numpy.int32)),
     "numpy-text": numpy.array(["a", "b"]),
     "numpy-big-endian": numpy.zeros((2,), ">i4"),
     "numpy-record": numpy.zeros(2, [("a", "i4"), ("b", "f4")]),
@@ -202,7 +203,7 @@ def torch_objects(fw):
 OPTIONAL = {
     "softmax_scale", "indices", "attn_sink", "extra_k_cache", "extra_indices_in_kvcache",
     "topk_length", "extra_topk_length", "out", "lse", "max_logits", "num_splits", "kv_format",
-    "is_fp8_kvcache", "use_legacy", "descale_q", "descale_k", "return_log2_lse",
+    "is_fp8_kvcache", "lse_base", "use_legacy", "descale_q", "descale_k", "return_log2_lse",
     "num_heads_per_head_k", "config", "tile_scheduler_metadata",
 }  # fmt: skip
 NUMBERS = {"zero", "negative", "number", "numpy-float", "numpy-zero-d", "torch-zero-d"}
@@ -214,6 +215,7 @@ LEGAL = {
     "causal": {"true"},
     "is_fp8_kvcache": {"true"},
     "use_legacy": {"true"},
+    "return_log2_lse": {"true"},
     "enable_batch_invariant": {"true"},
     "have_initialized": {"true"},
     "batch_invariant": {"true"},

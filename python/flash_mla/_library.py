@@ -1,0 +1,31 @@
+"""How a function becomes an operator torch.ops.flashmla.NAME.
+
+The namespace is `flashmla`: another package of the name flash_mla defines `flash_mla`, and PyTorch
+refuses a second definition.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_library = torch.library.Library("flashmla", "DEF")
+# A tensor comes as it was in the uncompiled call: strides are part of what a call says.
+_STRIDES = getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order)
+
+
+def define(schema, function, fake):
+    """An operator for tensors of every device and layout, of which the function refuses some.
+
+    fake: gives the results' shapes and types, of tensors that have nothing else
+    """
+    name = schema.partition("(")[0]
+    _library.define(schema, tags=(torch.Tag.pt2_compliant_tag, _STRIDES))
+    _library.impl(name, function, "CompositeExplicitAutograd")
+    # There is no backward pass: nothing to do on the way down. A tensor that requires grad is
+    # refused where it is read.
+    _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
+    torch.library.register_fake(f"flashmla::{name}", fake, lib=_library)
+
+
+def nothing(*arguments, **named):
+    """The fake of an operator that writes to given tensors alone."""
