@@ -56,16 +56,19 @@ def _check_engine_keywords(q, k_cache, indices, kv_format, descale_q, descale_k)
 
 def _options(metadata, num_splits, enable_batch_invariant):
     """Options of the plan that the schedule's argument asks for."""
-    if metadata is None:
-        raise TypeError("tile_scheduler_metadata: given None, wanted one of get_mla_metadata")
     if not isinstance(metadata, FlashMLASchedMeta):
+        if not hasattr(metadata, "shape"):
+            given = "None" if metadata is None else f"a {type(metadata).__name__}"
+            raise TypeError(
+                f"tile_scheduler_metadata: given {given}, wanted one of get_mla_metadata"
+            )
         invariant = metadata.shape[0] == 1 or enable_batch_invariant
         return {"batch_invariant": invariant, "max_workers": 0}
     if num_splits is not None and num_splits is not metadata.num_splits:
         raise ValueError("num_splits: given one, wanted None beside a FlashMLASchedMeta")
     work = metadata.tile_scheduler_metadata
-    foreign = work is not None and metadata._held is None and work.shape[0] == 1
-    invariant = metadata.batch_invariant or enable_batch_invariant or foreign
+    one_part = work is not None and work.shape[0] == 1  # by hand; of ours it divides nothing
+    invariant = metadata.batch_invariant or enable_batch_invariant or one_part
     return {"batch_invariant": invariant, "max_workers": metadata.max_workers}
 
 
