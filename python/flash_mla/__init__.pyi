@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, Optional, TypeVar, Union, overload
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, NoReturn, Optional, TypeVar, Union, overload
 
 # A tensor of PyTorch, NumPy, CuPy, or of any library with __dlpack__.
 _Tensor = Any
@@ -11,6 +12,7 @@ _EmptyLse = Literal["+inf", "-inf"]
 _LseLayout = Literal["bhs", "bsh"]
 
 __version__: str
+fused_norm_rope_attn_rope_cast: ModuleType
 
 class Config(NamedTuple):
     b: int
@@ -31,7 +33,16 @@ class FlashMLASchedMeta:
     num_splits: Optional[_Tensor]
     max_workers: int
     batch_invariant: bool
-    def __init__(self, *, max_workers: int = 0, batch_invariant: bool = False) -> None: ...
+    def __init__(
+        self,
+        have_initialized: bool = False,
+        config: Optional[Config] = None,
+        tile_scheduler_metadata: Optional[_Tensor] = None,
+        num_splits: Optional[_Tensor] = None,
+        *,
+        max_workers: int = 0,
+        batch_invariant: bool = False,
+    ) -> None: ...
 
 @overload
 def get_mla_metadata(
@@ -59,6 +70,32 @@ def get_mla_metadata(
     max_workers: int = 0,
     batch_invariant: bool = False,
 ) -> tuple[_T, _T]: ...
+def get_mla_decoding_metadata(
+    seqlens_k: _T,
+    num_q_tokens_per_head_k: int,
+    h_k: int,
+    h_q: Optional[int] = None,
+    is_fp8_kvcache: bool = False,
+    topk: Optional[int] = None,
+    use_legacy: bool = False,
+) -> tuple[_T, _T]: ...
+def get_mla_metadata_dense_fp8(
+    cache_seqlens: _T, num_q_tokens_per_head_k: int, num_heads_k: int
+) -> tuple[_T, _T]: ...
+def has_legacy() -> bool: ...
+def flash_mla_with_kvcache_fp8(
+    q: _Tensor,
+    k_cache: _Tensor,
+    block_table: _Tensor,
+    cache_seqlens: _Tensor,
+    head_dim_v: int,
+    tile_scheduler_metadata: Union[FlashMLASchedMeta, _Tensor],
+    num_splits: Optional[_Tensor],
+    softmax_scale: Optional[float] = None,
+    causal: bool = False,
+    descale_q: Optional[_Tensor] = None,
+    descale_k: Optional[_Tensor] = None,
+) -> NoReturn: ...
 def flash_mla_with_kvcache(
     q: _T,
     k_cache: _Tensor,
@@ -69,7 +106,7 @@ def flash_mla_with_kvcache(
     num_splits: Optional[_Tensor] = None,
     softmax_scale: Optional[float] = None,
     causal: bool = False,
-    is_fp8_kvcache: bool = False,
+    is_fp8_kvcache: Optional[bool] = False,
     indices: Optional[_Tensor] = None,
     attn_sink: Optional[_Tensor] = None,
     extra_k_cache: Optional[_Tensor] = None,
@@ -79,6 +116,13 @@ def flash_mla_with_kvcache(
     *,
     out: Optional[_T] = None,
     lse: Optional[_T] = None,
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
+    enable_batch_invariant: bool = False,
+    use_legacy: Optional[bool] = None,
+    kv_format: Optional[str] = None,
+    descale_q: Optional[_Tensor] = None,
+    descale_k: Optional[_Tensor] = None,
 ) -> tuple[_T, _T]: ...
 def flash_mla_sparse_fwd(
     q: _T,
@@ -94,7 +138,9 @@ def flash_mla_sparse_fwd(
     lse: Optional[_T] = None,
     empty_lse: _EmptyLse = "+inf",
     lse_base: Optional[float] = None,
-) -> tuple[_T, _T, _T]: ...
+    use_legacy: Optional[bool] = None,
+    return_log2_lse: Optional[bool] = None,
+) -> tuple[_T, Optional[_T], Optional[_T]]: ...
 
 class Plan:
     fields: dict[str, Any]

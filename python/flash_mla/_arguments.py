@@ -116,8 +116,15 @@ def lse_form(empty_lse, lse_base):
 
 
 def renamed(failure, names):
-    """The same error under the name that the caller knows."""
+    """The same error under the name that the caller knows.
+
+    names: {name in the library: name of the caller's argument, or (that, what of it)}
+    """
     name = getattr(failure, "argument", None)
     if name not in names:
         return failure
-    return error(type(failure), names[name], failure.given, failure.wanted)
+    known, given = names[name], failure.given
+    if isinstance(known, tuple):
+        known, part = known
+        given = f"{part} = {given}" if part else given
+    return error(type(failure), known, given, failure.wanted)

@@ -38,10 +38,10 @@ void check_struct_size(const char* argument, std::size_t size, std::size_t known
 Problem problem_of(const flashmla_problem* pointer) {
   const flashmla_problem c = read_struct("problem", pointer);
   if (c.reserved != 0)
-    reject("problem", text("reserved ", c.reserved), "0");
+    reject("reserved", text(c.reserved), "0");
   Problem problem;
   problem.kind = static_cast<AttentionKind>(c.kind);
-  problem.device = device_of("device", c.device_type, c.device_index);
+  problem.device = device_of("device_type", c.device_type, c.device_index);
   problem.query_type = static_cast<DType>(c.query_type);
   problem.kv_format = static_cast<KvFormat>(c.kv_format);
   problem.batch = c.batch;

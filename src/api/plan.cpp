@@ -1,5 +1,6 @@
 #include "flashmla/plan.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "api/backend_list.h"
@@ -15,20 +16,30 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
 
+Plan::State& Plan::state() {
+  if (state_ == nullptr)
+    reject("plan", "one that was moved from", "one that make_plan() made");
+  return *state_;
+}
+
+const Plan::State& Plan::state() const {
+  return const_cast<Plan*>(this)->state();
+}
+
 const Problem& Plan::problem() const {
-  return state_->planned.problem;
+  return state().problem;
 }
 
 std::string_view Plan::backend() const {
-  return state_->backend->name();
+  return state().backend->name();
 }
 
 std::size_t Plan::plan_workspace_bytes() const {
-  return schedule::PlanLayout(state_->planned.params).bytes;
+  return schedule::PlanLayout(state().planned.params).bytes;
 }
 
 std::size_t Plan::run_workspace_bytes() const {
-  return state_->backend->run_workspace_bytes(state_->planned.problem, state_->planned.params);
+  return state().backend->run_workspace_bytes(state().planned.problem, state().planned.params);
 }
 
 void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* stream) {
@@ -47,7 +58,7 @@ void Plan::attach(Workspace plan_workspace) {
 }
 
 bool Plan::scheduled() const {
-  return state_->planned.plan_workspace != nullptr;
+  return state().planned.plan_workspace != nullptr;
 }
 
 ScheduleView Plan::view() const {
@@ -77,6 +88,17 @@ std::string Plan::describe() const {
   return lines;
 }
 
+namespace {
+
+// No backend sees a problem without query tokens: its schedule is that of one token, and run() has
+// nothing to compute.
+Problem with_a_query_token(Problem problem) {
+  problem.query_tokens = std::max<std::int64_t>(problem.query_tokens, 1);
+  return problem;
+}
+
+}  // namespace
+
 Plan make_plan(const Problem& problem) {
   api::validate_problem(problem);
   std::string reasons;
@@ -85,9 +107,10 @@ Plan make_plan(const Problem& problem) {
     if (!reason) {
       auto state = std::make_unique<Plan::State>();
       state->backend = backend;
-      state->planned.problem = problem;
-      state->planned.params = backend->split_params(problem);
-      backend->prepare(problem);
+      state->problem = problem;
+      state->planned.problem = with_a_query_token(problem);
+      state->planned.params = backend->split_params(state->planned.problem);
+      backend->prepare(state->planned.problem);
       return Plan(std::move(state));
     }
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);

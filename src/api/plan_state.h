@@ -8,6 +8,7 @@ namespace flashmla {
 
 class Plan::State {
  public:
+  Problem problem;  // as the caller described it
   const backends::Backend* backend;
   backends::PlannedProblem planned;  // plan_workspace is null before the first schedule()
 };

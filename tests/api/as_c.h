@@ -120,6 +120,18 @@ class CPlan {
   flashmla_plan* plan_ = nullptr;
 };
 
+// The parameter of a C function that is called `argument` in C++.
+inline std::string in_c(const std::string& argument) {
+  if (argument == "format")
+    return "kv_format";
+  if (argument == "plan_workspace" || argument == "run_workspace")
+    return "workspace";
+  for (const std::string part : {"out", "lse"})
+    if (argument.starts_with("parts[") && argument.ends_with("." + part))
+      return "part_" + part + "s" + argument.substr(5, argument.size() - 6 - part.size());
+  return argument;
+}
+
 inline void expect_c_rejected(flashmla_status status, const std::string& argument,
                               const std::string& given) {
   EXPECT_EQ(status, FLASHMLA_INVALID_ARGUMENT) << flashmla_last_error();

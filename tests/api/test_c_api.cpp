@@ -99,7 +99,7 @@ TEST(CApi, StructsTellTheirSize) {
     problem.struct_size = wrong;
     expect_c_rejected(flashmla_plan_create(&problem, &plan), "problem",
                       "struct_size " + std::to_string(wrong));
-    expect_c_rejected(flashmla_problem_init(&problem, wrong), "problem", "struct_size");
+    expect_c_rejected(flashmla_problem_init(&problem, wrong), "struct_size", std::to_string(wrong));
   }
   struct Newer {
     flashmla_problem known;
@@ -120,7 +120,7 @@ TEST(CApi, StructsTellTheirSize) {
   expect_c_rejected(flashmla_plan_create(&problem, &plan), "causal", "2");
   problem.causal = 0;
   problem.reserved = 1;
-  expect_c_rejected(flashmla_plan_create(&problem, &plan), "problem", "reserved");
+  expect_c_rejected(flashmla_plan_create(&problem, &plan), "reserved", "1");
 }
 
 TEST(CApi, StructsOfRunTellTheirSize) {
@@ -204,6 +204,12 @@ TEST(CApi, TensorInitMakesContiguousTensors) {
   const std::int64_t huge[] = {std::int64_t{1} << 40, std::int64_t{1} << 40};
   expect_c_rejected(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, 0, 2, huge), "shape",
                     "2^63");
+  const std::int64_t negative[] = {3, -2};
+  expect_c_rejected(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, 0, 2, negative), "shape",
+                    "-2");
+  expect_c_rejected(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, 8, 2, shape), "dtype",
+                    "8");
+  expect_c_rejected(flashmla_tensor_init(&tensor, 7, nullptr, 0, 2, shape), "struct_size", "7");
 }
 
 TEST(CApi, BackendsAndRefusals) {
@@ -249,7 +255,7 @@ TEST(CApi, ThreadsAndTokenSizes) {
   EXPECT_EQ(bytes, 584);
   EXPECT_EQ(flashmla_token_bytes(FLASHMLA_KV_BF16, 576, &bytes), FLASHMLA_OK);
   EXPECT_EQ(bytes, 1152);
-  expect_c_rejected(flashmla_token_bytes(4, 576, &bytes), "format", "4");
+  expect_c_rejected(flashmla_token_bytes(4, 576, &bytes), "kv_format", "4");
   EXPECT_EQ(flashmla_set_log_callback([](const char*, std::size_t, void*) {}, nullptr),
             FLASHMLA_OK);
   EXPECT_EQ(flashmla_set_log_callback(nullptr, nullptr), FLASHMLA_OK);

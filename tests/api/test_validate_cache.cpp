@@ -40,7 +40,7 @@ TEST_P(Append, IsRejectedByNameAndWritesNothing) {
   const auto before = call.cache;
   GetParam().spoil(call);
   expect_rejected(call, GetParam().argument, GetParam().given);
-  expect_c_rejected(call.through_c(), GetParam().argument, GetParam().given);
+  expect_c_rejected(call.through_c(), in_c(GetParam().argument), GetParam().given);
   EXPECT_EQ(call.cache, before);
 }
 
@@ -115,7 +115,7 @@ TEST_P(Merge, IsRejectedByNameAndWritesNothing) {
   MergeCall call;
   GetParam().spoil(call);
   expect_rejected(call, GetParam().argument, GetParam().given);
-  expect_c_rejected(call.through_c(), GetParam().argument, GetParam().given);
+  expect_c_rejected(call.through_c(), in_c(GetParam().argument), GetParam().given);
   EXPECT_THAT(call.out, testing::Each(-7.0f));
   EXPECT_THAT(call.lse, testing::Each(-7.0f));
 }

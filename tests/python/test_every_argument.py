@@ -1,343 +1,320 @@
-"""Each argument of each function given wrong objects: an error in the names of that function.
+"""Every argument of the engines' functions × every wrong object: errors in the caller's names.
 
-ValueError, TypeError or NotImplementedError, whose attributes argument, given and wanted are those
-of its text, and whose argument is a parameter of the function that was called.
+Whatever is not refused has to be right: LEGAL lists what each argument may be.
 """
 
 import inspect
-import math
+import types
 
-import flash_mla
 import numpy
 import pytest
-import wrong_objects as wrong
-
-# What each parameter is; a test fails where one is missing here.
-PLAN = {
-    "kind": wrong.names,
-    "device": wrong.names,
-    "batch": wrong.integers,
-    "query_heads": wrong.integers,
-    "query_tokens": wrong.integers,
-    "kv_heads": wrong.integers,
-    "dtype": wrong.names,
-    "kv_format": lambda: wrong.names(optional=True),
-    "qk_dim": lambda: wrong.integers(optional=True),
-    "v_dim": wrong.integers,
-    "page_size": lambda: wrong.integers(optional=True),
-    "max_blocks": wrong.integers,
-    "topk": wrong.integers,
-    "extra_topk": wrong.integers,
-    "extra_page_size": wrong.integers,
-    "causal": wrong.flags,
-    "batch_invariant": wrong.flags,
-    "max_workers": wrong.integers,
-}
-FORM = {
-    "empty_lse": wrong.names,
-    "lse_base": lambda: (*wrong.numbers(optional=True), ("3", 3), ("10", 10), ("0", 0)),
-}
-NEEDED, OPTIONAL, WRITTEN = {}, {"optional": True}, {"optional": True, "written": True}
-RUN = {
-    "q": NEEDED,
-    "kv_cache": NEEDED,
-    "block_table": OPTIONAL,
-    "attn_sink": OPTIONAL,
-    "softmax_scale": lambda: wrong.numbers(optional=True),
-    "indices": OPTIONAL,
-    "topk_length": OPTIONAL,
-    "extra_kv_cache": OPTIONAL,
-    "extra_indices": OPTIONAL,
-    "extra_topk_length": OPTIONAL,
-    "out": WRITTEN,
-    "lse": WRITTEN,
-    "max_logits": WRITTEN,
-    **FORM,
-}
-FORMAT = {"format": lambda: wrong.names(optional=True)}
-APPEND = {"cache": {"written": True}, "rows": NEEDED, "slots": NEEDED, **FORMAT}
-GATHER = {"cache": NEEDED, "slots": NEEDED, **FORMAT, "out": WRITTEN}
-QUANTISE = {"plain": NEEDED, "format": wrong.names, "cache": WRITTEN}
-DEQUANTISE = {"cache": NEEDED, **FORMAT, "plain": WRITTEN}
-MERGE = {
-    "outs": wrong.lists,
-    "lses": wrong.lists,
-    "attn_sink": OPTIONAL,
-    "out": WRITTEN,
-    "lse": WRITTEN,
-    "lse_layout": wrong.names,
-    **FORM,
-}
-PREFILL = {
-    "q": NEEDED,
-    "kv": NEEDED,
-    "indices": NEEDED,
-    "sm_scale": wrong.numbers,
-    "d_v": wrong.integers,
-    "attn_sink": OPTIONAL,
-    "topk_length": OPTIONAL,
-    "out": WRITTEN,
-    "max_logits": WRITTEN,
-    "lse": WRITTEN,
-    **FORM,
-}
+from flash_mla import (
+    FlashMLASchedMeta,
+    flash_mla_sparse_fwd,
+    flash_mla_with_kvcache,
+    get_mla_decoding_metadata,
+    get_mla_metadata,
+    get_mla_metadata_dense_fp8,
+)
 
 
-def planned(fw, **fields):
-    plan = flash_mla.plan(device=fw.device, query_heads=8, **fields)
-    lengths = fw.full((plan.fields["batch"],), 5, "i32")
-    return plan.schedule(lengths if plan.fields["kind"] == "dense_decode" else None)
-
-
-def plan_call(fw):
-    return flash_mla.plan, PLAN, {"device": fw.device, "query_heads": 8}
-
-
-def schedule_call(fw):
-    plan = flash_mla.plan(device=fw.device, batch=2, query_heads=8, max_blocks=2)
-    return plan.schedule, {"lengths": NEEDED}, {"lengths": fw.full((2,), 5, "i32")}
-
-
-def array_call(fw):
-    return planned(fw, max_blocks=2).array, {"name": wrong.names}, {"name": "work"}
-
-
-def dense_call(fw):
-    call = {
-        "q": fw.full((2, 1, 8, 576), 0, "bf16"),
-        "kv_cache": fw.full((4, 64, 1, 576), 0, "bf16"),
+def dense(fw):
+    return {
+        "q": fw.full((2, 1, 8, 576), 0.0, "bf16"),
+        "k_cache": fw.full((4, 64, 1, 576), 0.0, "bf16"),
         "block_table": fw.full((2, 2), 0, "i32"),
-        "attn_sink": fw.full((8,), 0, "fp32"),
-        "out": fw.full((2, 1, 8, 512), 0, "bf16"),
-        "lse": fw.full((2, 8, 1), 0, "fp32"),
+        "cache_seqlens": fw.full((2,), 5, "i32"),
+        "head_dim_v": 512,
+        "tile_scheduler_metadata": get_mla_metadata()[0],
+        "attn_sink": fw.full((8,), 0.0, "fp32"),
+        "out": fw.full((2, 1, 8, 512), 0.0, "bf16"),
+        "lse": fw.full((2, 8, 1), 0.0, "fp32"),
     }
-    return planned(fw, batch=2, max_blocks=2).run, RUN, call
 
 
-def sparse_call(fw):
-    call = {
-        "q": fw.full((2, 1, 8, 576), 0, "bf16"),
-        "kv_cache": fw.full((4, 64, 1, 656), 0, "u8"),
-        "attn_sink": fw.full((8,), 0, "fp32"),
-        "indices": fw.full((2, 1, 16), 0, "i32"),
-        "topk_length": fw.full((2,), 4, "i32"),
-        "extra_kv_cache": fw.full((4, 32, 1, 656), 0, "u8"),
-        "extra_indices": fw.full((2, 1, 4), 0, "i32"),
-        "extra_topk_length": fw.full((2,), 4, "i32"),
-        "out": fw.full((2, 1, 8, 512), 0, "bf16"),
-        "lse": fw.full((2, 8, 1), 0, "fp32"),
+def by_tensors(fw):
+    call = dense(fw)
+    schedule = get_mla_metadata(call["cache_seqlens"], 8, 1)
+    call["tile_scheduler_metadata"], call["num_splits"] = schedule
+    return call
+
+
+def sparse(fw):
+    lists = {name: fw.full((2, 1, 16), 0, "i32") for name in ("indices", "extra")}
+    counts = {name: fw.full((2,), 3, "i32") for name in ("topk_length", "extra_topk_length")}
+    return {
+        **dense(fw),
+        "k_cache": fw.full((4, 64, 1, 656), 0, "u8"),
+        "is_fp8_kvcache": True,
+        "indices": lists["indices"],
+        "extra_k_cache": fw.full((3, 16, 1, 656), 0, "u8"),
+        "extra_indices_in_kvcache": lists["extra"],
+        **counts,
     }
-    fields = {"topk": 16, "extra_topk": 4, "extra_page_size": 32, "kv_format": "v32"}
-    return planned(fw, kind="sparse_decode", batch=2, **fields).run, RUN, call
 
 
-def prefill_call(fw):
-    call = {
-        "q": fw.full((2, 8, 576), 0, "bf16"),
-        "kv": fw.full((9, 1, 576), 0, "bf16"),
+def prefill(fw):
+    return {
+        "q": fw.full((2, 8, 576), 0.0, "bf16"),
+        "kv": fw.full((9, 1, 576), 0.0, "bf16"),
         "indices": fw.full((2, 1, 16), 0, "i32"),
         "sm_scale": 0.1,
-        "attn_sink": fw.full((8,), 0, "fp32"),
-        "topk_length": fw.full((2,), 4, "i32"),
-        "out": fw.full((2, 8, 512), 0, "bf16"),
-        "max_logits": fw.full((2, 8), 0, "fp32"),
-        "lse": fw.full((2, 8), 0, "fp32"),
+        "attn_sink": fw.full((8,), 0.0, "fp32"),
+        "topk_length": fw.full((2,), 3, "i32"),
+        "out": fw.full((2, 8, 512), 0.0, "bf16"),
+        "max_logits": fw.full((2, 8), 0.0, "fp32"),
+        "lse": fw.full((2, 8), 0.0, "fp32"),
     }
-    return flash_mla.flash_mla_sparse_fwd, PREFILL, call
 
 
-def prefill_run_call(fw):
-    _, _, call = prefill_call(fw)
-    call["kv_cache"], call["softmax_scale"] = call.pop("kv"), call.pop("sm_scale")
-    plan = planned(fw, kind="sparse_prefill", query_tokens=2, topk=16)
-    return plan.run, RUN, call
-
-
-def append_call(fw):
-    call = {
-        "cache": fw.full((4, 8, 1, 576), 0, "bf16"),
-        "rows": fw.full((3, 1, 576), 0, "bf16"),
-        "slots": fw.full((3,), 1, "i32"),
+def metadata(fw):
+    return {
+        "cache_seqlens": fw.full((2,), 5, "i32"),
+        "num_q_tokens_per_head_k": 8,
+        "num_heads_k": 1,
+        "num_heads_q": 8,
+        "is_fp8_kvcache": True,
+        "topk": 16,
     }
-    return flash_mla.append, APPEND, call
 
 
-def gather_call(fw):
-    call = {
-        "cache": fw.full((4, 8, 1, 656), 0, "u8"),
-        "slots": fw.full((3,), 1, "i32"),
-        "out": fw.full((3, 1, 576), 0, "bf16"),
-    }
-    return flash_mla.gather, GATHER, call
+def decoding_metadata(fw):
+    call = metadata(fw)
+    names = "seqlens_k", "num_q_tokens_per_head_k", "h_k", "h_q", "is_fp8_kvcache", "topk"
+    return dict(zip(names, call.values()))
 
 
-def quantise_call(fw):
-    call = {
-        "plain": fw.full((4, 8, 1, 576), 0, "bf16"),
-        "format": "v32",
-        "cache": fw.full((4, 8, 1, 656), 0, "u8"),
-    }
-    return flash_mla.quantise, QUANTISE, call
+def fp8_metadata(fw):
+    return dict(list(metadata(fw).items())[:3])
 
 
-def dequantise_call(fw):
-    _, _, call = quantise_call(fw)
-    return flash_mla.dequantise, DEQUANTISE, call
-
-
-def merge_call(fw):
-    outs = [fw.full((2, 1, 4, 512), 0, kind) for kind in ("bf16", "fp32")]
-    lses = [fw.full((2, 4, 1), 0, "fp32") for _ in range(2)]
-    call = {
-        "outs": outs,
-        "lses": lses,
-        "attn_sink": fw.full((4,), 0, "fp32"),
-        "out": fw.full((2, 1, 4, 512), 0, "bf16"),
-        "lse": fw.full((2, 4, 1), 0, "fp32"),
-    }
-    return flash_mla.merge_states, MERGE, call
-
-
-def threads_call(fw):
-    return flash_mla.set_cpu_threads, {"threads": wrong.integers}, {"threads": 0}
-
-
-CALLS = {
-    "plan": plan_call,
-    "Plan.schedule": schedule_call,
-    "Plan.array": array_call,
-    "Plan.run, dense": dense_call,
-    "Plan.run, sparse": sparse_call,
-    "Plan.run, prefill": prefill_run_call,
-    "flash_mla_sparse_fwd": prefill_call,
-    "append": append_call,
-    "gather": gather_call,
-    "quantise": quantise_call,
-    "dequantise": dequantise_call,
-    "merge_states": merge_call,
-    "set_cpu_threads": threads_call,
+FUNCTIONS = {
+    "dense": (flash_mla_with_kvcache, dense),
+    "tensors": (flash_mla_with_kvcache, by_tensors),
+    "sparse": (flash_mla_with_kvcache, sparse),
+    "prefill": (flash_mla_sparse_fwd, prefill),
+    "metadata": (get_mla_metadata, metadata),
+    "decoding": (get_mla_decoding_metadata, decoding_metadata),
+    "fp8": (get_mla_metadata_dense_fp8, fp8_metadata),
+    "object": (FlashMLASchedMeta, lambda fw: {}),
 }
-# Checked in other files, or without arguments.
-ELSEWHERE = {"get_mla_metadata", "flash_mla_with_kvcache", "info", "cpu_threads"}
+ONLY_ON_CPU = {"sparse", "prefill"}
 
 
-def call_of(fw, name):
-    on_cpu_alone = "sparse" in name or "prefill" in name or name in ("gather", "quantise")
-    if fw.device == "cuda" and (on_cpu_alone or name == "dequantise"):
-        pytest.skip("the CUDA backend does not have it yet")
-    return CALLS[name](fw)
+class Odd:
+    """An object that raises on nearly everything."""
+
+    def __repr__(self):
+        raise RuntimeError("no text")
+
+    __bool__ = __len__ = __eq__ = __repr__
+    __hash__ = None
 
 
-def wrong_for(kind, fw, parameter, sound, call):
-    if kind is wrong.lists:
-        return kind(fw, sound)
-    if isinstance(kind, dict):
-        like = sound if sound is not None else next(iter(call.values()))
-        return kind_of_tensor(fw, like, kind, given=sound is not None)
-    return kind()
+# Objects that are no tensor, for any argument.
+PLAIN = {
+    "none": None,
+    "true": True,
+    "number": 3.5,
+    "nan": float("nan"),
+    "negative": -1,
+    "zero": 0,
+    "huge": 2**70,
+    "giant": 10**5000,
+    "minus-giant": -(10**5000),
+    "complex": 1 + 2j,
+    "text": "x",
+    "bytes": b"512",
+    "list": [1, 2],
+    "tuple": (1, 2),
+    "dict": {"a": 1},
+    "object": object(),
+    "odd": Odd(),
+    "type": int,
+    "module": types,
+    "function": len,
+    "numpy-dtype": numpy.dtype("float32"),
+    "numpy-bool": numpy.bool_(True),
+    "numpy-float": numpy.float32(0.5),
+    "numpy-complex": numpy.complex64(1),
+    "numpy-zero-d": numpy.array(3),
+    "numpy-scale": numpy.array([0.05]),
+    "numpy-objects": numpy.array([None, 3], dtype=object),
+    "numpy-masked": numpy.ma.array(numpy.zeros((2, 2), numpy.int32)),
+    "numpy-text": numpy.array(["a", "b"]),
+    "numpy-big-endian": numpy.zeros((2,), ">i4"),
+    "numpy-record": numpy.zeros(2, [("a", "i4"), ("b", "f4")]),
+    "numpy-doubles": numpy.zeros((2, 1, 8, 576)),
+    "numpy-many-dimensions": numpy.zeros((1,) * 9, numpy.int32),
+}
 
 
-def kind_of_tensor(fw, like, kind, given):
-    """An optional tensor that this call has no use for is wrong as it is."""
-    yield from wrong.tensors(fw, like, **kind)
-    if not given:
-        yield "a tensor that is not used", like
+def changed(fw, kind):
+    """A tensor argument made wrong in one way; None where that way is none."""
+    return {
+        "rank": lambda t: t[None],
+        "flat": lambda t: t.reshape(-1) if len(t.shape) > 1 else None,
+        "longer": lambda t: fw.full((t.shape[0] + 1, *t.shape[1:]), 0, kind_of(t)),
+        "wider": lambda t: fw.full((*t.shape[:-1], t.shape[-1] + 1), 0, kind_of(t)),
+        "reversed": lambda t: turned(fw, t),
+        "strided": lambda t: fw.full((*t.shape[:-1], t.shape[-1] * 2), 0, kind_of(t))[..., ::2],
+        "doubles": lambda t: fw.numbers(t).astype(numpy.float64),
+        "halves": lambda t: fw.array(fw.numbers(t), "fp16"),
+        "longs": lambda t: fw.array(numpy.zeros(tuple(t.shape)), "i64"),
+    }[kind]
 
 
-def variants(kinds, call, parameter):
-    """The call, and the same without outputs, which the function then makes of its inputs."""
-    yield call
-    written = {name for name in call if kinds[name] is WRITTEN}
-    if written and parameter not in written:
-        yield {name: value for name, value in call.items() if name not in written}
+def turned(fw, tensor):
+    """Other strides: negative ones, or (PyTorch has none) dimensions that change places."""
+    if fw.name == "numpy":
+        return tensor[..., ::-1]
+    return tensor.transpose(0, -1) if len(tensor.shape) > 1 else None
 
 
-CASES = [
-    pytest.param(name, parameter, id=f"{name}-{parameter}")
-    for name, kinds in (
-        ("plan", PLAN), ("Plan.schedule", ["lengths"]), ("Plan.array", ["name"]),
-        ("Plan.run, dense", RUN), ("Plan.run, sparse", RUN), ("Plan.run, prefill", RUN),
-        ("flash_mla_sparse_fwd", PREFILL), ("append", APPEND), ("gather", GATHER),
-        ("quantise", QUANTISE), ("dequantise", DEQUANTISE), ("merge_states", MERGE),
-        ("set_cpu_threads", ["threads"]),
-    )
-    for parameter in kinds
-]  # fmt: skip
+CHANGES = ["rank", "flat", "longer", "wider", "reversed", "strided", "doubles", "halves", "longs"]
 
 
-@pytest.mark.parametrize("name, parameter", CASES)
-def test_wrong_object(fw, name, parameter):
-    function, kinds, call = call_of(fw, name)
-    function(**call)
-    parameters = inspect.signature(function).parameters
-    found = []
-    objects = list(wrong_for(kinds[parameter], fw, parameter, call.get(parameter), call))
-    for given in variants(kinds, call, parameter):
-        for text, spoiled in objects:
-            try:
-                function(**{**given, parameter: spoiled})
-                complaint = "accepted"
-            except Exception as failure:
-                complaint = wrong.complaint(failure, parameters)
-            if complaint:
-                found.append(f"{text}, {len(given)} arguments: {complaint}")
-    assert not found, "\n".join(found)
-    function(**call)
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_every_parameter_has_wrong_objects(fw, name):
-    function, kinds, _ = call_of(fw, name)
-    assert sorted(kinds) == sorted(inspect.signature(function).parameters)
-    assert {case.values[1] for case in CASES if case.values[0] == name} == set(kinds)
-
-
-def test_every_function_is_here():
-    functions = {
-        name for name in flash_mla.__all__
-        if callable(getattr(flash_mla, name)) and not isinstance(getattr(flash_mla, name), type)
-        and not name.startswith("flash_attn")
+def kind_of(tensor):
+    names = {
+        "bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "uint8": "u8", "int32": "i32",
+        "int64": "i64",
     }  # fmt: skip
-    assert functions - ELSEWHERE == {name for name in CALLS if "." not in name}
-    methods = {n for n, m in vars(flash_mla.Plan).items() if inspect.isfunction(m) and n[0] != "_"}
-    public = methods - {"run_memory", "status"}
-    assert {f"Plan.{m}" for m in public} == {n.partition(",")[0] for n in CALLS if "Plan." in n}
+    return names[str(tensor.dtype).removeprefix("torch.")]
 
 
-def dtypes(fw, long_name):
-    yield from (long_name, numpy.dtype("float16") if long_name == "float16" else None)
-    if long_name == "float16":
-        yield numpy.float16
-    else:
-        ml_dtypes = pytest.importorskip("ml_dtypes")
-        yield from (ml_dtypes.bfloat16, numpy.dtype(ml_dtypes.bfloat16))
-    if fw.name != "numpy":
-        import torch
+def torch_objects(fw):
+    import torch
 
-        yield getattr(torch, long_name)
-
-
-@pytest.mark.parametrize("short, long_name", [("bf16", "bfloat16"), ("fp16", "float16")])
-def test_types_in_any_spelling(fw, short, long_name):
-    for given in filter(None, dtypes(fw, long_name)):
-        plan = flash_mla.plan(device=fw.device, query_heads=8, dtype=given)
-        assert plan.fields["dtype"] == plan.fields["kv_format"] == short
-        plan = flash_mla.plan(device=fw.device, query_heads=8, dtype=given, kv_format=given)
-        assert plan.fields["kv_format"] == short
-        cache = fw.full((2, 4, 1, 576), 1, short)
-        rows, slots = fw.full((1, 1, 576), 2, short), fw.full((1,), 3, "i32")
-        assert flash_mla.append(cache, rows, slots, format=given) is cache
-        assert fw.numbers(cache)[0, 3, 0, 0] == 2
+    right = torch.zeros(2, 1, 8, 576)
+    return {
+        "torch-dtype": torch.bfloat16,
+        "torch-device": torch.device("cpu"),
+        "torch-zero-d": torch.tensor(3, dtype=torch.int32),
+        "torch-sparse": right.to_sparse(),
+        "torch-sparse-rows": torch.zeros(2, 2, dtype=torch.int32).to_sparse_csr(),
+        "torch-meta": right.to("meta"),
+        "torch-double": right.double(),
+        "torch-complex": right.to(torch.complex64),
+        "torch-bool": torch.zeros(2, dtype=torch.bool),
+        "torch-gradient": right.requires_grad_(),
+    }
 
 
-@pytest.mark.parametrize("scale", [1, numpy.float32(1), numpy.array(1.0), numpy.int64(1), True])
-def test_scales_of_any_type(fw, scale):
-    run, _, call = dense_call(fw)
-    if scale is True:
-        with pytest.raises(TypeError, match="^softmax_scale: given True, wanted a number"):
-            run(**call, softmax_scale=scale)
-        return
-    call["q"] = fw.full((2, 1, 8, 576), 0.5, "bf16")
-    call["kv_cache"] = fw.full((4, 64, 1, 576), 0.125, "bf16")
-    _, lse = run(**call, softmax_scale=scale)
-    assert numpy.allclose(fw.numbers(lse), 36 + math.log(5), atol=1e-3)
+OPTIONAL = {
+    "softmax_scale", "indices", "attn_sink", "extra_k_cache", "extra_indices_in_kvcache",
+    "topk_length", "extra_topk_length", "out", "lse", "max_logits", "num_splits", "kv_format",
+    "is_fp8_kvcache", "lse_base", "use_legacy", "descale_q", "descale_k", "return_log2_lse",
+    "num_heads_per_head_k", "config", "tile_scheduler_metadata",
+}  # fmt: skip
+NUMBERS = {"zero", "negative", "number", "numpy-float", "numpy-zero-d", "torch-zero-d"}
+SOME_COUNT = {"numpy-zero-d", "torch-zero-d"}
+# Arguments: labels of objects that they may be.
+LEGAL = {
+    "softmax_scale": NUMBERS | {"huge"},
+    "sm_scale": NUMBERS | {"huge"},
+    "causal": {"true"},
+    "is_fp8_kvcache": {"true"},
+    "use_legacy": {"true"},
+    "return_log2_lse": {"true"},
+    "enable_batch_invariant": {"true"},
+    "have_initialized": {"true"},
+    "batch_invariant": {"true"},
+    "max_workers": {"zero"} | SOME_COUNT,
+    "num_q_tokens_per_head_k": SOME_COUNT,
+    "num_heads_k": SOME_COUNT,
+    "num_heads_q": SOME_COUNT,
+    "h_k": SOME_COUNT,
+    "h_q": SOME_COUNT,
+    "topk": SOME_COUNT,
+}
+# More pages, wider tables and lists, more requests, and strides that say nothing: those of a
+# dimension of size 1, of a schedule whose numbers are not read, and of lengths where sparse
+# attention asks for their number alone.
+_LENGTHS = {"longer", "wider", "reversed", "strided"}
+_DENSE = {"k_cache": {"longer"}, "block_table": {"wider"}, "lse": {"reversed", "strided"}}
+_SCHEDULE = {"longer", "reversed", "strided"}
+LEGAL_TENSORS = {
+    "dense": _DENSE,
+    "tensors": {
+        **_DENSE,
+        "tile_scheduler_metadata": _SCHEDULE,
+        "num_splits": {"reversed", "strided"},
+    },
+    "sparse": {
+        "k_cache": {"longer"},
+        "extra_k_cache": {"longer"},
+        "indices": {"wider"},
+        "extra_indices_in_kvcache": {"wider"},
+        "lse": {"reversed", "strided"},
+    },
+    "prefill": {"kv": {"longer"}, "indices": {"wider"}},
+    "metadata": {"cache_seqlens": _LENGTHS},
+    "decoding": {"seqlens_k": _LENGTHS},
+    "fp8": {"cache_seqlens": {"longer", "wider"}},
+}
+
+
+def may_be(case, name, label, given):
+    """Whether the argument may be this object, all others being as they are."""
+    if case == "sparse" and name in ("block_table", "cache_seqlens"):
+        return True  # not read
+    if case == "object" and name in ("config", "tile_scheduler_metadata", "num_splits"):
+        return True  # looked at by the call that uses them
+    if label == "none":
+        beside_no_lists = (
+            {"topk", "num_heads_q", "cache_seqlens"} if case == "metadata" else {"topk"}
+        )
+        return name in OPTIONAL or not given or name in beside_no_lists
+    return label in LEGAL.get(name, ()) or label in LEGAL_TENSORS.get(case, {}).get(name, ())
+
+
+def spoil(case, fw, name, label, wrong):
+    """Calls with one argument wrong; what was raised has to name an argument of the function."""
+    function, make = FUNCTIONS[case]
+    call = make(fw)
+    legal = may_be(case, name, label, name in call)
+    call[name] = wrong
+    try:
+        function(**call)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        parameters = inspect.signature(function).parameters
+        where = f"{name} = {label}: {type(error).__name__}: {error}"
+        assert getattr(error, "argument", None) in parameters, where
+        assert error.given and error.wanted, where
+        assert str(error) == f"{error.argument}: given {error.given}, wanted {error.wanted}", where
+        assert len(str(error)) < 500, where
+        return ""
+    return "" if legal else f"{name} = {label} was accepted"
+
+
+def objects(fw):
+    return PLAIN if fw.name == "numpy" else {**PLAIN, **torch_objects(fw)}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_objects_that_are_no_right_tensor(fw, case):
+    if fw.device == "cuda" and case in ONLY_ON_CPU:
+        pytest.skip("the CUDA backend has no sparse attention yet")
+    function, make = FUNCTIONS[case]
+    function(**make(fw))
+    accepted = [
+        spoil(case, fw, name, label, wrong)
+        for name in inspect.signature(function).parameters
+        for label, wrong in objects(fw).items()
+    ]
+    assert not [text for text in accepted if text]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_tensors_that_are_nearly_right(fw, case, change):
+    if fw.device == "cuda" and case in ONLY_ON_CPU:
+        pytest.skip("the CUDA backend has no sparse attention yet")
+    accepted = []
+    for name, right in FUNCTIONS[case][1](fw).items():
+        if hasattr(right, "shape"):
+            wrong = changed(fw, change)(right)
+            if wrong is not None:
+                accepted.append(spoil(case, fw, name, change, wrong))
+    assert not [text for text in accepted if text]

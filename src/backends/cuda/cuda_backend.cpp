@@ -60,6 +60,10 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return "cuda"; }
   DeviceType device_type() const override { return DeviceType::cuda; }
 
+  std::int32_t device_count() const override {
+    return static_cast<std::int32_t>(::flashmla::cuda::devices().list.size());
+  }
+
   std::vector<std::string> devices() const override {
     std::vector<std::string> lines;
     for (std::size_t i = 0; i < ::flashmla::cuda::devices().list.size(); ++i) {
