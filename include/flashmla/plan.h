@@ -68,8 +68,8 @@ class FLASHMLA_API Plan {
   // the plan workspace: on a device this waits for the stream, so it is for debugging.
   std::int32_t status(void* stream = nullptr) const;
 
-  // Problem, backend, workspaces and, once scheduled on the host, the division of the work, as
-  // text.
+  // Problem, backend, workspaces, kernel with its tiles and, once scheduled on the host, the
+  // division of the work, as text.
   std::string describe() const;
 
   State& state() { return *state_; }

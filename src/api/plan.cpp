@@ -69,9 +69,10 @@ std::int32_t Plan::status(void* stream) const {
 }
 
 std::string Plan::describe() const {
-  std::string lines =
-      text(flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
-           plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(), " bytes\n");
+  std::string lines = text(
+      flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
+      plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(), " bytes\nkernel ",
+      state_->backend->kernel(problem()), ", ", state_->planned.params.workers, " workers\n");
   if (scheduled() && problem().device.type == DeviceType::cpu)
     lines += schedule::describe(state_->planned.params, state_->planned.memory());
   return lines;
