@@ -31,6 +31,18 @@ std::size_t Plan::run_workspace_bytes() const {
   return state_->backend->run_workspace_bytes(state_->planned.problem, state_->planned.params);
 }
 
+namespace {
+
+LongestRequest longest_of(const std::int32_t* lengths, std::int64_t count) {
+  LongestRequest longest;
+  for (std::int64_t r = 0; r < count; ++r)
+    if (lengths[r] > longest.tokens)
+      longest = {r, lengths[r]};
+  return longest;
+}
+
+}  // namespace
+
 void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* stream) {
   api::validate_lengths(problem(), lengths);
   api::validate_workspace("plan_workspace", plan_workspace, plan_workspace_bytes());
@@ -38,12 +50,23 @@ void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* s
   planned.plan_workspace = plan_workspace.data;
   state_->backend->schedule(planned, lengths, stream);
   state_->planned = planned;
+  state_->longest = {};
+  if (lengths.given() && lengths.device.type == DeviceType::cpu)
+    state_->longest = longest_of(static_cast<const std::int32_t*>(lengths.data), problem().batch);
 }
 
 void Plan::attach(Workspace plan_workspace) {
   api::validate_workspace("plan_workspace", plan_workspace, plan_workspace_bytes());
-  state_->planned.plan_workspace = plan_workspace.data;
-  state_->planned.may_split = true;
+  backends::PlannedProblem planned = state_->planned;
+  planned.plan_workspace = plan_workspace.data;
+  planned.may_split = true;
+  const bool on_host = problem().device.type == DeviceType::cpu;
+  if (on_host)
+    api::validate_attached(planned);
+  state_->planned = planned;
+  state_->longest = {};
+  if (on_host && problem().kind == AttentionKind::dense_decode)
+    state_->longest = longest_of(planned.memory().lengths, problem().batch);
 }
 
 bool Plan::scheduled() const {

@@ -1,8 +1,9 @@
 // Walking over a finished schedule: what a worker computes, segment by segment.
 //
 // A schedule is memory that a caller may hand over, so that any numbers may stand in it. Whatever
-// they are, a walk ends, and its segments name requests of the batch, blocks of their first
-// `most_tokens` tokens, and places among the partial results that there is room for.
+// they are, a walk ends after at most max_pieces segments of each request, and these name requests
+// of the batch, blocks of their first `most_tokens` tokens, and places among the partial results
+// that there is room for.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,10 @@ struct Walk {
   std::int32_t requests;             // b
   std::int32_t workers;
   std::int32_t block_tokens;
-  std::int32_t most_tokens;  // of a request
-  std::int32_t partials;     // of all requests, at most
+  // Of a request, by its plan. A block table may be narrower: then segments behind its end are
+  // still there, for each has a partial result that combining reads.
+  std::int32_t most_tokens;
+  std::int32_t partials;  // of all requests, at most
 };
 
 // What a worker's share holds of one request.
@@ -63,8 +66,9 @@ FLASHMLA_HOST_DEVICE constexpr RequestShare share_of(const Walk& walk, const Wor
   share.step = blocks;
   // Pieces of equal length: their number says how long they are.
   if ((tile.flags & fixed_pieces) != 0 && share.partial >= 0) {
-    const auto pieces = static_cast<std::uint32_t>(offset[1]) - static_cast<std::uint32_t>(*offset);
-    share.step = larger(1, divide_up(static_cast<std::uint32_t>(blocks), larger(1u, pieces)));
+    const auto found = static_cast<std::uint32_t>(offset[1]) - static_cast<std::uint32_t>(*offset);
+    const std::uint32_t pieces = smaller(larger(found, 1u), std::uint32_t{max_pieces});
+    share.step = larger(1, divide_up(static_cast<std::uint32_t>(blocks), pieces));
   }
   return share;
 }
@@ -80,9 +84,10 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t empty_request(const Walk& walk, std:
 // Behind them come those of requests without tokens. They are dealt to the workers in turn, from
 // the last of both back: idle workers are the last ones, and so are requests that fill a batch up.
 //
-// NOTE: one call of `body` for both, so that a kernel has its code once.
+// NOTE: one call of `body` for both, so that a kernel has its code once; and the worker's own copy
+// of `tile`, which may change in memory.
 template <class Body>
-FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkTile& tile,
+FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkTile tile,
                                            std::int32_t worker, Body body) {
   const std::int32_t last = smaller(tile.last_request, walk.requests - 1);
   std::int32_t r = larger(tile.first_request, 0);
