@@ -15,6 +15,7 @@ TEST(Plan, DescribesItselfBeforeAndAfterScheduling) {
   SmallCall call;
   Plan plan = make_plan(call.problem);
   EXPECT_THAT(plan.describe(), HasSubstr("dense_decode bf16/bf16 b=2 s_q=2 h_q=4"));
+  EXPECT_THAT(plan.describe(), HasSubstr(", tiles of 8 rows, 128 workers\n"));
   EXPECT_THAT(plan.describe(), Not(HasSubstr("worker ")));
   const AlignedBytes memory(plan.plan_workspace_bytes());
   plan.schedule(call.lengths, memory.workspace());

@@ -78,7 +78,8 @@ TEST_P(PlanOn, TextDescribesProblemAndRequests) {
   const CommandResult result = run_command(
       folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4", "--backend", backend()});
   EXPECT_EQ(result.status, 0) << result.err;
-  for (const char* part : {"dense_decode", "b=3", "worker 3", "request", "5000", "77"})
+  for (const char* part :
+       {"dense_decode", "b=3", "kernel ", "tiles of 1", "worker 3", "request", "5000", "77"})
     EXPECT_THAT(result.out, HasSubstr(part));
 }
 

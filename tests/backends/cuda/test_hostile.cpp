@@ -1,7 +1,9 @@
 // Contents of device memory that no check can see: nothing leads outside of the buffers, the other
 // requests are right, and the status word names the first bad request.
 #include <limits>
+#include <vector>
 
+#include "flashmla/error.h"
 #include "support/random.h"
 #include "tests/backends/cuda/gpu_case.h"
 
@@ -87,7 +89,7 @@ TEST_F(HostileContents, NarrowTable) {
 // The host knows the lengths: such a table is an error, at every call.
 TEST_F(HostileContents, NarrowTableForLengthsOfTheHost) {
   GpuCase c(hostile_case(128, 64), *memory_);
-  const std::vector<std::int32_t>& lengths = c.tensors.dense_case.lengths;
+  std::vector<std::int32_t>& lengths = c.tensors.dense_case.lengths;
   c.schedule({lengths.data(), DType::i32, {std::ssize(lengths)}});
   Inputs inputs = c.tensors.inputs();
   inputs.block_table.shape[1] = 10;
