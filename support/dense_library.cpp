@@ -109,7 +109,7 @@ void run_merged(DenseTensors& tensors, Memory& memory, CaseResult& result) {
     kept.push_back(std::move(out));
     kept.push_back(std::move(lse));
   }
-  merge(parts, c.sink ? tensors.attn_sink.view : TensorView(), tensors.out.view, tensors.lse.view);
+  merge(parts, c.sink ? tensors.attn_sink.view : TensorView(), tensors.outputs());
   memory.wait();
 }
 

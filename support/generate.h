@@ -19,7 +19,7 @@ class DenseTensors {
   DenseTensors(const DenseCase& dense_case, Memory& memory);
 
   Inputs inputs() const;
-  Outputs outputs() const { return {out.view, lse.view, {}}; }
+  Outputs outputs() const { return {.out = out.view, .lse = lse.view, .max_logits = {}}; }
 
   // Cached row `token` of a request, as it is stored.
   const std::uint16_t* cached_row(std::int64_t request, std::int64_t token, std::int64_t kv_head);

@@ -185,11 +185,21 @@ typedef struct flashmla_inputs {
   const flashmla_tensor* kv_scale;
 } flashmla_inputs;
 
+/* flashmla/lse.h */
+typedef enum flashmla_lse_base { FLASHMLA_LSE_NATURAL = 0, FLASHMLA_LSE_TWO = 1 } flashmla_lse_base;
+
+typedef enum flashmla_empty_lse {
+  FLASHMLA_EMPTY_LSE_PLUS_INFINITY = 0,
+  FLASHMLA_EMPTY_LSE_MINUS_INFINITY = 1
+} flashmla_empty_lse;
+
 typedef struct flashmla_outputs {
   size_t struct_size;
   const flashmla_tensor* out;
   const flashmla_tensor* lse;
   const flashmla_tensor* max_logits;
+  int32_t lse_base;  /* flashmla_lse_base, of lse and max_logits */
+  int32_t empty_lse; /* flashmla_empty_lse, lse of a query that sees no token */
 } flashmla_outputs;
 
 FLASHMLA_API flashmla_status flashmla_run(const flashmla_plan* plan, const flashmla_inputs* inputs,
@@ -209,12 +219,11 @@ FLASHMLA_API flashmla_status flashmla_quantise(const flashmla_tensor* plain,
 FLASHMLA_API flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_format,
                                                  const flashmla_tensor* plain, void* stream);
 
-/* flashmla/merge.h: part i is part_outs[i] with part_lses[i]. */
+/* flashmla/merge.h: part i is part_outs[i] with part_lses[i]; outputs->max_logits is null. */
 FLASHMLA_API flashmla_status flashmla_merge(const flashmla_tensor* const* part_outs,
                                             const flashmla_tensor* const* part_lses, size_t parts,
                                             const flashmla_tensor* attn_sink,
-                                            const flashmla_tensor* out, const flashmla_tensor* lse,
-                                            void* stream);
+                                            const flashmla_outputs* outputs, void* stream);
 
 /* flashmla/backends.h. */
 FLASHMLA_API flashmla_status flashmla_backend_count(int32_t* count);

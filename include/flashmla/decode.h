@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "flashmla/export.h"
+#include "flashmla/lse.h"
 #include "flashmla/plan.h"
 #include "flashmla/tensor_view.h"
 
@@ -23,7 +24,8 @@ struct Inputs {
   TensorView indices;  // [b, s_q, topk] int32 cache slots: page · page_size + offset in page; one
                        // outside the cache is no token
   TensorView topk_length;        // [b] (prefill: [s_q]) int32, optional: entries that count
-  TensorView extra_kv_cache;     // a second cache of the same format, optional
+  TensorView extra_kv_cache;     // a second cache of the same format; it and extra_indices are
+                                 // given where Problem::extra_page_size > 0
   TensorView extra_indices;      // [b, s_q, extra_topk] int32
   TensorView extra_topk_length;  // [b] int32, optional
 
@@ -35,17 +37,21 @@ struct Inputs {
 };
 
 struct Outputs {
-  TensorView out;         // [b, s_q, h_q, d_v], query_type; last dimension contiguous
-  TensorView lse;         // [b, h_q, s_q] fp32 contiguous (prefill: [s_q, h_q]); natural logarithm
-  TensorView max_logits;  // [s_q, h_q] fp32, the largest score; sparse prefill alone, optional
+  TensorView out = {};         // [b, s_q, h_q, d_v], query_type; last dimension contiguous
+  TensorView lse = {};         // [b, h_q, s_q] fp32 contiguous (prefill: [s_q, h_q])
+  TensorView max_logits = {};  // [s_q, h_q] fp32, the largest score; sparse prefill, optional
+
+  LseBase lse_base = LseBase::natural;           // of lse and max_logits
+  EmptyLse empty_lse = EmptyLse::plus_infinity;  // lse of a query that sees no token
 };
 
 // Computes softmax(softmax_scale · q kᵀ) v for every request of a scheduled plan:
 //   lse = ln Σ_j exp(score_j),  out = Σ_j exp(score_j − lse) v_j   (the sink scales out, not lse)
-// A query that sees no token gets out = 0 and lse = +inf. Throws Error naming the argument when
-// shapes, types, strides, devices or the workspace do not fit the plan, or when a block table is
-// too narrow for lengths that schedule() found on the host; nothing has been written then. Lengths
-// on a device are clamped to the table: Plan::status().
+// A query that sees no token gets out = 0, lse = +inf (or −inf: Outputs::empty_lse) and a largest
+// score of −inf. attn_sink is natural whatever the base of lse. Throws Error naming the argument
+// when shapes, types, strides, devices, options or the workspace do not fit the plan, or when a
+// block table is too narrow for lengths that schedule() found on the host; nothing has been written
+// then. Lengths on a device are clamped to the table: Plan::status().
 FLASHMLA_API void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs,
                       Workspace run_workspace, void* stream = nullptr);
 

@@ -7,6 +7,7 @@
 #include "flashmla/error.h"        // IWYU pragma: export
 #include "flashmla/kv_cache.h"     // IWYU pragma: export
 #include "flashmla/kv_format.h"    // IWYU pragma: export
+#include "flashmla/lse.h"          // IWYU pragma: export
 #include "flashmla/merge.h"        // IWYU pragma: export
 #include "flashmla/plan.h"         // IWYU pragma: export
 #include "flashmla/problem.h"      // IWYU pragma: export

@@ -75,8 +75,8 @@ class FLASHMLA_API Plan {
   // division of the work, as text.
   std::string describe() const;
 
-  State& state() { return *state_; }
-  const State& state() const { return *state_; }
+  State& state();  // throws Error where the plan was moved from
+  const State& state() const;
 
  private:
   std::unique_ptr<State> state_;

@@ -38,7 +38,7 @@ struct Problem {
   KvFormat kv_format = KvFormat::bf16;
 
   std::int64_t batch = 0;         // b, requests; 0 … 131,072
-  std::int64_t query_tokens = 1;  // s_q, query tokens of each request; 1 … 131,072
+  std::int64_t query_tokens = 1;  // s_q, query tokens of each request; 0 … 131,072
   std::int64_t query_heads = 0;   // h_q, a multiple of kv_heads
   std::int64_t kv_heads = 1;      // h_kv; query head h uses KV head h·h_kv/h_q rounded down
   std::int64_t qk_dim = 576;      // d_qk: 576 (DeepSeek-V3 and kin) or 512 (V4)
@@ -50,9 +50,9 @@ struct Problem {
   std::int64_t max_blocks = 0;
 
   // Sparse attention alone; max_blocks and causal are not for it, and prefill has batch = 1.
-  std::int64_t topk = 0;             // entries of a query token's index list
-  std::int64_t extra_topk = 0;       // entries of its list into the extra cache, 0 without one
-  std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache
+  std::int64_t topk = 0;             // entries of a query token's index list, ≥ 0
+  std::int64_t extra_topk = 0;       // entries of its list into the extra cache, ≥ 0
+  std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache; 0: there is none
 
   bool causal = false;          // query token t sees cache tokens j ≤ s_k − s_q + t
   bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where requests start

@@ -68,7 +68,7 @@ void merge_parts(const nb::list& outs, const nb::list& lses, nb::handle attn_sin
   const TensorView to = require_tensor(out, {.argument = "out", .written = true});
   const TensorView to_lse = require_tensor(lse, {.argument = "lse", .written = true});
   const ReleaseGil released(to.device);
-  merge(parts, sink, to, to_lse, pointer(stream));
+  merge(parts, sink, {.out = to, .lse = to_lse}, pointer(stream));
 }
 
 }  // namespace

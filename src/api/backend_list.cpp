@@ -64,6 +64,8 @@ const backends::Backend& backend_for(const Device& device, const char* argument)
     auto reason = out_of_use(*backend);
     if (!reason && backend->device_type() != device.type)
       reason = text("serves no tensors on ", describe(device));
+    else if (!reason && device.index >= backend->device_count())
+      reason = text("finds no ", describe(device), " among ", backend->device_count());
     if (!reason)
       return *backend;
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);
@@ -90,7 +92,7 @@ std::string refusal(std::string_view backend_name, const Problem& problem) {
       return api::refusal(*backend, problem).value_or(std::string());
     names += text(names.empty() ? "" : ", ", backend->name());
   }
-  reject("backend", std::string(backend_name), text("one of: ", names));
+  reject("backend", text("\"", backend_name, "\""), text("one of: ", names));
 }
 
 std::string_view version() {

@@ -23,8 +23,25 @@ using flashmla::api::write_text;
 
 namespace {
 
+using flashmla::api::Renamed;
+
+// Parameters that are called otherwise in C++.
+constexpr Renamed cache_names[] = {{"format", "kv_format"}};
+constexpr Renamed problem_names[] = {{"device", "device_index"}};
+constexpr Renamed workspace_names[] = {{"plan_workspace", "workspace"},
+                                       {"run_workspace", "workspace"}};
+
 const flashmla::Plan& plan_of(const flashmla_plan* plan) {
   return given("plan", plan).plan;
+}
+
+// "parts[2].lse" of the C++ API is part_lses[2] here.
+std::string part_name(const std::string& argument) {
+  const std::size_t dot = argument.find("].");
+  if (dot == std::string::npos || !argument.starts_with("parts["))
+    return argument;
+  const std::string list = argument.ends_with(".out") ? "part_outs[" : "part_lses[";
+  return list + argument.substr(6, dot - 5);
 }
 
 flashmla::BackendDescription backend_at(std::int32_t index) {
@@ -45,6 +62,8 @@ flashmla_status flashmla_tensor_init(flashmla_tensor* tensor, size_t struct_size
                                      int32_t dtype, int32_t rank, const int64_t* shape) {
   return guarded([&] {
     flashmla::check_range("rank", rank, 1, flashmla::max_rank);
+    if (flashmla::size_of(static_cast<flashmla::DType>(dtype)) == 0)
+      flashmla::reject("dtype", flashmla::text(dtype), "a flashmla_dtype");
     flashmla_tensor made{};
     made.data = data;
     made.dtype = dtype;
@@ -53,15 +72,19 @@ flashmla_status flashmla_tensor_init(flashmla_tensor* tensor, size_t struct_size
     for (std::int32_t d = rank - 1; d >= 0; --d) {
       made.shape[d] = (&given("shape", shape))[d];
       made.strides[d] = stride;
+      if (made.shape[d] < 0)
+        flashmla::reject("shape", flashmla::text(made.shape[d]), "sizes of at least 0");
       if (made.shape[d] > 1 && __builtin_mul_overflow(stride, made.shape[d], &stride))
         flashmla::reject("shape", "more than 2^63 elements", "fewer");
     }
+    flashmla::api::check_struct_size("struct_size", struct_size, sizeof made);
     flashmla::api::write_struct("tensor", tensor, struct_size, made);
   });
 }
 
 flashmla_status flashmla_problem_init(flashmla_problem* problem, size_t struct_size) {
   return guarded([&] {
+    flashmla::api::check_struct_size("struct_size", struct_size, sizeof *problem);
     flashmla::api::write_struct("problem", problem, struct_size,
                                 flashmla::api::problem_of(flashmla::Problem{}));
   });
@@ -75,14 +98,14 @@ flashmla_status flashmla_problem_describe(const flashmla_problem* problem, char*
 }
 
 flashmla_status flashmla_token_bytes(int32_t kv_format, int64_t qk_dim, int64_t* bytes) {
-  return guarded([&] {
+  return guarded(cache_names, [&] {
     flashmla::check_range<std::int64_t>("qk_dim", qk_dim, 0, 1 << 20);
     given("bytes", bytes) = flashmla::token_bytes(format_of(kv_format), qk_dim);
   });
 }
 
 flashmla_status flashmla_plan_create(const flashmla_problem* problem, flashmla_plan** plan) {
-  return guarded([&] {
+  return guarded(problem_names, [&] {
     flashmla_plan*& target = given("plan", plan);
     auto made = std::make_unique<flashmla_plan>(
         flashmla_plan{flashmla::make_plan(flashmla::api::problem_of(problem))});
@@ -119,14 +142,15 @@ flashmla_status flashmla_plan_workspace_bytes(const flashmla_plan* plan, size_t*
 
 flashmla_status flashmla_plan_schedule(flashmla_plan* plan, const flashmla_tensor* lengths,
                                        void* workspace, size_t workspace_bytes, void* stream) {
-  return guarded([&] {
+  return guarded(workspace_names, [&] {
     given("plan", plan)
         .plan.schedule(tensor_of("lengths", lengths), {workspace, workspace_bytes}, stream);
   });
 }
 
 flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace, size_t workspace_bytes) {
-  return guarded([&] { given("plan", plan).plan.attach({workspace, workspace_bytes}); });
+  return guarded(workspace_names,
+                 [&] { given("plan", plan).plan.attach({workspace, workspace_bytes}); });
 }
 
 flashmla_status flashmla_plan_view(const flashmla_plan* plan, flashmla_schedule_view* view) {
@@ -159,7 +183,7 @@ flashmla_status flashmla_plan_describe(const flashmla_plan* plan, char* text, si
 flashmla_status flashmla_run(const flashmla_plan* plan, const flashmla_inputs* inputs,
                              const flashmla_outputs* outputs, void* workspace,
                              size_t workspace_bytes, void* stream) {
-  return guarded([&] {
+  return guarded(workspace_names, [&] {
     const flashmla::Plan& planned = plan_of(plan);
     const flashmla::Inputs in = flashmla::api::inputs_of(inputs);
     const flashmla::Outputs out = flashmla::api::outputs_of(outputs);
@@ -170,7 +194,7 @@ flashmla_status flashmla_run(const flashmla_plan* plan, const flashmla_inputs* i
 flashmla_status flashmla_append(const flashmla_tensor* cache, int32_t kv_format,
                                 const flashmla_tensor* rows, const flashmla_tensor* slots,
                                 void* stream) {
-  return guarded([&] {
+  return guarded(cache_names, [&] {
     flashmla::append(tensor_of("cache", cache), format_of(kv_format), tensor_of("rows", rows),
                      tensor_of("slots", slots), stream);
   });
@@ -179,7 +203,7 @@ flashmla_status flashmla_append(const flashmla_tensor* cache, int32_t kv_format,
 flashmla_status flashmla_gather(const flashmla_tensor* cache, int32_t kv_format,
                                 const flashmla_tensor* slots, const flashmla_tensor* rows,
                                 void* stream) {
-  return guarded([&] {
+  return guarded(cache_names, [&] {
     flashmla::gather(tensor_of("cache", cache), format_of(kv_format), tensor_of("slots", slots),
                      tensor_of("rows", rows), stream);
   });
@@ -187,7 +211,7 @@ flashmla_status flashmla_gather(const flashmla_tensor* cache, int32_t kv_format,
 
 flashmla_status flashmla_quantise(const flashmla_tensor* plain, const flashmla_tensor* cache,
                                   int32_t kv_format, void* stream) {
-  return guarded([&] {
+  return guarded(cache_names, [&] {
     flashmla::quantise(tensor_of("plain", plain), tensor_of("cache", cache), format_of(kv_format),
                        stream);
   });
@@ -195,7 +219,7 @@ flashmla_status flashmla_quantise(const flashmla_tensor* plain, const flashmla_t
 
 flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_format,
                                     const flashmla_tensor* plain, void* stream) {
-  return guarded([&] {
+  return guarded(cache_names, [&] {
     flashmla::dequantise(tensor_of("cache", cache), format_of(kv_format), tensor_of("plain", plain),
                          stream);
   });
@@ -203,17 +227,24 @@ flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_for
 
 flashmla_status flashmla_merge(const flashmla_tensor* const* part_outs,
                                const flashmla_tensor* const* part_lses, size_t parts,
-                               const flashmla_tensor* attn_sink, const flashmla_tensor* out,
-                               const flashmla_tensor* lse, void* stream) {
+                               const flashmla_tensor* attn_sink, const flashmla_outputs* outputs,
+                               void* stream) {
   return guarded([&] {
+    const flashmla::Outputs merged = flashmla::api::outputs_of(outputs);
     std::vector<flashmla::PartialResult> results;
     for (std::size_t i = 0; i < parts; ++i) {
-      const std::string name = flashmla::text("parts[", i, "]");
-      results.push_back({tensor_of((name + ".out").c_str(), (&given("part_outs", part_outs))[i]),
-                         tensor_of((name + ".lse").c_str(), (&given("part_lses", part_lses))[i])});
+      const std::string at = flashmla::text("[", i, "]");
+      results.push_back(
+          {tensor_of(("part_outs" + at).c_str(), (&given("part_outs", part_outs))[i]),
+           tensor_of(("part_lses" + at).c_str(), (&given("part_lses", part_lses))[i])});
     }
-    flashmla::merge(results, tensor_of("attn_sink", attn_sink), tensor_of("out", out),
-                    tensor_of("lse", lse), stream);
+    const flashmla::TensorView sink = tensor_of("attn_sink", attn_sink);
+    try {
+      flashmla::merge(results, sink, merged, stream);
+    } catch (const flashmla::Error& error) {
+      throw flashmla::Error(error.code(), part_name(error.argument()), error.given(),
+                            error.wanted());
+    }
   });
 }
 
@@ -249,7 +280,7 @@ flashmla_status flashmla_backend_device(int32_t backend, int32_t device, char* t
 
 flashmla_status flashmla_refusal(const char* backend, const flashmla_problem* problem, char* text,
                                  size_t capacity, size_t* length) {
-  return guarded([&] {
+  return guarded(problem_names, [&] {
     const flashmla::Problem described = flashmla::api::problem_of(problem);
     write_text(flashmla::refusal(&given("backend", backend), described), text, capacity, length);
   });

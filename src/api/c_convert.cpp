@@ -13,6 +13,8 @@ static_assert(FLASHMLA_WORKSPACE_ALIGNMENT == workspace_alignment);
 static_assert(FLASHMLA_I64 == static_cast<int>(DType::i64));
 static_assert(FLASHMLA_CUDA == static_cast<int>(DeviceType::cuda));
 static_assert(FLASHMLA_KV_V4 == static_cast<int>(KvFormat::v4));
+static_assert(FLASHMLA_LSE_TWO == static_cast<int>(LseBase::two));
+static_assert(FLASHMLA_EMPTY_LSE_MINUS_INFINITY == static_cast<int>(EmptyLse::minus_infinity));
 static_assert(FLASHMLA_SPARSE_PREFILL == static_cast<int>(AttentionKind::sparse_prefill));
 
 bool switch_of(const char* argument, std::int32_t value) {
@@ -36,10 +38,10 @@ void check_struct_size(const char* argument, std::size_t size, std::size_t known
 Problem problem_of(const flashmla_problem* pointer) {
   const flashmla_problem c = read_struct("problem", pointer);
   if (c.reserved != 0)
-    reject("problem", text("reserved ", c.reserved), "0");
+    reject("reserved", text(c.reserved), "0");
   Problem problem;
   problem.kind = static_cast<AttentionKind>(c.kind);
-  problem.device = device_of("device", c.device_type, c.device_index);
+  problem.device = device_of("device_type", c.device_type, c.device_index);
   problem.query_type = static_cast<DType>(c.query_type);
   problem.kv_format = static_cast<KvFormat>(c.kv_format);
   problem.batch = c.batch;
@@ -127,7 +129,13 @@ Inputs inputs_of(const flashmla_inputs* pointer) {
 
 Outputs outputs_of(const flashmla_outputs* pointer) {
   const flashmla_outputs c = read_struct("outputs", pointer);
-  return {tensor_of("out", c.out), tensor_of("lse", c.lse), tensor_of("max_logits", c.max_logits)};
+  Outputs outputs;
+  outputs.out = tensor_of("out", c.out);
+  outputs.lse = tensor_of("lse", c.lse);
+  outputs.max_logits = tensor_of("max_logits", c.max_logits);
+  outputs.lse_base = static_cast<LseBase>(c.lse_base);
+  outputs.empty_lse = static_cast<EmptyLse>(c.empty_lse);
+  return outputs;
 }
 
 KvFormat format_of(std::int32_t format) {

@@ -1,7 +1,6 @@
 #include "api/c_error.h"
 
-#include <algorithm>
-#include <cstring>
+#include <cstddef>
 
 namespace flashmla::api {
 
@@ -11,11 +10,18 @@ namespace {
 struct Text {
   char bytes[2048] = "";
 
-  void set(const char* text) noexcept {
-    const std::size_t length = std::min(std::strlen(text), sizeof bytes - 1);
-    std::memcpy(bytes, text, length);
-    bytes[length] = '\0';
+  void set(std::string_view text) noexcept {
+    length_ = 0;
+    append(text);
   }
+  void append(std::string_view text) noexcept {
+    const std::size_t room = sizeof bytes - 1 - length_;
+    length_ += text.copy(bytes + length_, room);
+    bytes[length_] = '\0';
+  }
+
+ private:
+  std::size_t length_ = 0;
 };
 
 struct LastError {
@@ -41,11 +47,20 @@ flashmla_status status_of(ErrorCode code) noexcept {
 
 }  // namespace
 
-flashmla_status keep_error(const Error& error) noexcept {
-  last_error.text.set(error.what());
-  last_error.argument.set(error.argument().c_str());
-  last_error.given.set(error.given().c_str());
-  last_error.wanted.set(error.wanted().c_str());
+flashmla_status keep_error(const Error& error, Names names) noexcept {
+  const std::string_view what = error.what();
+  std::string_view argument = error.argument();
+  const std::string_view behind = what.substr(argument.size());
+  for (const Renamed& name : names)
+    if (argument == name.cpp) {
+      argument = name.c;
+      break;
+    }
+  last_error.text.set(argument);
+  last_error.text.append(behind);
+  last_error.argument.set(argument);
+  last_error.given.set(error.given());
+  last_error.wanted.set(error.wanted());
   return status_of(error.code());
 }
 

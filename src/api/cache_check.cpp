@@ -18,7 +18,7 @@ TensorCheck check_cache(const char* argument, const TensorView& cache, const Cac
               {"h_kv", wanted.kv_heads},
               {plain ? "d_qk" : "token bytes", elements}})
       .last_dimension_contiguous();
-  if (!plain && cache.shape[1] > 1 && cache.strides[1] != elements)
+  if (!plain && cache.shape[0] > 0 && cache.shape[1] > 1 && cache.strides[1] != elements)
     reject(argument, text("stride ", cache.strides[1], " between tokens"),
            text("tokens back to back: ", elements, " bytes"));
   return check;

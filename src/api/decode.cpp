@@ -16,6 +16,8 @@ void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs, Workspa
   api::validate_run(problem, inputs, outputs);
   api::validate_table_width(inputs.block_table, problem.page_size, plan.state().longest);
   api::validate_workspace("run_workspace", run_workspace, plan.run_workspace_bytes());
+  if (outputs.out.element_count() == 0)
+    return;
   const float scale =
       inputs.softmax_scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.qk_dim)));
   plan.state().backend->run(plan.state().planned, inputs, outputs, scale, run_workspace.data,

@@ -5,10 +5,10 @@
 
 namespace flashmla {
 
-void merge(std::span<const PartialResult> parts, const TensorView& attn_sink, const TensorView& out,
-           const TensorView& lse, void* stream) {
-  api::validate_merge(parts, attn_sink, out, lse);
-  api::backend_for(out.device, "out").merge(parts, attn_sink, out, lse, stream);
+void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
+           const Outputs& outputs, void* stream) {
+  api::validate_merge(parts, attn_sink, outputs);
+  api::backend_for(outputs.out.device, "out").merge(parts, attn_sink, outputs, stream);
 }
 
 }  // namespace flashmla

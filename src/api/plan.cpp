@@ -1,5 +1,6 @@
 #include "flashmla/plan.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "api/backend_list.h"
@@ -10,28 +11,14 @@
 
 namespace flashmla {
 
-Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
-Plan::Plan(Plan&&) noexcept = default;
-Plan& Plan::operator=(Plan&&) noexcept = default;
-Plan::~Plan() = default;
-
-const Problem& Plan::problem() const {
-  return state_->planned.problem;
-}
-
-std::string_view Plan::backend() const {
-  return state_->backend->name();
-}
-
-std::size_t Plan::plan_workspace_bytes() const {
-  return schedule::PlanLayout(state_->planned.params).bytes;
-}
-
-std::size_t Plan::run_workspace_bytes() const {
-  return state_->backend->run_workspace_bytes(state_->planned.problem, state_->planned.params);
-}
-
 namespace {
+
+// No backend sees a problem without query tokens: its schedule is that of one token, and run() has
+// nothing to compute.
+Problem with_a_query_token(Problem problem) {
+  problem.query_tokens = std::max<std::int64_t>(problem.query_tokens, 1);
+  return problem;
+}
 
 LongestRequest longest_of(const std::int32_t* lengths, std::int64_t count) {
   LongestRequest longest;
@@ -42,6 +29,37 @@ LongestRequest longest_of(const std::int32_t* lengths, std::int64_t count) {
 }
 
 }  // namespace
+
+Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+Plan::~Plan() = default;
+
+Plan::State& Plan::state() {
+  if (state_ == nullptr)
+    reject("plan", "one that was moved from", "one that make_plan() made");
+  return *state_;
+}
+
+const Plan::State& Plan::state() const {
+  return const_cast<Plan*>(this)->state();
+}
+
+const Problem& Plan::problem() const {
+  return state().problem;
+}
+
+std::string_view Plan::backend() const {
+  return state().backend->name();
+}
+
+std::size_t Plan::plan_workspace_bytes() const {
+  return schedule::PlanLayout(state().planned.params).bytes;
+}
+
+std::size_t Plan::run_workspace_bytes() const {
+  return state().backend->run_workspace_bytes(state().planned.problem, state().planned.params);
+}
 
 void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* stream) {
   api::validate_lengths(problem(), lengths);
@@ -70,7 +88,7 @@ void Plan::attach(Workspace plan_workspace) {
 }
 
 bool Plan::scheduled() const {
-  return state_->planned.plan_workspace != nullptr;
+  return state().planned.plan_workspace != nullptr;
 }
 
 ScheduleView Plan::view() const {
@@ -92,10 +110,11 @@ std::int32_t Plan::status(void* stream) const {
 }
 
 std::string Plan::describe() const {
-  std::string lines = text(
-      flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
-      plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(), " bytes\nkernel ",
-      state_->backend->kernel(problem()), ", ", state_->planned.params.workers, " workers\n");
+  std::string lines =
+      text(flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
+           plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(),
+           " bytes\nkernel ", state_->backend->kernel(state_->planned.problem), ", ",
+           state_->planned.params.workers, " workers\n");
   if (scheduled() && problem().device.type == DeviceType::cpu)
     lines += schedule::describe(state_->planned.params, state_->planned.memory());
   return lines;
@@ -109,9 +128,10 @@ Plan make_plan(const Problem& problem) {
     if (!reason) {
       auto state = std::make_unique<Plan::State>();
       state->backend = backend;
-      state->planned.problem = problem;
-      state->planned.params = backend->split_params(problem);
-      backend->prepare(problem);
+      state->problem = problem;
+      state->planned.problem = with_a_query_token(problem);
+      state->planned.params = backend->split_params(state->planned.problem);
+      backend->prepare(state->planned.problem);
       return Plan(std::move(state));
     }
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);

@@ -17,6 +17,7 @@ struct LongestRequest {
 
 class Plan::State {
  public:
+  Problem problem;  // as the caller described it
   const backends::Backend* backend;
   backends::PlannedProblem planned;  // plan_workspace is null before the first schedule()
   LongestRequest longest;

@@ -45,13 +45,16 @@ bool fits_64_bits(const TensorView& tensor) {
 }  // namespace
 
 TensorCheck::TensorCheck(std::string argument, const TensorView& tensor)
-    : argument_(std::move(argument)), tensor_(tensor) {
+    : argument_(std::move(argument)), tensor_(tensor), empty_(false) {
   if (!tensor.given())
     fail("no tensor", "a tensor");
   if (tensor.rank < 0 || tensor.rank > max_rank)
     fail(text("rank ", tensor.rank), text("a rank from 1 to ", max_rank));
   if (size_of(tensor.dtype) == 0)
     fail(text("dtype ", static_cast<int>(tensor.dtype)), "a known dtype");
+  const DeviceType device = tensor.device.type;
+  if ((device != DeviceType::cpu && device != DeviceType::cuda) || tensor.device.index < 0)
+    fail(text("a tensor on ", describe(tensor.device)), "one on cpu:0, cuda:0 or another of those");
   const std::span sizes(tensor.shape.data(), tensor.rank);
   const std::span strides(tensor.strides.data(), tensor.rank);
   if (std::ranges::any_of(sizes, [](std::int64_t size) { return size < 0; }))
@@ -60,7 +63,8 @@ TensorCheck::TensorCheck(std::string argument, const TensorView& tensor)
     fail(strides_text(tensor), "strides of at least 0");
   if (!fits_64_bits(tensor))
     fail(strides_text(tensor), "offsets below 2^62 elements");
-  if (tensor.element_count() == 0)
+  empty_ = tensor.element_count() == 0;
+  if (empty_)
     return;
   if (tensor.data == nullptr)
     fail("a null pointer", text("memory for ", shape_text(tensor)));
@@ -103,7 +107,7 @@ const TensorCheck& TensorCheck::shape(std::initializer_list<Dimension> wanted) c
 
 const TensorCheck& TensorCheck::last_dimension_contiguous() const {
   const int last = tensor_.rank - 1;
-  if (tensor_.shape[last] > 1 && tensor_.strides[last] != 1)
+  if (!empty_ && tensor_.shape[last] > 1 && tensor_.strides[last] != 1)
     fail(strides_text(tensor_), "a contiguous last dimension (stride 1)");
   return *this;
 }
@@ -111,7 +115,7 @@ const TensorCheck& TensorCheck::last_dimension_contiguous() const {
 const TensorCheck& TensorCheck::contiguous() const {
   std::int64_t stride = 1;
   for (int d = tensor_.rank - 1; d >= 0; --d) {
-    if (tensor_.shape[d] > 1 && tensor_.strides[d] != stride)
+    if (!empty_ && tensor_.shape[d] > 1 && tensor_.strides[d] != stride)
       fail(strides_text(tensor_), "a contiguous tensor");
     stride *= std::max<std::int64_t>(tensor_.shape[d], 1);
   }
@@ -133,7 +137,7 @@ const TensorCheck& TensorCheck::writable() const {
   }
   std::int64_t extent = 1;  // elements that the dimensions so far span
   for (const auto& [stride, size] : std::span(dimensions).first(count)) {
-    if (stride < extent)
+    if (!empty_ && stride < extent)
       fail(strides_text(tensor_), "strides that reach each element once");
     extent = stride * (size - 1) + extent;
   }

@@ -21,7 +21,8 @@ struct Dimension {
 class TensorCheck {
  public:
   // The tensor must be given, with sizes ≥ 0, strides ≥ 0, offsets that fit 64 bits, data that is
-  // not null where it has elements and that is aligned to its element size.
+  // not null where it has elements and that is aligned to its element size. One without elements
+  // may have any strides ≥ 0.
   TensorCheck(std::string argument, const TensorView& tensor);
 
   const TensorCheck& on(const Device& device) const;
@@ -36,6 +37,7 @@ class TensorCheck {
 
   std::string argument_;
   const TensorView& tensor_;
+  bool empty_;  // a tensor without elements
 };
 
 }  // namespace flashmla::api

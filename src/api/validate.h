@@ -43,7 +43,10 @@ void validate_dequantise(const TensorView& cache, KvFormat format, const TensorV
 // Optional; fp32 [h_q].
 void validate_sink(const TensorView& sink, std::int64_t heads, const Device& device);
 
+// lse_base and empty_lse.
+void validate_lse_form(const Outputs& outputs);
+
 void validate_merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
-                    const TensorView& out, const TensorView& lse);
+                    const Outputs& outputs);
 
 }  // namespace flashmla::api

@@ -37,21 +37,21 @@ CacheWanted cache_like(const TensorView& plain, KvFormat format) {
           .qk_dim = plain.shape[3]};
 }
 
-void validate_rows(const TensorView& cache, KvFormat format, const TensorView& rows) {
-  TensorCheck("rows", rows)
-      .on(cache.device)
-      .dtype({row_type(format)})
+TensorCheck check_rows(const TensorView& rows, KvFormat format) {
+  TensorCheck check("rows", rows);
+  check.dtype({row_type(format)})
       .shape({{"n", any_size}, heads_of(format), width_of(format)})
       .last_dimension_contiguous();
+  return check;
 }
 
-void validate_plain(const TensorView& cache, KvFormat format, const TensorView& plain) {
-  TensorCheck("plain", plain)
-      .on(cache.device)
-      .dtype({row_type(format)})
+TensorCheck check_plain(const TensorView& plain, KvFormat format) {
+  TensorCheck check("plain", plain);
+  check.dtype({row_type(format)})
       .shape(
           {{"num_blocks", any_size}, {"page_size", any_size}, heads_of(format), width_of(format)})
       .last_dimension_contiguous();
+  return check;
 }
 
 void validate_slots(const TensorView& cache, const TensorView& rows, const TensorView& slots) {
@@ -67,31 +67,33 @@ void validate_slots(const TensorView& cache, const TensorView& rows, const Tenso
 void validate_append(const TensorView& cache, KvFormat format, const TensorView& rows,
                      const TensorView& slots) {
   validate_format(format);
-  validate_rows(cache, format, rows);
+  const TensorCheck rows_check = check_rows(rows, format);
   check_cache("cache", cache, cache_wanted(format, rows.shape[1], rows.shape[2])).writable();
+  rows_check.on(cache.device);
   validate_slots(cache, rows, slots);
 }
 
 void validate_gather(const TensorView& cache, KvFormat format, const TensorView& slots,
                      const TensorView& rows) {
   validate_format(format);
-  validate_rows(cache, format, rows);
-  TensorCheck("rows", rows).writable();
+  const TensorCheck rows_check = check_rows(rows, format);
   check_cache("cache", cache, cache_wanted(format, rows.shape[1], rows.shape[2]));
+  rows_check.on(cache.device).writable();
   validate_slots(cache, rows, slots);
 }
 
 void validate_quantise(const TensorView& plain, const TensorView& cache, KvFormat format) {
   validate_format(format);
-  validate_plain(cache, format, plain);
+  const TensorCheck plain_check = check_plain(plain, format);
   check_cache("cache", cache, cache_like(plain, format)).writable();
+  plain_check.on(cache.device);
 }
 
 void validate_dequantise(const TensorView& cache, KvFormat format, const TensorView& plain) {
   validate_format(format);
-  validate_plain(cache, format, plain);
-  TensorCheck("plain", plain).writable();
+  const TensorCheck plain_check = check_plain(plain, format);
   check_cache("cache", cache, cache_like(plain, format));
+  plain_check.on(cache.device).writable();
 }
 
 }  // namespace flashmla::api

@@ -8,6 +8,11 @@ namespace flashmla::api {
 
 namespace {
 
+// "e4m3", or the number of a DType that is none.
+std::string type_text(DType type) {
+  return name_of(type) == "?" ? text("type ", static_cast<int>(type)) : text(name_of(type));
+}
+
 constexpr std::int64_t most_requests = 131072;
 constexpr std::int64_t most_heads = 65536;
 constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max();
@@ -18,7 +23,7 @@ void validate_enums(const Problem& p) {
   if (name_of(p.kv_format) == "?")
     reject("kv_format", text(static_cast<int>(p.kv_format)), "bf16, fp16, v32 or v4");
   if (p.query_type != DType::bf16 && p.query_type != DType::fp16)
-    reject("query_type", text(name_of(p.query_type)), "bf16 or fp16");
+    reject("query_type", type_text(p.query_type), "bf16 or fp16");
   if (p.device.type != DeviceType::cpu && p.device.type != DeviceType::cuda)
     reject("device", text("type ", static_cast<int>(p.device.type)), "cpu or cuda");
   check_range("device", p.device.index, 0, 1023);
@@ -54,12 +59,11 @@ void validate_no_lists(const Problem& p) {
 }
 
 void validate_lists(const Problem& p) {
-  check_range<std::int64_t>("topk", p.topk, 1, most_tokens);
+  check_range<std::int64_t>("topk", p.topk, 0, most_tokens);
   check_range<std::int64_t>("extra_topk", p.extra_topk, 0, most_tokens - p.topk);
-  if (p.extra_topk > 0)
-    check_range<std::int64_t>("extra_page_size", p.extra_page_size, 1, most_tokens);
-  else if (p.extra_page_size != 0)
-    reject("extra_page_size", text(p.extra_page_size), "0 without extra_topk");
+  // An extra cache may have lists of no entries.
+  check_range<std::int64_t>("extra_page_size", p.extra_page_size, p.extra_topk > 0 ? 1 : 0,
+                            most_tokens);
 }
 
 // The formats that a sparse call reads.
@@ -93,6 +97,8 @@ void validate_sparse(const Problem& p) {
     reject("batch", text(p.batch), "1 in sparse prefill, whose tensors have no batch dimension");
   if (p.extra_topk != 0)
     reject("extra_topk", text(p.extra_topk), "0 in sparse prefill");
+  if (p.extra_page_size != 0)
+    reject("extra_page_size", text(p.extra_page_size), "0 in sparse prefill");
 }
 
 }  // namespace
@@ -100,8 +106,7 @@ void validate_sparse(const Problem& p) {
 void validate_problem(const Problem& p) {
   validate_enums(p);
   check_range<std::int64_t>("batch", p.batch, 0, most_requests);
-  const std::int64_t fewest = p.kind == AttentionKind::sparse_prefill ? 0 : 1;
-  check_range<std::int64_t>("query_tokens", p.query_tokens, fewest, most_requests);
+  check_range<std::int64_t>("query_tokens", p.query_tokens, 0, most_requests);
   validate_heads(p);
   validate_paging(p);
   check_range<std::int32_t>("max_workers", p.max_workers, 0, 65536);

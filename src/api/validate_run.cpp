@@ -90,11 +90,11 @@ void validate_sparse_decode(const Problem& p, const Inputs& in) {
   validate_cache("kv_cache", in.kv_cache, p, p.page_size);
   validate_indices("indices", in.indices, p, {"s_q", p.query_tokens}, {"topk", p.topk});
   validate_counts("topk_length", in.topk_length, p, {"b", p.batch});
-  if (p.extra_topk == 0)
+  if (p.extra_page_size == 0)
     return validate_absent({{"extra_kv_cache", in.extra_kv_cache},
                             {"extra_indices", in.extra_indices},
                             {"extra_topk_length", in.extra_topk_length}},
-                           "a problem whose extra_topk is 0");
+                           "a problem whose extra_page_size is 0");
   validate_cache("extra_kv_cache", in.extra_kv_cache, p, p.extra_page_size);
   validate_indices("extra_indices", in.extra_indices, p, {"s_q", p.query_tokens},
                    {"extra_topk", p.extra_topk});
@@ -175,6 +175,7 @@ void validate_run(const Problem& p, const Inputs& in, const Outputs& outputs) {
     validate_absent({{"max_logits", outputs.max_logits}}, name_of(p.kind));
   else if (outputs.max_logits.given())
     validate_statistics("max_logits", outputs.max_logits, p);
+  validate_lse_form(outputs);
 }
 
 }  // namespace flashmla::api

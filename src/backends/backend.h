@@ -50,7 +50,8 @@ class Backend {
 
   virtual std::string_view name() const = 0;
   virtual DeviceType device_type() const = 0;
-  virtual std::vector<std::string> devices() const = 0;
+  virtual std::int32_t device_count() const = 0;
+  virtual std::vector<std::string> devices() const = 0;  // what they are, a line each
 
   // Why the backend cannot be used on this machine; nothing when it can.
   virtual std::optional<std::string> unavailable() const = 0;
@@ -85,27 +86,27 @@ class Backend {
                       const TensorView& slots, void* stream) const = 0;
 
   // A backend need not have these.
-  virtual void gather(const TensorView& /*cache*/, KvFormat /*format*/, const TensorView& /*slots*/,
+  virtual void gather(const TensorView& cache, KvFormat /*format*/, const TensorView& /*slots*/,
                       const TensorView& /*rows*/, void* /*stream*/) const {
-    lacks("gather");
+    lacks("gather", cache);
   }
 
-  virtual void quantise(const TensorView& /*plain*/, const TensorView& /*cache*/,
-                        KvFormat /*format*/, void* /*stream*/) const {
-    lacks("quantise");
+  virtual void quantise(const TensorView& /*plain*/, const TensorView& cache, KvFormat /*format*/,
+                        void* /*stream*/) const {
+    lacks("quantise", cache);
   }
 
-  virtual void dequantise(const TensorView& /*cache*/, KvFormat /*format*/,
-                          const TensorView& /*plain*/, void* /*stream*/) const {
-    lacks("dequantise");
+  virtual void dequantise(const TensorView& cache, KvFormat /*format*/, const TensorView& /*plain*/,
+                          void* /*stream*/) const {
+    lacks("dequantise", cache);
   }
 
   virtual void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
-                     const TensorView& out, const TensorView& lse, void* stream) const = 0;
+                     const Outputs& outputs, void* stream) const = 0;
 
  private:
-  [[noreturn]] void lacks(const char* call) const {
-    throw Error(ErrorCode::unsupported, "device", describe(Device{device_type(), 0}),
+  [[noreturn]] void lacks(const char* call, const TensorView& cache) const {
+    throw Error(ErrorCode::unsupported, "cache", text("a tensor on ", describe(cache.device)),
                 text("one whose backend has ", call, "(), which ", name(), " has not"));
   }
 };

@@ -44,19 +44,23 @@ TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int
 std::int64_t TensorView::element_count() const {
   // Saturates: a shape that nobody can have must not overflow before it is refused.
   std::int64_t count = 1;
-  for (int d = 0; d < rank; ++d)
+  for (int d = 0; d < std::min(rank, max_rank); ++d)
     if (__builtin_mul_overflow(count, shape[d], &count))
       return std::numeric_limits<std::int64_t>::max();
   return count;
 }
 
 std::string describe(const Device& device) {
+  if (device.type != DeviceType::cpu && device.type != DeviceType::cuda)
+    return text("device type ", static_cast<int>(device.type), ":", device.index);
   return text(device.type == DeviceType::cpu ? "cpu" : "cuda", ":", device.index);
 }
 
 std::string describe(const TensorView& tensor) {
   if (!tensor.given())
     return "no tensor";
+  if (tensor.rank < 0 || tensor.rank > max_rank)
+    return text("a tensor of rank ", tensor.rank);
   const std::span sizes(tensor.shape.data(), static_cast<std::size_t>(tensor.rank));
   return text(name_of(tensor.dtype), list_text(sizes), " on ", describe(tensor.device));
 }

@@ -83,7 +83,9 @@ class CTensors {
     return {.struct_size = sizeof(flashmla_outputs),
             .out = (*this)(outputs.out),
             .lse = (*this)(outputs.lse),
-            .max_logits = (*this)(outputs.max_logits)};
+            .max_logits = (*this)(outputs.max_logits),
+            .lse_base = static_cast<std::int32_t>(outputs.lse_base),
+            .empty_lse = static_cast<std::int32_t>(outputs.empty_lse)};
   }
 
  private:
@@ -117,6 +119,18 @@ class CPlan {
  private:
   flashmla_plan* plan_ = nullptr;
 };
+
+// The parameter of a C function that is called `argument` in C++.
+inline std::string in_c(const std::string& argument) {
+  if (argument == "format")
+    return "kv_format";
+  if (argument == "plan_workspace" || argument == "run_workspace")
+    return "workspace";
+  for (const std::string part : {"out", "lse"})
+    if (argument.starts_with("parts[") && argument.ends_with("." + part))
+      return "part_" + part + "s" + argument.substr(5, argument.size() - 6 - part.size());
+  return argument;
+}
 
 inline void expect_c_rejected(flashmla_status status, const std::string& argument,
                               const std::string& given) {

@@ -76,7 +76,7 @@ TEST(Backends, FilterTakesNamesOutOfUse) {
     float lse = 0;
     const PartialResult part{TensorView(value, DType::fp32, {1, 1, 1, 512}),
                              TensorView(&lse, DType::fp32, {1, 1, 1})};
-    expect_unsupported([&] { merge({&part, 1}, {}, part.out, part.lse); }, "FLASHMLA_BACKEND");
+    expect_unsupported([&] { merge({&part, 1}, {}, {part.out, part.lse}); }, "FLASHMLA_BACKEND");
   }
   const BackendFilter filter("cuda,cpu");
   EXPECT_EQ(make_plan(sound_problem()).backend(), "cpu");

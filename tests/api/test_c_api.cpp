@@ -99,7 +99,7 @@ TEST(CApi, StructsTellTheirSize) {
     problem.struct_size = wrong;
     expect_c_rejected(flashmla_plan_create(&problem, &plan), "problem",
                       "struct_size " + std::to_string(wrong));
-    expect_c_rejected(flashmla_problem_init(&problem, wrong), "problem", "struct_size");
+    expect_c_rejected(flashmla_problem_init(&problem, wrong), "struct_size", std::to_string(wrong));
   }
   struct Newer {
     flashmla_problem known;
@@ -120,7 +120,7 @@ TEST(CApi, StructsTellTheirSize) {
   expect_c_rejected(flashmla_plan_create(&problem, &plan), "causal", "2");
   problem.causal = 0;
   problem.reserved = 1;
-  expect_c_rejected(flashmla_plan_create(&problem, &plan), "problem", "reserved");
+  expect_c_rejected(flashmla_plan_create(&problem, &plan), "reserved", "1");
 }
 
 TEST(CApi, StructsOfRunTellTheirSize) {
@@ -175,9 +175,32 @@ TEST(CApi, NullPointersAreRejectedByName) {
   expect_c_rejected(flashmla_refusal(nullptr, &problem, nullptr, 0, nullptr), "backend", "null");
   expect_c_rejected(flashmla_append(nullptr, FLASHMLA_KV_V32, nullptr, nullptr, nullptr), "rows",
                     "no tensor");
-  expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, nullptr, nullptr, nullptr),
-                    "part_outs", "null");
+  expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, nullptr, nullptr), "outputs",
+                    "null");
+  flashmla_outputs outputs{};
+  outputs.struct_size = sizeof outputs;
+  expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, &outputs, nullptr), "part_outs",
+                    "null");
+  expect_c_rejected(flashmla_problem_describe(nullptr, nullptr, 0, nullptr), "problem", "null");
+  expect_c_rejected(flashmla_refusal("cpu", nullptr, nullptr, 0, nullptr), "problem", "null");
+  expect_c_rejected(flashmla_tensor_init(nullptr, sizeof(flashmla_tensor), nullptr, 0, 0, nullptr),
+                    "rank", "0");
+  const std::int64_t one = 1;
+  expect_c_rejected(flashmla_tensor_init(nullptr, sizeof(flashmla_tensor), nullptr, 0, 1, &one),
+                    "tensor", "null");
+  expect_c_rejected(flashmla_backend_device_count(0, nullptr), "count", "null");
   const CPlan made(SmallCall().problem);
+  expect_c_rejected(flashmla_plan_problem(made.get(), nullptr), "problem", "null");
+  expect_c_rejected(flashmla_plan_scheduled(made.get(), nullptr), "scheduled", "null");
+  expect_c_rejected(flashmla_plan_status(nullptr, nullptr, &number), "plan", "null");
+  expect_c_rejected(flashmla_plan_backend(nullptr, nullptr, 0, nullptr), "plan", "null");
+  expect_c_rejected(flashmla_plan_backend(made.get(), nullptr, 3, nullptr), "text", "null");
+  const AlignedBytes memory(flashmla::make_plan(SmallCall().problem).plan_workspace_bytes());
+  EXPECT_EQ(made.schedule(SmallCall().lengths, memory.workspace()), FLASHMLA_OK);
+  expect_c_rejected(flashmla_plan_status(made.get(), nullptr, nullptr), "status", "null");
+  expect_c_rejected(flashmla_plan_view(made.get(), nullptr), "view", "null");
+  expect_c_rejected(flashmla_run(made.get(), nullptr, nullptr, nullptr, 0, nullptr), "inputs",
+                    "null");
   expect_c_rejected(flashmla_plan_workspace_bytes(made.get(), nullptr, &bytes), "plan_workspace",
                     "null");
   expect_c_rejected(flashmla_plan_workspace_bytes(made.get(), &bytes, nullptr), "run_workspace",
@@ -200,6 +223,12 @@ TEST(CApi, TensorInitMakesContiguousTensors) {
   const std::int64_t huge[] = {std::int64_t{1} << 40, std::int64_t{1} << 40};
   expect_c_rejected(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, 0, 2, huge), "shape",
                     "2^63");
+  const std::int64_t negative[] = {3, -2};
+  expect_c_rejected(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, 0, 2, negative), "shape",
+                    "-2");
+  expect_c_rejected(flashmla_tensor_init(&tensor, sizeof tensor, nullptr, 8, 2, shape), "dtype",
+                    "8");
+  expect_c_rejected(flashmla_tensor_init(&tensor, 7, nullptr, 0, 2, shape), "struct_size", "7");
 }
 
 TEST(CApi, BackendsAndRefusals) {
@@ -245,7 +274,7 @@ TEST(CApi, ThreadsAndTokenSizes) {
   EXPECT_EQ(bytes, 584);
   EXPECT_EQ(flashmla_token_bytes(FLASHMLA_KV_BF16, 576, &bytes), FLASHMLA_OK);
   EXPECT_EQ(bytes, 1152);
-  expect_c_rejected(flashmla_token_bytes(4, 576, &bytes), "format", "4");
+  expect_c_rejected(flashmla_token_bytes(4, 576, &bytes), "kv_format", "4");
   EXPECT_EQ(flashmla_set_log_callback([](const char*, std::size_t, void*) {}, nullptr),
             FLASHMLA_OK);
   EXPECT_EQ(flashmla_set_log_callback(nullptr, nullptr), FLASHMLA_OK);

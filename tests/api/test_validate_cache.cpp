@@ -40,7 +40,7 @@ TEST_P(Append, IsRejectedByNameAndWritesNothing) {
   const auto before = call.cache;
   GetParam().spoil(call);
   expect_rejected(call, GetParam().argument, GetParam().given);
-  expect_c_rejected(call.through_c(), GetParam().argument, GetParam().given);
+  expect_c_rejected(call.through_c(), in_c(GetParam().argument), GetParam().given);
   EXPECT_EQ(call.cache, before);
 }
 
@@ -86,10 +86,10 @@ struct MergeCall {
                                    {TensorView(b.data(), DType::fp32, {1, 1, 3, 512}),
                                     TensorView(lse_b.data(), DType::fp32, {1, 3, 1})}};
   TensorView sink_view{sink.data(), DType::fp32, {3}};
-  TensorView out_view{out.data(), DType::fp32, {1, 1, 3, 512}};
-  TensorView lse_view{lse.data(), DType::fp32, {1, 3, 1}};
+  Outputs outputs{.out = {out.data(), DType::fp32, {1, 1, 3, 512}},
+                  .lse = {lse.data(), DType::fp32, {1, 3, 1}}};
 
-  void operator()() const { merge(parts, sink_view, out_view, lse_view); }
+  void operator()() const { merge(parts, sink_view, outputs); }
   flashmla_status through_c() const {
     CTensors c;
     std::vector<const flashmla_tensor*> outs;
@@ -98,8 +98,8 @@ struct MergeCall {
       outs.push_back(c(part.out));
       lses.push_back(c(part.lse));
     }
-    return flashmla_merge(outs.data(), lses.data(), parts.size(), c(sink_view), c(out_view),
-                          c(lse_view), nullptr);
+    const flashmla_outputs merged = c(outputs);
+    return flashmla_merge(outs.data(), lses.data(), parts.size(), c(sink_view), &merged, nullptr);
   }
 };
 
@@ -115,7 +115,7 @@ TEST_P(Merge, IsRejectedByNameAndWritesNothing) {
   MergeCall call;
   GetParam().spoil(call);
   expect_rejected(call, GetParam().argument, GetParam().given);
-  expect_c_rejected(call.through_c(), GetParam().argument, GetParam().given);
+  expect_c_rejected(call.through_c(), in_c(GetParam().argument), GetParam().given);
   EXPECT_THAT(call.out, testing::Each(-7.0f));
   EXPECT_THAT(call.lse, testing::Each(-7.0f));
 }
@@ -125,16 +125,24 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         WrongMerge{"parts", "none", [](MergeCall& c) { c.parts.clear(); }},
         WrongMerge{"parts[1].out", "no tensor", [](MergeCall& c) { c.parts[1].out = {}; }},
-        WrongMerge{"parts[1].out", "bf16",
-                   [](MergeCall& c) { c.parts[1].out.dtype = DType::bf16; }},
+        WrongMerge{"parts[1].out", "i32", [](MergeCall& c) { c.parts[1].out.dtype = DType::i32; }},
         WrongMerge{"parts[0].out", "[1, 1, 2, 512]",
                    [](MergeCall& c) { c.parts[0].out.shape[2] = 2; }},
         WrongMerge{"parts[1].lse", "[1, 2, 1]", [](MergeCall& c) { c.parts[1].lse.shape[1] = 2; }},
-        WrongMerge{"parts[0].lse", "strides", [](MergeCall& c) { c.parts[0].lse.strides[1] = 2; }},
+        WrongMerge{"parts[0].lse", "fp16",
+                   [](MergeCall& c) { c.parts[0].lse.dtype = DType::fp16; }},
+        WrongMerge{"parts[0].lse", "strides", [](MergeCall& c) { c.parts[0].lse.strides[1] = -1; }},
         WrongMerge{"attn_sink", "[2]", [](MergeCall& c) { c.sink_view.shape[0] = 2; }},
-        WrongMerge{"out", "i32", [](MergeCall& c) { c.out_view.dtype = DType::i32; }},
-        WrongMerge{"out", "strides", [](MergeCall& c) { c.out_view.strides[2] = 1; }},
-        WrongMerge{"lse", "[1, 2, 1]", [](MergeCall& c) { c.lse_view.shape[1] = 2; }}));
+        WrongMerge{"out", "i32", [](MergeCall& c) { c.outputs.out.dtype = DType::i32; }},
+        WrongMerge{"out", "strides", [](MergeCall& c) { c.outputs.out.strides[2] = 1; }},
+        WrongMerge{"lse", "[1, 2, 1]", [](MergeCall& c) { c.outputs.lse.shape[1] = 2; }},
+        WrongMerge{"lse", "strides", [](MergeCall& c) { c.outputs.lse.strides[1] = 0; }},
+        WrongMerge{"max_logits", "fp32",
+                   [](MergeCall& c) { c.outputs.max_logits = c.outputs.lse; }},
+        WrongMerge{"lse_base", "7",
+                   [](MergeCall& c) { c.outputs.lse_base = static_cast<LseBase>(7); }},
+        WrongMerge{"empty_lse", "2",
+                   [](MergeCall& c) { c.outputs.empty_lse = static_cast<EmptyLse>(2); }}));
 
 TEST(MergeResult, OfEqualWeightsIsTheMeanAndTheSinkCountsOnce) {
   MergeCall call;

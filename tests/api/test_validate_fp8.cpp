@@ -71,7 +71,7 @@ void expect_all_rejected(std::initializer_list<BothCalls> calls, const WrongCall
     const auto rows = sound.rows;
     wrong.spoil(sound);
     expect_rejected([&] { (sound.*call.cpp)(); }, wrong.argument, wrong.given);
-    expect_c_rejected((sound.*call.c)(), wrong.argument, wrong.given);
+    expect_c_rejected((sound.*call.c)(), in_c(wrong.argument), wrong.given);
     EXPECT_EQ(sound.cache, cache);
     EXPECT_EQ(sound.rows, rows);
   }

@@ -132,7 +132,11 @@ INSTANTIATE_TEST_SUITE_P(
             [](SmallCall& c) { std::swap(c.outputs.lse.shape[1], c.outputs.lse.shape[2]); }},
         WrongTensor{"lse", "strides", [](SmallCall& c) { c.outputs.lse.strides[0] = 9; }},
         WrongTensor{"max_logits", "fp32",
-                    [](SmallCall& c) { c.outputs.max_logits = c.outputs.lse; }}));
+                    [](SmallCall& c) { c.outputs.max_logits = c.outputs.lse; }},
+        WrongTensor{"lse_base", "2",
+                    [](SmallCall& c) { c.outputs.lse_base = static_cast<LseBase>(2); }},
+        WrongTensor{"empty_lse", "-1",
+                    [](SmallCall& c) { c.outputs.empty_lse = static_cast<EmptyLse>(-1); }}));
 
 class WrongSchedule : public testing::TestWithParam<WrongTensor> {};
 

@@ -26,6 +26,8 @@ class CpuBackend final : public Backend {
   std::string_view name() const override { return "cpu"; }
   DeviceType device_type() const override { return DeviceType::cpu; }
 
+  std::int32_t device_count() const override { return 1; }
+
   std::vector<std::string> devices() const override {
     return {text("cpu:0, ", threads(), " threads, ", chosen_kernels().name)};
   }
@@ -117,8 +119,8 @@ class CpuBackend final : public Backend {
   }
 
   void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
-             const TensorView& out, const TensorView& lse, void* /*stream*/) const override {
-    merge_parts(parts, attn_sink, out, lse);
+             const Outputs& outputs, void* /*stream*/) const override {
+    merge_parts(parts, attn_sink, outputs);
   }
 };
 

@@ -47,7 +47,7 @@ IndexLists::List IndexLists::list_of(const TensorView& cache, KvFormat format,
                                      const TensorView& indices, const TensorView& lengths,
                                      std::int64_t request, std::int64_t token,
                                      std::int64_t length_index) {
-  if (!indices.given())
+  if (!indices.given() || indices.shape[2] == 0)
     return {CacheSlots(cache, format), nullptr, 0, 0};
   std::int64_t entries = indices.shape[2];
   if (lengths.given())

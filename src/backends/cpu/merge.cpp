@@ -15,6 +15,10 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t rows_at_a_time = 16;
 
+// Parts of a smaller weight, relative to the heaviest, are not read: the smallest normal fp32
+// number, as on a GPU.
+constexpr double least_weight = std::numeric_limits<float>::min();
+
 // One row [d_v] of a tensor [b, s_q, h_q, d_v].
 struct Position {
   std::int64_t request;
@@ -24,8 +28,8 @@ struct Position {
   std::int64_t in(const TensorView& out) const {
     return request * out.strides[0] + token * out.strides[1] + head * out.strides[2];
   }
-  std::int64_t in_lse(const TensorView& out) const {
-    return (request * out.shape[2] + head) * out.shape[1] + token;
+  std::int64_t in_lse(const TensorView& lse) const {
+    return request * lse.strides[0] + head * lse.strides[1] + token * lse.strides[2];
   }
 };
 
@@ -71,38 +75,57 @@ void store_row(const TensorView& tensor, std::int64_t offset, double factor, con
   }
 }
 
+// exp and ln in the base of the lse.
+struct Logarithm {
+  LseBase base;
+
+  double power(double exponent) const {
+    return base == LseBase::two ? std::exp2(exponent) : std::exp(exponent);
+  }
+  double of(double value) const {
+    return base == LseBase::two ? std::log2(value) : std::log(value);
+  }
+  double natural(double lse) const { return lse / scale_of(base); }
+};
+
 // Everything of the row is read before anything is written: out and lse may be a part's own.
-void merge_row(std::span<const PartialResult> parts, const float* sink, const TensorView& out,
-               const TensorView& lse, const Position& row, double* sum) {
-  const std::int64_t lse_index = row.in_lse(out);
+void merge_row(std::span<const PartialResult> parts, const float* sink, const Outputs& outputs,
+               const Position& row, double* sum) {
+  const Logarithm logarithm{outputs.lse_base};
   const auto lse_of = [&](const PartialResult& part) {
-    return static_cast<double>(static_cast<const float*>(part.lse.data)[lse_index]);
+    return static_cast<double>(static_cast<const float*>(part.lse.data)[row.in_lse(part.lse)]);
   };
   double largest = -infinity;
   for (const PartialResult& part : parts)
     if (!std::isinf(lse_of(part)))
       largest = std::fmax(largest, lse_of(part));
 
+  const TensorView& out = outputs.out;
   std::fill_n(sum, out.shape[3], 0.0);
   double total = 0;
   for (const PartialResult& part : parts) {
     if (std::isinf(lse_of(part)))
       continue;
-    const double weight = std::exp(lse_of(part) - largest);
+    const double weight = logarithm.power(lse_of(part) - largest);
+    if (weight < least_weight)
+      continue;
     total += weight;
     add_row(part.out, row.in(part.out), weight, sum);
   }
   const bool empty = total == 0;
-  const double merged = empty ? infinity : largest + std::log(total);
-  const double kept = sink == nullptr ? 1.0 : 1.0 / (1.0 + std::exp(sink[row.head] - merged));
+  const double merged = empty ? infinity : largest + logarithm.of(total);
+  const double kept =
+      sink == nullptr ? 1.0 : 1.0 / (1.0 + std::exp(sink[row.head] - logarithm.natural(merged)));
   store_row(out, row.in(out), empty ? 0.0 : kept / total, sum);
-  static_cast<float*>(lse.data)[lse_index] = static_cast<float>(merged);
+  static_cast<float*>(outputs.lse.data)[row.in_lse(outputs.lse)] =
+      empty ? value_of(outputs.empty_lse) : static_cast<float>(merged);
 }
 
 }  // namespace
 
 void merge_parts(std::span<const PartialResult> parts, const TensorView& attn_sink,
-                 const TensorView& out, const TensorView& lse) {
+                 const Outputs& outputs) {
+  const TensorView& out = outputs.out;
   const auto* const sink = static_cast<const float*>(attn_sink.data);
   const std::int64_t tokens = out.shape[1];
   const std::int64_t heads = out.shape[2];
@@ -111,7 +134,7 @@ void merge_parts(std::span<const PartialResult> parts, const TensorView& attn_si
     std::vector<double> sum(static_cast<std::size_t>(out.shape[3]));
     const std::int64_t end = std::min(rows, (unit + 1) * rows_at_a_time);
     for (std::int64_t row = unit * rows_at_a_time; row < end; ++row)
-      merge_row(parts, sink, out, lse, {row / heads / tokens, row / heads % tokens, row % heads},
+      merge_row(parts, sink, outputs, {row / heads / tokens, row / heads % tokens, row % heads},
                 sum.data());
   });
 }

@@ -8,6 +8,6 @@
 namespace flashmla::backends::cpu {
 
 void merge_parts(std::span<const PartialResult> parts, const TensorView& attn_sink,
-                 const TensorView& out, const TensorView& lse);
+                 const Outputs& outputs);
 
 }  // namespace flashmla::backends::cpu

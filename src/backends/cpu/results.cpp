@@ -21,7 +21,9 @@ OutputRows::OutputRows(const KernelTable& kernels, const Problem& problem, const
       out_(outputs.out),
       lse_(static_cast<float*>(outputs.lse.data)),
       max_logits_(static_cast<float*>(outputs.max_logits.data)),
-      sink_(static_cast<const float*>(inputs.attn_sink.data)) {}
+      sink_(static_cast<const float*>(inputs.attn_sink.data)),
+      lse_scale_(scale_of(outputs.lse_base)),
+      empty_lse_(value_of(outputs.empty_lse)) {}
 
 void OutputRows::write(std::int64_t row, const float* values, double weight, double lse,
                        double max_logit) const {
@@ -29,12 +31,12 @@ void OutputRows::write(std::int64_t row, const float* values, double weight, dou
   const double kept = sink_ == nullptr ? 1.0 : 1.0 / (1.0 + std::exp(sink_[head] - lse));
   codec_.store(values, out_row(row), static_cast<std::int32_t>(problem_.v_dim),
                static_cast<float>(kept / weight));
-  write_statistics(row, lse, max_logit);
+  write_statistics(row, static_cast<float>(lse * lse_scale_), max_logit * lse_scale_);
 }
 
 void OutputRows::write_empty(std::int64_t row) const {
   std::fill_n(static_cast<std::uint16_t*>(out_row(row)), problem_.v_dim, std::uint16_t{0});
-  write_statistics(row, infinity, -infinity);
+  write_statistics(row, empty_lse_, -infinity);
 }
 
 void* OutputRows::out_row(std::int64_t row) const {
@@ -45,7 +47,7 @@ void* OutputRows::out_row(std::int64_t row) const {
 }
 
 // [b, h_q, s_q], in prefill [s_q, h_q].
-void OutputRows::write_statistics(std::int64_t row, double lse, double max_logit) const {
+void OutputRows::write_statistics(std::int64_t row, float lse, double max_logit) const {
   std::int64_t place = row;
   if (problem_.kind != AttentionKind::sparse_prefill) {
     const std::int64_t token = row / problem_.query_heads;
@@ -53,7 +55,7 @@ void OutputRows::write_statistics(std::int64_t row, double lse, double max_logit
                 problem_.query_tokens +
             token % problem_.query_tokens;
   }
-  lse_[place] = static_cast<float>(lse);
+  lse_[place] = lse;
   if (max_logits_ != nullptr)
     max_logits_[place] = static_cast<float>(max_logit);
 }

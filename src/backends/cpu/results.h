@@ -14,15 +14,15 @@ class OutputRows {
   OutputRows(const KernelTable& kernels, const Problem& problem, const Inputs& inputs,
              const Outputs& outputs);
 
-  // Writes values × (1 / weight), scaled by the head's sink, and the statistics. `values` are in
-  // pair-split order.
+  // Writes values × (1 / weight), scaled by the head's sink, and the statistics, which are natural
+  // here. `values` are in pair-split order.
   void write(std::int64_t row, const float* values, double weight, double lse,
              double max_logit) const;
   void write_empty(std::int64_t row) const;
 
  private:
   void* out_row(std::int64_t row) const;
-  void write_statistics(std::int64_t row, double lse, double max_logit) const;
+  void write_statistics(std::int64_t row, float lse, double max_logit) const;
 
   const HalfCodec& codec_;
   const Problem& problem_;
@@ -30,6 +30,8 @@ class OutputRows {
   float* lse_;
   float* max_logits_;  // null where nobody asks
   const float* sink_;  // null without one
+  double lse_scale_;   // 1 or log2 e: from the natural logarithm to that of Outputs::lse_base
+  float empty_lse_;
 };
 
 // What a tile computed for one segment goes to `out`, or to a partial result where the schedule

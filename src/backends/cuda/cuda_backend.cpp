@@ -60,6 +60,10 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return "cuda"; }
   DeviceType device_type() const override { return DeviceType::cuda; }
 
+  std::int32_t device_count() const override {
+    return static_cast<std::int32_t>(::flashmla::cuda::devices().list.size());
+  }
+
   std::vector<std::string> devices() const override {
     std::vector<std::string> lines;
     for (std::size_t i = 0; i < ::flashmla::cuda::devices().list.size(); ++i) {
@@ -180,12 +184,12 @@ class CudaBackend final : public Backend {
   }
 
   void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
-             const TensorView& out, const TensorView& lse, void* stream) const override {
+             const Outputs& outputs, void* stream) const override {
     if (parts.size() > sm90::merge::most_parts())
       throw Error(ErrorCode::unsupported, "parts", text(parts.size(), " partial results"),
                   text("at most ", sm90::merge::most_parts(), " on a GPU"));
-    const DeviceScope scope(out.device.index);
-    sm90::merge::launch(parts, attn_sink, out, lse, stream);
+    const DeviceScope scope(outputs.out.device.index);
+    sm90::merge::launch(parts, attn_sink, outputs, stream);
   }
 };
 

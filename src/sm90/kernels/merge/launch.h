@@ -11,6 +11,6 @@ namespace flashmla::sm90::merge {
 std::size_t most_parts();
 
 void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
-            const TensorView& out, const TensorView& lse, void* stream);
+            const Outputs& outputs, void* stream);
 
 }  // namespace flashmla::sm90::merge

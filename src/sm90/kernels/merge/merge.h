@@ -1,10 +1,12 @@
-// Merging partial results that callers hold, by natural log-sum-exp.
+// Merging partial results that callers hold, by log-sum-exp.
 #pragma once
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <cfloat>
 #include <cstdint>
+#include <numbers>
 
 #include "flashmla/dtype.h"
 #include "sm90/ptx/device.h"
@@ -18,9 +20,14 @@ struct Tensor {
   DType dtype;              // bf16, fp16 or fp32
 };
 
+struct Lse {
+  float* data;
+  std::int64_t strides[3];  // request, query token, head
+};
+
 struct Part {
   Tensor out;
-  const float* lse;  // [b, h_q, s_q]
+  Lse lse;
 };
 
 struct Params {
@@ -28,8 +35,10 @@ struct Params {
   Part parts[most_parts];
   std::int32_t count;
   Tensor out;
-  float* lse;
-  const float* sink;  // [h_q] or null
+  Lse lse;
+  bool base_two;      // base of every lse: 2, or e
+  float empty_lse;    // of a row that no part has a token for
+  const float* sink;  // [h_q] or null, natural
   std::int64_t rows;  // b · s_q · h_q
   std::int64_t query_tokens;
   std::int64_t query_heads;
@@ -62,42 +71,71 @@ FLASHMLA_DEVICE void store(const Tensor& tensor, std::int64_t offset, float valu
   }
 }
 
-// A block merges a row. Every thread reads all of a row's lse before any is written: `lse` may be a
-// part's own.
+// A row: query token and head of a request.
+struct Row {
+  std::int64_t request, token, head;
+
+  FLASHMLA_DEVICE explicit Row(const Params& p, std::int64_t i)
+      : request(i / p.query_heads / p.query_tokens),
+        token(i / p.query_heads % p.query_tokens),
+        head(i % p.query_heads) {}
+
+  FLASHMLA_DEVICE std::int64_t in(const std::int64_t (&strides)[3]) const {
+    return request * strides[0] + token * strides[1] + head * strides[2];
+  }
+};
+
+FLASHMLA_DEVICE float lse_of(const Lse& lse, const Row& row) {
+  return lse.data[row.in(lse.strides)];
+}
+
+// What a part whose lse is `lse` weighs beside the heaviest one. 0 means that it is not read.
+FLASHMLA_DEVICE float weight_of(float lse, float largest, bool base_two) {
+  if (isinf(lse))
+    return 0;
+  const float weight = base_two ? exp2f(lse - largest) : expf(lse - largest);
+  return weight < FLT_MIN ? 0 : weight;
+}
+
+// The same lse as a natural logarithm.
+FLASHMLA_DEVICE float natural(float lse, bool base_two) {
+  return base_two ? lse * std::numbers::ln2_v<float> : lse;
+}
+
+// A block merges a row. All lse of a row are read before any is written: `lse` may be a part's own.
 __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Params p) {
+  static_assert(threads >= Params::most_parts);
+  __shared__ float weights[Params::most_parts];
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   for (std::int64_t i = blockIdx.x; i < p.rows; i += gridDim.x) {
-    const std::int64_t head = i % p.query_heads;
-    const std::int64_t token = i / p.query_heads % p.query_tokens;
-    const std::int64_t request = i / p.query_heads / p.query_tokens;
-    const std::int64_t at = (request * p.query_heads + head) * p.query_tokens + token;
-    const auto offset = [&](const Tensor& tensor) {
-      return request * tensor.strides[0] + token * tensor.strides[1] + head * tensor.strides[2];
-    };
+    const Row row(p, i);
     float max = -__builtin_huge_valf();
     for (int part = 0; part < p.count; ++part)
-      if (const float lse = p.parts[part].lse[at]; !isinf(lse))
+      if (const float lse = lse_of(p.parts[part].lse, row); !isinf(lse))
         max = lse > max || isnan(lse) ? lse : max;
     const bool empty = isinf(max);
+    __syncthreads();  // nobody reads the weights of the row before any more
+    if (threadIdx.x < p.count)
+      weights[threadIdx.x] = weight_of(lse_of(p.parts[threadIdx.x].lse, row), max, p.base_two);
+    __syncthreads();
     float sum = 0;
     for (int part = 0; part < p.count; ++part)
-      if (const float lse = p.parts[part].lse[at]; !isinf(lse))
-        sum += expf(lse - max);
-    const float lse = max + logf(sum);
-    __syncthreads();
-    const float kept = p.sink == nullptr || empty ? 1.0f : 1 / (1 + expf(p.sink[head] - lse));
+      sum += weights[part];
+    const float lse = max + (p.base_two ? log2f(sum) : logf(sum));
+    const float kept = p.sink == nullptr || empty
+                           ? 1.0f
+                           : 1 / (1 + expf(p.sink[row.head] - natural(lse, p.base_two)));
     for (int column = threadIdx.x; column < p.columns; column += threads) {
       float value = 0;
       for (int part = 0; part < p.count; ++part)
-        if (const float own = p.parts[part].lse[at]; !isinf(own))
+        if (const float weight = weights[part]; weight != 0)
           value +=
-              expf(own - max) / sum * load(p.parts[part].out, offset(p.parts[part].out) + column);
-      store(p.out, offset(p.out) + column, empty ? 0 : value * kept);
+              weight / sum * load(p.parts[part].out, row.in(p.parts[part].out.strides) + column);
+      store(p.out, row.in(p.out.strides) + column, empty ? 0 : value * kept);
     }
-    __syncthreads();
     if (threadIdx.x == 0)
-      p.lse[at] = empty ? __builtin_huge_valf() : lse;
+      p.lse.data[row.in(p.lse.strides)] = empty ? p.empty_lse : lse;
   }
 }
 
