@@ -254,17 +254,17 @@ LEGAL_TENSORS = {
 }
 
 
-def may_be(case, name, label, given):
+def may_be(case, name, label, wrong):
     """Whether the argument may be this object, all others being as they are."""
     if case == "sparse" and name in ("block_table", "cache_seqlens"):
         return True  # not read
-    if case == "object" and name in ("config", "tile_scheduler_metadata", "num_splits"):
-        return True  # looked at by the call that uses them
+    if case == "object" and name in ("tile_scheduler_metadata", "num_splits"):
+        return hasattr(wrong, "shape") or wrong is None  # looked at by the call that uses them
     if label == "none":
         beside_no_lists = (
             {"topk", "num_heads_q", "cache_seqlens"} if case == "metadata" else {"topk"}
         )
-        return name in OPTIONAL or not given or name in beside_no_lists
+        return name in OPTIONAL or name in beside_no_lists
     return label in LEGAL.get(name, ()) or label in LEGAL_TENSORS.get(case, {}).get(name, ())
 
 
@@ -272,7 +272,7 @@ def spoil(case, fw, name, label, wrong):
     """Calls with one argument wrong; what was raised has to name an argument of the function."""
     function, make = FUNCTIONS[case]
     call = make(fw)
-    legal = may_be(case, name, label, name in call)
+    legal = may_be(case, name, label, wrong)
     call[name] = wrong
     try:
         function(**call)
