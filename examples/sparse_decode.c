@@ -113,7 +113,7 @@ int main(void) {
   }
 
   /* Every error names the argument, what was given and what is wanted. */
-  problem.topk = 0;
+  problem.page_size = 0;
   flashmla_plan* none = NULL;
   if (flashmla_plan_create(&problem, &none) != FLASHMLA_INVALID_ARGUMENT)
     return 1;

@@ -93,7 +93,7 @@ void attend() {
   }
 
   // Every error names the argument, what was given and what is wanted.
-  problem.topk = 0;
+  problem.page_size = 0;
   try {
     flashmla::make_plan(problem);
   } catch (const flashmla::Error& error) {

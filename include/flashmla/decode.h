@@ -35,8 +35,8 @@ struct Inputs {
 };
 
 struct Outputs {
-  TensorView out;              // [b, s_q, h_q, d_v], query_type; last dimension contiguous
-  TensorView lse;              // [b, h_q, s_q] fp32 contiguous (prefill: [s_q, h_q])
+  TensorView out = {};         // [b, s_q, h_q, d_v], query_type; last dimension contiguous
+  TensorView lse = {};         // [b, h_q, s_q] fp32 contiguous (prefill: [s_q, h_q])
   TensorView max_logits = {};  // [s_q, h_q] fp32, the largest score; sparse prefill, optional
 
   LseBase lse_base = LseBase::natural;           // of lse and max_logits

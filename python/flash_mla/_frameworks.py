@@ -209,7 +209,7 @@ def _kind_of(array):
     if torch is not None and isinstance(array, torch.Tensor):
         return TorchTensors
     for base in type(array).__mro__:
-        root = base.__module__.partition(".")[0]
+        root = base.__module__.partition(".")[0] if base.__name__ == "ndarray" else ""
         if root == "numpy":
             return NumPyArrays
         if root == "cupy":

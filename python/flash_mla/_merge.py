@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import _core
-from ._arguments import lse_form, one_of
+from ._arguments import lse_form, one_of, renamed
 from ._frameworks import error, framework_of, is_compiling, torch, type_text
 
 _LAYOUTS = ("bhs", "bsh")
@@ -75,11 +75,17 @@ def merge_states(
     form = lse_form(empty_lse, lse_base)
     framework = framework_of(outs[0], "outs[0]")
     stream = stream_for(framework, outs[0], "outs[0]")
+    names = {}  # what is made like a part is as wrong as that part
     if out is None:
         out = framework.empty(outs[0], tuple(outs[0].shape))
+        names["out"] = "outs[0]"
     if lse is None:
         lse = framework.named(outs[0], _core.inspect(lses[0], "lses[0]")[3], "float32")
-    _core.merge(outs, lses, attn_sink, out, lse, lse_layout == "bsh", *form, stream)
+        names["lse"] = "lses[0]"
+    try:
+        _core.merge(outs, lses, attn_sink, out, lse, lse_layout == "bsh", *form, stream)
+    except ValueError as failure:
+        raise renamed(failure, names) from None
     return out, lse
 
 

@@ -44,6 +44,7 @@ _NAMES = {
     "lengths": "cache_seqlens",
     "max_blocks": "block_table",
     "page_size": "k_cache",
+    "plan_workspace": "schedule",
     "problem": "q",
     "qk_dim": "q",
     "query_heads": "q",
@@ -100,21 +101,45 @@ def _plan_for(
     return plan
 
 
-def _memory_of(schedule, plan):
-    """The plan workspace that a schedule tensor is; an aligned copy where it is not (CPU)."""
-    size = schedule.numel()
-    if schedule.dtype != torch.uint8 or size < plan.plan_workspace_bytes:
-        wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flashmla.schedule"
+def _check_schedule(schedule, plan):
+    size = plan.plan_workspace_bytes
+    if schedule.dtype != torch.uint8 or schedule.dim() != 1 or schedule.numel() < size:
+        wanted = f"uint8[{size}] of torch.ops.flashmla.schedule"
         raise error(ValueError, "schedule", f"{schedule.dtype}{list(schedule.shape)}", wanted)
+    if schedule.layout != torch.strided:
+        wanted = "one of the layout torch.strided"
+        raise error(ValueError, "schedule", f"a tensor of the layout {schedule.layout}", wanted)
     if (schedule.device.type, schedule.device.index or 0) != plan.device:
         wanted = f"one on {plan.device[0]}:{plan.device[1]}, as q"
         raise error(ValueError, "schedule", f"a tensor on {schedule.device}", wanted)
+
+
+def _memory_of(schedule, plan):
+    """The plan workspace that a schedule tensor is; a copy where it is not (CPU, views)."""
+    _check_schedule(schedule, plan)
+    size = schedule.numel()
     address = schedule.data_ptr()
-    if address % 256 == 0:
+    if address == 0:
+        wanted = "a tensor with elements in memory"
+        raise error(ValueError, "schedule", "a tensor without memory of its own", wanted)
+    if address % 256 == 0 and schedule.is_contiguous():
         return Memory(schedule, address, size)
+    if plan.device[0] == "cuda":
+        copied = schedule.clone(memory_format=torch.contiguous_format)
+        return Memory(copied, copied.data_ptr(), size)
     memory = host_memory(size)
     torch.frombuffer(memory.owner, dtype=torch.uint8, count=size).copy_(schedule)
     return memory
+
+
+def _stamp(schedule):
+    """What changes when the tensor is written to; None where nobody counts that.
+
+    On a GPU the plan's schedule is the tensor itself, on the CPU a copy.
+    """
+    if schedule.is_cuda:
+        return 0
+    return None if schedule.is_inference() else schedule._version
 
 
 def _stream_of(plan):
@@ -151,7 +176,10 @@ def _schedule(
         schedule = torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
     # Found again where the very tensor comes back; a copy of it is attached to another plan.
     plan.memory = memory
-    setattr(schedule, _ATTRIBUTE, (plan, schedule.data_ptr(), causal, indices is None))
+    stamp = _stamp(schedule)
+    if stamp is not None:
+        made = (plan, schedule.data_ptr(), stamp, causal, indices is None)
+        setattr(schedule, _ATTRIBUTE, made)
     return schedule
 
 
@@ -165,6 +193,8 @@ def _decode_out(
     if not dense:
         block_table = None
     try:
+        if schedule is not None and cache_seqlens is not None:
+            _check_lengths(cache_seqlens, q)
         form = lse_form(empty_lse, lse_base)
         if scale_tensor is not None:
             softmax_scale = _scale(softmax_scale, scale_tensor)
@@ -172,7 +202,9 @@ def _decode_out(
         made = None if schedule is None else getattr(schedule, _ATTRIBUTE, None)
         # The plan that made this very tensor, which no other memory has come under since, for a
         # call like this one.
-        if made is not None and made[1:] == (schedule.data_ptr(), causal, dense):
+        if made is not None and made[1:] == (
+            schedule.data_ptr(), _stamp(schedule), causal, dense,
+        ):  # fmt: skip
             plan = made[0]
             if plan.core.run_current(
                 None, q, k_cache, block_table, output, output_lse, attn_sink, indices, topk_length,
@@ -206,6 +238,13 @@ def _scale(number_given, tensor, name="softmax_scale"):
     if number_given is not None:
         raise error(ValueError, name, number_given, "None beside scale_tensor")
     return number(name, tensor)
+
+
+def _check_lengths(cache_seqlens, q):
+    """Beside a schedule, which holds the lengths, the tensor itself is not read."""
+    if cache_seqlens.dtype != torch.int32 or cache_seqlens.shape != q.shape[:1]:
+        given = f"{cache_seqlens.dtype}{list(cache_seqlens.shape)}"
+        raise error(ValueError, "cache_seqlens", given, f"int32{list(q.shape[:1])}")
 
 
 def _check_rank(name, tensor, rank):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import re
 
 _OLDEST = (2, 4)
+_NEEDED = ("Tensor", "dtype", "uint16", "compiler.is_compiling", "library.register_fake", "ops")
 
 
 def _wrong_with(module):
@@ -15,10 +17,15 @@ def _wrong_with(module):
         return f"the folder {places[0] if places else '?'} is imported as torch and is no PyTorch"
     version = str(getattr(module, "__version__", ""))
     numbers = re.match(r"(\d+)\.(\d+)", version)
-    if numbers is None or not hasattr(module, "Tensor"):
+    if numbers is None:
         return f"{where} is imported as torch and is no PyTorch"
     if tuple(map(int, numbers.groups())) < _OLDEST:
         return f"PyTorch {version} ({where}) is older than {'.'.join(map(str, _OLDEST))}"
+    try:
+        for path in _NEEDED:
+            operator.attrgetter(path)(module)
+    except AttributeError as failure:
+        return f"PyTorch {version} ({where}) lacks what is needed of it: {failure}"
     return ""
 
 

@@ -181,7 +181,26 @@ TEST(CApi, NullPointersAreRejectedByName) {
   outputs.struct_size = sizeof outputs;
   expect_c_rejected(flashmla_merge(nullptr, nullptr, 2, nullptr, &outputs, nullptr), "part_outs",
                     "null");
+  expect_c_rejected(flashmla_problem_describe(nullptr, nullptr, 0, nullptr), "problem", "null");
+  expect_c_rejected(flashmla_refusal("cpu", nullptr, nullptr, 0, nullptr), "problem", "null");
+  expect_c_rejected(flashmla_tensor_init(nullptr, sizeof(flashmla_tensor), nullptr, 0, 0, nullptr),
+                    "rank", "0");
+  const std::int64_t one = 1;
+  expect_c_rejected(flashmla_tensor_init(nullptr, sizeof(flashmla_tensor), nullptr, 0, 1, &one),
+                    "tensor", "null");
+  expect_c_rejected(flashmla_backend_device_count(0, nullptr), "count", "null");
   const CPlan made(SmallCall().problem);
+  expect_c_rejected(flashmla_plan_problem(made.get(), nullptr), "problem", "null");
+  expect_c_rejected(flashmla_plan_scheduled(made.get(), nullptr), "scheduled", "null");
+  expect_c_rejected(flashmla_plan_status(nullptr, nullptr, &number), "plan", "null");
+  expect_c_rejected(flashmla_plan_backend(nullptr, nullptr, 0, nullptr), "plan", "null");
+  expect_c_rejected(flashmla_plan_backend(made.get(), nullptr, 3, nullptr), "text", "null");
+  const AlignedBytes memory(flashmla::make_plan(SmallCall().problem).plan_workspace_bytes());
+  EXPECT_EQ(made.schedule(SmallCall().lengths, memory.workspace()), FLASHMLA_OK);
+  expect_c_rejected(flashmla_plan_status(made.get(), nullptr, nullptr), "status", "null");
+  expect_c_rejected(flashmla_plan_view(made.get(), nullptr), "view", "null");
+  expect_c_rejected(flashmla_run(made.get(), nullptr, nullptr, nullptr, 0, nullptr), "inputs",
+                    "null");
   expect_c_rejected(flashmla_plan_workspace_bytes(made.get(), nullptr, &bytes), "plan_workspace",
                     "null");
   expect_c_rejected(flashmla_plan_workspace_bytes(made.get(), &bytes, nullptr), "run_workspace",

@@ -162,13 +162,13 @@ flashmla_tensor* add_cache(Tensors& tensors, const Shape& s) {
 Shape draw_shape(ByteSource& source) {
   Shape s{.format = static_cast<KvFormat>(source.byte() % 4),
           .batch = source.between(0, 2),
-          .query_tokens = source.between(1, 2),
+          .query_tokens = source.between(0, 2),
           .heads = source.between(1, 3),
           .kv_heads = 1,
           .dim = source.flag() ? 512 : 576,
           .page = source.between(1, 3),
-          .blocks = source.between(1, 3),
-          .topk = source.between(1, 6)};
+          .blocks = source.between(0, 3),
+          .topk = source.between(0, 6)};
   if (!is_plain(s.format))
     s.dim = format_qk_dim(s.format);
   return s;
@@ -222,7 +222,8 @@ void fuzz_run(ByteSource& source, int spoils) {
   problem.page_size = s.page;
   problem.max_blocks = dense ? 4 : 0;
   problem.topk = dense ? 0 : s.topk;
-  problem.extra_topk = extra ? 3 : 0;
+  const std::int64_t extra_topk = extra ? source.between(0, 3) : 0;
+  problem.extra_topk = extra_topk;
   problem.extra_page_size = extra ? 2 : 0;
   problem.causal = dense && source.flag() ? 1 : 0;
   problem.batch_invariant = source.flag() ? 1 : 0;
@@ -264,7 +265,7 @@ void fuzz_run(ByteSource& source, int spoils) {
       Shape other = s;
       other.page = 2;
       inputs.extra_kv_cache = add_cache(tensors, other);
-      inputs.extra_indices = tensors.add(FLASHMLA_I32, {s.batch, s.query_tokens, 3});
+      inputs.extra_indices = tensors.add(FLASHMLA_I32, {s.batch, s.query_tokens, extra_topk});
       if (source.flag())
         inputs.extra_topk_length = tensors.add(FLASHMLA_I32, {s.batch});
     }
@@ -303,10 +304,11 @@ void fuzz_cache(ByteSource& source, int spoils) {
   Tensors tensors(source);
   const std::int32_t type = s.format == KvFormat::fp16 ? FLASHMLA_FP16 : FLASHMLA_BF16;
   auto format = static_cast<std::int32_t>(s.format);
+  const std::int64_t n = source.between(0, 3);
   flashmla_tensor* const cache = add_cache(tensors, s);
   flashmla_tensor* const rows =
-      call < 2 ? tensors.add(type, {3, 1, s.dim}) : tensors.add(type, {s.blocks, s.page, 1, s.dim});
-  flashmla_tensor* const slots = tensors.add(source.flag() ? FLASHMLA_I32 : FLASHMLA_I64, {3});
+      call < 2 ? tensors.add(type, {n, 1, s.dim}) : tensors.add(type, {s.blocks, s.page, 1, s.dim});
+  flashmla_tensor* const slots = tensors.add(source.flag() ? FLASHMLA_I32 : FLASHMLA_I64, {n});
   for (int i = 0; i < spoils; ++i)
     tensors.spoil();
   if (spoils > 2 && source.flag())

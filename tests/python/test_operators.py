@@ -8,6 +8,7 @@ import cases  # noqa: E402
 import flash_mla  # noqa: E402
 import frameworks  # noqa: E402
 import reference  # noqa: E402
+import wrong_objects  # noqa: E402
 
 DEVICES = [
     pytest.param(frameworks.Torch("cpu"), id="cpu"),
@@ -92,6 +93,56 @@ def test_operators_have_a_namespace_of_their_own():
     assert not [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("flash_mla::")]
 
 
+# PyTorch itself refuses these, or makes plain tensors of them, before it asks the operator.
+PYTORCH_S_OWN = "nested", "masked", "fake", "negated later"
+# Beside a schedule, which holds the lengths, no more than type and shape of theirs is looked at.
+OF_LENGTHS = "0 dimensions", "one dimension more", "float64", "bool"
+
+
+def wrong_tensors(fw, parameter, value, call, written):
+    """(text, what to give instead of a tensor or of a list of them)."""
+    is_list = isinstance(value, list)
+    like = value[0] if is_list else value
+    alone = sum(isinstance(v, (torch.Tensor, list)) for v in call.values()) == 1
+    left_out = {*PYTORCH_S_OWN, *(["meta"] if alone and not is_list else [])}
+    if parameter == "scale_tensor":
+        left_out |= {"0 dimensions", "int16", "float64", "uint32", "sparse COO", "quantised"}
+    for text, spoiled in wrong_objects.tensors(fw, like, optional=True, written=written):
+        scheduled = parameter == "cache_seqlens" and call.get("schedule") is not None
+        if not isinstance(spoiled, torch.Tensor) or text in left_out:
+            continue
+        if scheduled and text not in OF_LENGTHS:
+            continue
+        yield text, [spoiled, *value[1:]] if is_list else spoiled
+
+
+@pytest.mark.parametrize("name", operators())
+def test_wrong_tensors(fw, rng, name):
+    sound = calls(fw, rng)
+    if name not in sound:
+        pytest.skip("the CUDA backend does not have it yet")
+    operator = getattr(torch.ops.flashmla, name).default
+    parameters = {argument.name: argument for argument in operator._schema.arguments}
+    complaints, tried = [], 0
+    for arguments, named in sound[name]:
+        call = {**dict(zip(parameters, arguments)), **named}
+        operator(**call)
+        for parameter, value in call.items():
+            if not isinstance(value, (torch.Tensor, list)) or parameter == "schedule":
+                continue
+            written = parameters[parameter].alias_info is not None
+            for text, spoiled in wrong_tensors(fw, parameter, value, call, written):
+                tried += 1
+                try:
+                    operator(**{**call, parameter: spoiled})
+                    complaint = "accepted"
+                except Exception as failure:
+                    complaint = wrong_objects.complaint(failure, parameters)
+                if complaint:
+                    complaints.append(f"{parameter}, {text}: {complaint}")
+    assert tried and not complaints, "\n".join(complaints)
+
+
 FORMATS = [None, "bf16", "bfloat16", torch.bfloat16]
 
 
@@ -160,25 +211,6 @@ def test_a_scale_that_is_a_tensor(rng, dtype):
         for results in compiled(scale), compiled(1), function(scale):
             for result, wanted in zip(results, function(1.0)):
                 assert torch.equal(result, wanted)
-
-
-def test_schedule_as_a_tensor(fw, rng):
-    case = cases.dense(fw, rng)
-    call = case.arguments()[:4]
-    schedule = torch.ops.flashmla.schedule(*call)
-    assert schedule.dtype == torch.uint8 and schedule.device == case.q.device
-    check(fw, case, torch.ops.flashmla.decode(*call, schedule=schedule))
-    moved = torch.empty(len(schedule) + 64, dtype=torch.uint8, device=case.q.device)[64:]
-    if fw.device == "cpu":
-        check(fw, case, torch.ops.flashmla.decode(*call, schedule=moved.copy_(schedule)))
-    shorter = fw.array(case.values["lengths"] // 2, "i32")
-    schedule.data = torch.ops.flashmla.schedule(*call[:3], shorter)
-    case.values["lengths"] = case.values["lengths"] // 2
-    wanted = reference.dense(*case.values.values())
-    out, lse = torch.ops.flashmla.decode(*call, schedule=schedule)
-    reference.check(fw.numbers(out), fw.numbers(lse), *wanted)
-    with pytest.raises(ValueError, match="^schedule: given "):
-        torch.ops.flashmla.decode(*call, schedule=schedule[:100])
 
 
 def test_operators_give_what_functions_give(fw, rng):

@@ -102,9 +102,10 @@ FLASHMLA_DEVICE float natural(float lse, bool base_two) {
   return base_two ? lse * std::numbers::ln2_v<float> : lse;
 }
 
-// A block merges a row. Every thread reads all of a row's lse before any is written: `lse` may be a
-// part's own.
+// A block merges a row. All lse of a row are read before any is written: `lse` may be a part's own.
 __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Params p) {
+  static_assert(threads >= Params::most_parts);
+  __shared__ float weights[Params::most_parts];
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   for (std::int64_t i = blockIdx.x; i < p.rows; i += gridDim.x) {
@@ -114,23 +115,25 @@ __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Pa
       if (const float lse = lse_of(p.parts[part].lse, row); !isinf(lse))
         max = lse > max || isnan(lse) ? lse : max;
     const bool empty = isinf(max);
+    __syncthreads();  // nobody reads the weights of the row before any more
+    if (threadIdx.x < p.count)
+      weights[threadIdx.x] = weight_of(lse_of(p.parts[threadIdx.x].lse, row), max, p.base_two);
+    __syncthreads();
     float sum = 0;
     for (int part = 0; part < p.count; ++part)
-      sum += weight_of(lse_of(p.parts[part].lse, row), max, p.base_two);
+      sum += weights[part];
     const float lse = max + (p.base_two ? log2f(sum) : logf(sum));
     const float kept = p.sink == nullptr || empty
                            ? 1.0f
                            : 1 / (1 + expf(p.sink[row.head] - natural(lse, p.base_two)));
     for (int column = threadIdx.x; column < p.columns; column += threads) {
       float value = 0;
-      for (int part = 0; part < p.count; ++part) {
-        const Part& own = p.parts[part];
-        if (const float weight = weight_of(lse_of(own.lse, row), max, p.base_two); weight != 0)
-          value += weight / sum * load(own.out, row.in(own.out.strides) + column);
-      }
+      for (int part = 0; part < p.count; ++part)
+        if (const float weight = weights[part]; weight != 0)
+          value +=
+              weight / sum * load(p.parts[part].out, row.in(p.parts[part].out.strides) + column);
       store(p.out, row.in(p.out.strides) + column, empty ? 0 : value * kept);
     }
-    __syncthreads();
     if (threadIdx.x == 0)
       p.lse.data[row.in(p.lse.strides)] = empty ? p.empty_lse : lse;
   }

@@ -1,0 +1,89 @@
+// What every backend owes callers who ask for lse to base 2, or for −inf where a query sees no
+// token: the same bits of out, and lse in that form.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "flashmla/decode.h"
+#include "support/generate.h"
+#include "support/guarded_workspaces.h"
+#include "support/random.h"
+#include "tests/backends/backend_types.h"
+
+namespace flashmla::backends {
+namespace {
+
+using support::DenseCase;
+
+struct Results {
+  std::vector<std::byte> out;
+  std::vector<float> lse;
+};
+
+template <class Backend>
+class LseForm : public BackendTest<Backend> {
+ protected:
+  void expect_every_form(const DenseCase& dense_case) {
+    SCOPED_TRACE(describe(dense_case));
+    support::DenseTensors tensors(dense_case, *this->memory_);
+    Plan plan = make_plan(problem_of(dense_case, this->memory_->device()));
+    support::GuardedWorkspaces workspaces(plan, *this->memory_);
+    plan.schedule(tensors.lengths.view, workspaces.plan());
+    const auto run_as = [&](LseBase base, EmptyLse empty) {
+      tensors.out.buffer.upload();
+      tensors.lse.buffer.upload();
+      Outputs outputs = tensors.outputs();
+      outputs.lse_base = base;
+      outputs.empty_lse = empty;
+      run(plan, tensors.inputs(), outputs, workspaces.run());
+      this->memory_->wait();
+      const std::vector<std::byte> bytes = tensors.lse.buffer.download();
+      const auto* const lse = reinterpret_cast<const float*>(bytes.data());
+      return Results{tensors.out.buffer.download(), {lse, lse + bytes.size() / sizeof(float)}};
+    };
+    const Results plain = run_as(LseBase::natural, EmptyLse::plus_infinity);
+    EXPECT_TRUE(std::ranges::any_of(plain.lse, [](float lse) { return std::isinf(lse); }));
+    for (const LseBase base : {LseBase::natural, LseBase::two})
+      for (const EmptyLse empty : {EmptyLse::plus_infinity, EmptyLse::minus_infinity}) {
+        SCOPED_TRACE(::testing::Message() << name_of(base) << ", " << name_of(empty));
+        const Results results = run_as(base, empty);
+        EXPECT_EQ(results.out, plain.out);
+        expect_form(results.lse, plain.lse, base, empty);
+      }
+  }
+
+ private:
+  static void expect_form(const std::vector<float>& lse, const std::vector<float>& plain,
+                          LseBase base, EmptyLse empty) {
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+      if (std::isinf(plain[i])) {
+        ASSERT_EQ(lse[i], value_of(empty)) << i;
+      } else if (base == LseBase::natural) {
+        ASSERT_EQ(lse[i], plain[i]) << i;
+      } else {
+        const double wanted = plain[i] * scale_of(base);
+        ASSERT_NEAR(lse[i], wanted, 3e-7 * std::fabs(wanted) + 1e-7) << i;
+      }
+    }
+  }
+};
+
+TYPED_TEST_SUITE(LseForm, BackendTypes, NameOfBackend);
+
+// Requests that are cut and others, without tokens and with queries that see none, with a sink.
+TYPED_TEST(LseForm, OfDenseDecoding) {
+  for (const std::int64_t heads : {1, 16, 64, 128})
+    for (const bool causal : {false, true}) {
+      DenseCase dense_case;
+      dense_case.seed = support::fresh_seed();
+      dense_case.query_heads = heads;
+      dense_case.query_tokens = causal ? 3 : 1;
+      dense_case.causal = causal;
+      dense_case.sink = true;
+      dense_case.lengths = {2000, 0, 40, causal ? 1 : 0, 700};
+      this->expect_every_form(dense_case);
+    }
+}
+
+}  // namespace
+}  // namespace flashmla::backends
