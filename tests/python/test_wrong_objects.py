@@ -69,6 +69,7 @@ MERGE = {
     **FORM,
 }
 
+
 def planned(fw, **fields):
     plan = flash_mla.plan(device=fw.device, query_heads=8, **fields)
     lengths = fw.full((plan.fields["batch"],), 5, "i32")
