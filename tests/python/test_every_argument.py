@@ -21,7 +21,7 @@ from flash_mla import (
 def dense(fw):
     return {
         "q": fw.full((2, 1, 8, 576), 0.0, "bf16"),
-        "k_cache": fw.full((4, 64, 1, 576), 0.0, "bf16"),
+        "k_cache": fw.full((4, 8, 1, 576), 0.0, "bf16"),
         "block_table": fw.full((2, 2), 0, "i32"),
         "cache_seqlens": fw.full((2,), 5, "i32"),
         "head_dim_v": 512,
@@ -55,7 +55,7 @@ def sparse(fw):
     counts = {name: fw.full((2,), 3, "i32") for name in ("topk_length", "extra_topk_length")}
     return {
         **dense(fw),
-        "k_cache": fw.full((4, 64, 1, 656), 0, "u8"),
+        "k_cache": fw.full((4, 8, 1, 656), 0, "u8"),
         "is_fp8_kvcache": True,
         "indices": lists["indices"],
         "extra_k_cache": fw.full((3, 16, 1, 656), 0, "u8"),
