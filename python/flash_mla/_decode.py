@@ -150,6 +150,7 @@ def flash_mla_with_kvcache(
             and held.causal is causal
             and held.is_fp8_kvcache is is_fp8_kvcache
             and held.dense is dense
+            and (lengths is not None or not dense)
             and held.batch_invariant is invariant
             and held.max_workers == source.max_workers
         )

@@ -42,6 +42,12 @@ class FlashMLASchedMeta:
     ):
         _check_options(max_workers, batch_invariant)
         flag("have_initialized", have_initialized)
+        if config is not None and not isinstance(config, Config):
+            raise error(TypeError, "config", shown(config), "the config of another one, or None")
+        fields = ("tile_scheduler_metadata", tile_scheduler_metadata), ("num_splits", num_splits)
+        for name, tensor in fields:
+            if tensor is not None and not hasattr(tensor, "shape"):
+                raise error(TypeError, name, shown(tensor), "a tensor or None")
         self.have_initialized = have_initialized
         self.config: Optional[Config] = config
         self.tile_scheduler_metadata: Any = tile_scheduler_metadata

@@ -135,7 +135,12 @@ class TensorSchedule:
         return False  # no short way: the tensor has to be looked at
 
     def _is_current(self, held, lengths, stream, tensors):
-        if held.signature != signature_of(*tensors):
+        try:
+            if held.signature != signature_of(*tensors):
+                return False
+        except (AttributeError, TypeError):
+            return False  # no tensors: whoever plans for them says so
+        if not self._splits_fit(held.config):
             return False
         shared = True
         if held.on_gpu and held.dense:
@@ -147,8 +152,11 @@ class TensorSchedule:
                 return False
         return held.core.current(lengths, stream, not shared)
 
+    def _splits_fit(self, config):
+        return self.num_splits is None or tuple(self.num_splits.shape) == (config.b + 1,)
+
     def _agree(self, config):
-        if self.num_splits is not None and tuple(self.num_splits.shape) != (config.b + 1,):
+        if not self._splits_fit(config):
             given = f"one of shape {list(self.num_splits.shape)}"
             raise error(ValueError, "num_splits", given, f"int32 [b + 1 = {config.b + 1}]")
         if self.owner is not None:

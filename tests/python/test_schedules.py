@@ -189,7 +189,8 @@ def test_fields_that_are_no_plan(fw, rng):
         ("num_splits", 3),
     ]:
         fields = dict(zip(("tile_scheduler_metadata", "num_splits"), by_hand(fw, 4, 3)))
-        meta = FlashMLASchedMeta(**{**fields, field: wrong})
+        meta = FlashMLASchedMeta(**fields)
+        setattr(meta, field, wrong)
         with pytest.raises((ValueError, TypeError), match=f"^{field}: given .*, wanted "):
             flash_mla_with_kvcache(*case.arguments(), meta)
         assert not meta.have_initialized
