@@ -74,9 +74,13 @@ def _options(metadata, num_splits, enable_batch_invariant):
 
 def _scale_arguments(name, scale):
     """The scale as operators take it: a number, or a 0-d tensor under a name of its own."""
-    if not isinstance(scale, (int, float)) and hasattr(scale, "dtype"):  # of NumPy, too
-        return {"scale_tensor": torch.as_tensor(scale)}
-    return {name: scale}
+    if isinstance(scale, torch.Tensor):
+        return {"scale_tensor": scale}
+    if scale is None or isinstance(scale, (int, float)):
+        return {name: scale}
+    if isinstance(scale, str) or not hasattr(scale, "dtype"):
+        raise TypeError(f"{name}: given a {type(scale).__name__}, wanted a number")
+    return {"scale_tensor": torch.as_tensor(scale)}  # of NumPy
 
 
 def compiled_decode(
