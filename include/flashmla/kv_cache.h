@@ -6,6 +6,8 @@
 //          may be further apart
 //   rows   of the cache's type, bf16 for FP8 formats; last dimension contiguous
 //
+// Any dimension but the last may be 0: there is nothing to do then.
+//
 // An FP8 format stores e4m3(x / scale), rounded to nearest even and clamped to ±448, with
 // scale = 2^ceil(log2(max(absmax / 448, 1e-4))) for each tile; absmax is of its finite numbers, an
 // infinity becomes ±448 · scale and NaN stays NaN. Reading gives bf16(e4m3 · scale). Each function
