@@ -194,6 +194,29 @@ def test_compiled_is_eager(name):
         assert frameworks.Torch("cpu").same(traced, eager)
 
 
+def step(cache, rows, slots, lse):
+    """What an engine does around attention: all functions behind one another, one in place."""
+    flash_mla.append(cache, rows * 2, slots)
+    packed = flash_mla.quantise(cache, "v32")
+    part = flash_mla.gather(packed, slots)[None, :, :, :512]
+    merged = flash_mla.merge_states([part, part], [lse, lse], lse_base=2)
+    return (flash_mla.dequantise(packed), *merged)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_with_dynamic_shapes(backend):
+    torch._dynamo.reset()
+    compiled = torch.compile(step, fullgraph=True, backend=backend, dynamic=True)
+    for pages, n in ((3, 5), (4, 7), (6, 2)):
+        cache = torch.randn(pages, 8, 1, 576).bfloat16()
+        rows, slots = torch.randn(n, 1, 576).bfloat16(), torch.arange(n) * 3
+        caches = cache.clone(), cache.clone()
+        lse = torch.randn(1, 1, n)
+        pairs = zip(*(f(c, rows, slots, lse) for f, c in zip((compiled, step), caches)))
+        assert all(torch.equal(traced, eager) for traced, eager in pairs)
+        assert torch.equal(*caches) and not torch.equal(caches[0], cache)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32])
 def test_a_scale_that_is_a_tensor(rng, dtype):
     fw = frameworks.Torch("cpu")
