@@ -126,8 +126,11 @@ def flash_mla_with_kvcache(
             empty_lse, lse_base, enable_batch_invariant, use_legacy, kv_format, descale_q,
             descale_k,
         )  # fmt: skip
-    check_head_dim("head_dim_v", head_dim_v)
-    softmax_scale = checked_scale("softmax_scale", softmax_scale)
+    # NOTE: checked in the caller's loop over layers, hence no call where there is nothing to find.
+    if type(head_dim_v) is not int or head_dim_v != HEAD_DIM_V:
+        check_head_dim("head_dim_v", head_dim_v)
+    if softmax_scale is not None and type(softmax_scale) is not float:
+        softmax_scale = checked_scale("softmax_scale", softmax_scale)
     form = _NATURAL if lse_base is None and empty_lse is _PLUS else lse_form(empty_lse, lse_base)
     if enable_batch_invariant is not False or use_legacy is not None:
         _check_engine_flags(enable_batch_invariant, use_legacy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._arguments import flag, shown
 from ._call import NO_DENSE_FP8
 from ._frameworks import error
-from ._metadata import make_tensors
+from ._old_form import make_tensors
 
 
 def has_legacy():

@@ -6,13 +6,12 @@ import contextlib
 from typing import Any, Optional
 
 from . import _core
-from ._arguments import flag, renamed, shown
+from ._arguments import flag, shown
 from ._checks import check_tensor, checked_count
-from ._frameworks import error, framework_of
-from ._plan import Plan
-from ._schedule import Config, Held, Shared, TensorSchedule, begin_step
+from ._frameworks import error
+from ._old_form import make_tensors
+from ._schedule import ATTRIBUTE, Config, Held, Shared, TensorSchedule
 
-_ATTRIBUTE = "_flash_mla"  # on a tensor of the older form: what the calls with it share
 _MADE_HERE = "a schedule of flash_mla.get_mla_metadata"
 _MOST_WORKERS = 65536
 
@@ -169,58 +168,21 @@ def _of_tensor(given, num_splits, owner):
         if isinstance(given, tuple):
             wanted = "the first of the two results of get_mla_metadata, the second as num_splits"
         raise error(TypeError, name, shown(given), wanted)
-    shared = getattr(given, _ATTRIBUTE, None)
+    shared = getattr(given, ATTRIBUTE, None)
     if shared is not None and shared.made_here:
         field = getattr(given, name, None)  # to be assigned as that of a FlashMLASchedMeta is
         if field is not None and field is not shared.alias:
-            given, shared = field, getattr(field, _ATTRIBUTE, None)
+            given, shared = field, getattr(field, ATTRIBUTE, None)
     if shared is None:
         parts = check_tensor(given, name, "i32", ("parts", 8))[0]
         # Whoever writes a plan of one part by hand wants results that depend on no other request.
         shared = Shared(batch_invariant=parts == 1)
         # So that the calls of other layers find it; a plain NumPy array is planned in each call.
         with contextlib.suppress(AttributeError, TypeError):
-            setattr(given, _ATTRIBUTE, shared)
+            setattr(given, ATTRIBUTE, shared)
     if num_splits is not None:
         check_tensor(num_splits, "num_splits", "i32", ("b + 1",))
     return TensorSchedule(given, num_splits, shared, owner)
-
-
-def _as_tensors(plan, s_q, options):
-    """The older form: int32 [parts, 8] with the fields as attributes, and int32 [b + 1]."""
-    work, splits = plan.array("work"), plan.array("split_offset")
-    if s_q > 1 and plan.fields["kind"] != "dense_decode":
-        splits = splits[::s_q]
-        splits = splits.contiguous() if hasattr(splits, "contiguous") else splits.copy()
-    if plan.framework.name == "numpy":
-        work = work.view(_schedule_array(plan.framework.numpy))
-    elif plan.framework.name == "cupy":
-        return work, splits  # whose arrays carry no attributes
-    shared = Shared(*options, made_here=True)
-    # NOTE: another array of the same memory. `work` or a view of it would be a cycle through the
-    # view's base, which Python's collector does not see.
-    shared.alias = plan.array("work")
-    setattr(work, _ATTRIBUTE, shared)
-    work.have_initialized = False
-    work.config = None
-    work.tile_scheduler_metadata = shared.alias
-    work.num_splits = splits
-    return work, splits
-
-
-_schedule_arrays: dict = {}
-
-
-def _schedule_array(numpy):
-    """The class of NumPy arrays that may have attributes. A pickled one is a plain array."""
-    if numpy not in _schedule_arrays:
-
-        def reduce(array):
-            return array.view(numpy.ndarray).__reduce__()
-
-        members = {"__reduce__": reduce}
-        _schedule_arrays[numpy] = type("ScheduleArray", (numpy.ndarray,), members)
-    return _schedule_arrays[numpy]
 
 
 def get_mla_metadata(
@@ -271,60 +233,3 @@ def get_mla_metadata(
         return FlashMLASchedMeta(max_workers=max_workers, batch_invariant=batch_invariant), None
     options = max_workers, batch_invariant
     return make_tensors("cache_seqlens", cache_seqlens, counts, is_fp8_kvcache, options)
-
-
-def make_tensors(lengths_name, lengths, counts, is_fp8_kvcache, options=(0, False)):
-    """The two tensors of the older form.
-
-    counts: {name of the argument: value} of the rows of a KV head, of h_kv, h_q and topk, in this
-        order
-    """
-    names = list(counts)
-    batch = check_tensor(lengths, lengths_name, "i32", ("b",))[0]
-    rows, h_kv = (checked_count(name, counts[name]) for name in names[:2])
-    h_q, topk = (
-        None if counts[name] is None else checked_count(name, counts[name]) for name in names[2:]
-    )
-    framework = framework_of(lengths, lengths_name)
-    fields = {
-        "kind": "dense_decode",
-        "dtype": "bf16",
-        "kv_format": "bf16",
-        "batch": batch,
-        "query_heads": rows * h_kv,
-        "kv_heads": h_kv,
-        "max_workers": options[0],
-        "batch_invariant": options[1],
-    }
-    s_q = 1
-    if h_q is not None:
-        s_q, rest = divmod(rows * h_kv, h_q)
-        if rest or s_q < 1:
-            wanted = f"a multiple of {names[2]} = {h_q} after · {names[1]}"
-            raise error(ValueError, names[0], rows, wanted)
-    if topk is None:
-        s_q = 1
-        fields["max_blocks"] = (2**31 - 1) // 64  # of 64 tokens: any length
-    elif h_q is None:
-        raise error(ValueError, names[2], "None", "a positive integer beside topk")
-    else:
-        fields.update(kind="sparse_decode", query_heads=h_q, query_tokens=s_q, topk=topk)
-        if is_fp8_kvcache:
-            fields["kv_format"] = "v32"
-    words = {
-        "batch": (lengths_name, "b"),
-        "lengths": (lengths_name, ""),
-        "problem": (lengths_name, ""),
-        "query_heads": (names[2] if topk is not None else names[0], "query heads"),
-        "query_tokens": (names[0], "s_q"),
-        "kv_heads": (names[1], ""),
-    }
-    device, index = _core.inspect(lengths, lengths_name)[:2]
-    begin_step()
-    try:
-        plan = Plan(fields, (device, index))
-        plan.framework = framework
-        plan.schedule(lengths if topk is None else None)
-    except (ValueError, TypeError, NotImplementedError) as failure:
-        raise renamed(failure, words) from None
-    return _as_tensors(plan, s_q, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import re
 
 _FILE = "flash_mla/__init__.py"
 
@@ -18,15 +19,16 @@ def _owns(distribution):
 @functools.cache
 def owners():
     """Names of all installed distributions that own a folder flash_mla/, this one among them."""
-    found = set()
+    found = {}
     for distribution in importlib.metadata.distributions():
         # NOTE: of whatever else is installed here nothing may keep the package from being imported.
         try:
             if _owns(distribution):
-                found.add(distribution.metadata["Name"])
+                name = str(distribution.metadata["Name"])
+                found[re.sub("[-_.]+", "-", name).lower()] = name
         except Exception:
             continue
-    return tuple(sorted(map(str, found)))
+    return tuple(sorted(found.values()))
 
 
 def collision():

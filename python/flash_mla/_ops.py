@@ -11,6 +11,7 @@ import threading
 import torch
 
 from . import _cache_ops as _cache_ops
+from . import _metadata_ops as _metadata_ops
 from ._arguments import lse_form, number, renamed
 from ._call import FAILURES, HEAD_DIM_V, describe_call
 from ._compiled import empty_outputs

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Optional
 from . import _core
 from ._frameworks import error
 
+ATTRIBUTE = "_flash_mla"  # on a schedule tensor of the older form: what the calls with it share
+
 
 class Config(NamedTuple):
     """What all calls with one schedule have in common."""

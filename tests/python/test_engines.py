@@ -315,6 +315,7 @@ OTHERS = [
 def test_two_distributions_with_one_folder(tmp_path, listing, collides):
     """sgl-flash-mla has a folder flash_mla/ too: whichever came last has overwritten the other."""
     install(tmp_path, "flash_mla_as_installed", {"RECORD": RECORD})
+    install(tmp_path, "flash-mla.as-installed", {"RECORD": RECORD})  # the same, elsewhere
     install(tmp_path, "sgl-flash-mla", listing)
     code = (
         "import sys; sys.modules['torch'] = None; "

@@ -97,6 +97,25 @@ def test_keywords(fw, rng):
         assert torch.equal(result, right)
 
 
+@pytest.mark.parametrize("make", [get_mla_metadata, get_mla_decoding_metadata])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_tensors_from_inside(fw, rng, make, dynamic):
+    @torch.compile(fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    def decode(q, cache, table, lengths):
+        work, splits = make(lengths, 2 * 8, 1, 8, False)
+        meta = FlashMLASchedMeta(tile_scheduler_metadata=work, num_splits=splits)
+        first = flash_mla_with_kvcache(q, cache, table, lengths, 512, meta)
+        return *first, *flash_mla_with_kvcache(q, cache, table, lengths, 512, work, splits), work
+
+    torch._dynamo.reset()
+    for b in (3, 4):
+        case = cases.dense(fw, rng, b=b, s_q=2)
+        results = decode(*case.arguments()[:4])
+        check(fw, case, results[:2])
+        check(fw, case, results[2:4])
+        assert torch.equal(results[4], make(case.lengths, 2 * 8, 1, 8, False)[0])
+
+
 @pytest.mark.parametrize("log2", [None, True, False])
 def test_statistics_of_prefill(fw, rng, log2):
     tensors, _ = cases.prefill(fw, rng)

@@ -43,7 +43,9 @@ def calls(fw, rng):
         packed = flash_mla.quantise(plain, "v32")
     sparse = cases.sparse(fw, rng)
     lists = (sparse.q[0], plain[0], sparse.indices[0][:, None] % 8)
+    lengths = case.lengths
     found = {
+        "metadata": [((lengths, 8, 1), {}), ((lengths, 8, 1, 4, True, 16), {"max_workers": 2})],
         "schedule": [(dense, {}), (dense, {"causal": True, "max_workers": 2})],
         "decode": [
             (dense, {}),
@@ -66,6 +68,7 @@ def calls(fw, rng):
         found["decode"].append((arguments, form))
     else:
         found["append"].pop()
+        found["metadata"].pop()
         found = {name: calls for name, calls in found.items() if not name.startswith(ON_CPU_ALONE)}
     return found
 
