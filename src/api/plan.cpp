@@ -113,10 +113,10 @@ std::string Plan::describe() const {
   std::string lines =
       text(flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
            plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(),
-           " bytes\nkernel ", state_->backend->kernel(state_->planned.problem), ", ",
-           state_->planned.params.workers, " workers\n");
+           " bytes\nkernel ", state().backend->kernel(state().planned.problem), ", ",
+           state().planned.params.workers, " workers\n");
   if (scheduled() && problem().device.type == DeviceType::cpu)
-    lines += schedule::describe(state_->planned.params, state_->planned.memory());
+    lines += schedule::describe(state().planned.params, state().planned.memory());
   return lines;
 }
 

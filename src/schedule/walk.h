@@ -100,10 +100,13 @@ FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkTile tile
       r = walk.requests - walk.workers + worker;
     }
     RequestShare share{0, -1, 0, 0, 0, 0};
-    if (!empty)
+    if (empty) {
+      r = empty_request(walk, r);
+      if (r < 0)
+        return;
+    } else {
       share = share_of(walk, tile, r);
-    else if ((r = empty_request(walk, r)) < 0)
-      return;
+    }
     std::int32_t block = share.first_block;
     for (bool more = empty || block < share.end_block; more; more = block < share.end_block) {
       const std::int32_t next = block + smaller(share.step, share.end_block - block);
