@@ -10,6 +10,7 @@ from ._frameworks import error, torch, type_text
 KINDS = ("dense_decode", "sparse_decode", "sparse_prefill")
 DTYPES = ("bf16", "fp16")
 FORMATS = ("bf16", "fp16", "v32", "v4")
+_EMPTY = ("+inf", "-inf")
 _LONG_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -42,12 +43,12 @@ def flag(name, given):
 
 def one_of(name, given, names):
     """One of these names."""
+    if isinstance(given, str) and given in names:
+        return names[names.index(given)]  # plain text, of an enumerator that is one, too
     wanted = ", ".join(names[:-1]) + f" or {names[-1]}"
     if not isinstance(given, str):
         raise error(TypeError, name, shown(given), wanted)
-    if given not in names:
-        raise error(ValueError, name, shown(given), wanted)
-    return given
+    raise error(ValueError, name, shown(given), wanted)
 
 
 def _dtype_text(given):
@@ -106,7 +107,7 @@ def number(name, given):
 
 def lse_form(empty_lse, lse_base):
     """(logarithms are to base 2, −inf where no token is seen), of the two arguments."""
-    one_of("empty_lse", empty_lse, ("+inf", "-inf"))
+    one_of("empty_lse", empty_lse, _EMPTY)
     if lse_base is None:
         return False, empty_lse == "-inf"
     base = number("lse_base", lse_base)

@@ -179,7 +179,7 @@ def _schedule(
     plan.memory = memory
     stamp = _stamp(schedule)
     if stamp is not None:
-        made = (plan, schedule.data_ptr(), stamp, causal, indices is None)
+        made = (plan, cache_seqlens, schedule.data_ptr(), stamp, causal, indices is None)
         setattr(schedule, _ATTRIBUTE, made)
     return schedule
 
@@ -194,16 +194,17 @@ def _decode_out(
     if not dense:
         block_table = None
     try:
-        if schedule is not None and cache_seqlens is not None:
+        made = None if schedule is None else getattr(schedule, _ATTRIBUTE, None)
+        beside = schedule is not None and cache_seqlens is not None
+        if beside and (made is None or cache_seqlens is not made[1]):
             _check_lengths(cache_seqlens, q)
         form = lse_form(empty_lse, lse_base)
         if scale_tensor is not None:
             softmax_scale = _scale(softmax_scale, scale_tensor)
         plan = None
-        made = None if schedule is None else getattr(schedule, _ATTRIBUTE, None)
         # The plan that made this very tensor, which no other memory has come under since, for a
         # call like this one.
-        if made is not None and made[1:] == (
+        if made is not None and made[2:] == (
             schedule.data_ptr(), _stamp(schedule), causal, dense,
         ):  # fmt: skip
             plan = made[0]
