@@ -13,7 +13,7 @@ import torch
 from . import _cache_ops as _cache_ops
 from . import _metadata_ops as _metadata_ops
 from ._arguments import lse_form, number, renamed
-from ._call import FAILURES, HEAD_DIM_V, describe_call
+from ._call import DECODE_NAMES, FAILURES, HEAD_DIM_V, describe_call
 from ._compiled import empty_outputs
 from ._frameworks import Memory, Results, error, framework_of, host_memory
 from ._library import define, nothing
@@ -31,28 +31,15 @@ _RUN = (
     "float? softmax_scale=None, Tensor? attn_sink=None, Tensor? topk_length=None, "
     f"Tensor? extra_topk_length=None, {_FORM}"
 )
-# Arguments here of what the C++ library and the describing of calls name otherwise.
+# What flash_mla_with_kvcache calls otherwise, or not at all.
 _NAMES = {
-    "batch": "q",
-    "dtype": "q",
+    **DECODE_NAMES,
     "extra_indices_in_kvcache": "extra_indices",
-    "extra_kv_cache": "extra_k_cache",
-    "extra_page_size": "extra_k_cache",
-    "extra_topk": "extra_indices",
-    "kv_cache": "k_cache",
-    "kv_format": "k_cache",
-    "kv_heads": "k_cache",
-    "lengths": "cache_seqlens",
-    "max_blocks": "block_table",
-    "page_size": "k_cache",
+    "extra_topk": ("extra_indices", "extra_topk"),
     "plan_workspace": "schedule",
-    "problem": "q",
-    "qk_dim": "q",
-    "query_heads": "q",
-    "query_tokens": "q",
-    "query_type": "q",
-    "topk": "indices",
 }
+for _name in ("extra_indices", "max_workers", "batch_invariant"):
+    del _NAMES[_name]  # the same here
 _OUT_NAMES = {**_NAMES, "out": "output", "lse": "output_lse"}
 
 _MOST_PLANS = 64
