@@ -217,6 +217,22 @@ def test_compiled_with_dynamic_shapes(backend):
         assert torch.equal(*caches) and not torch.equal(caches[0], cache)
 
 
+class Step(torch.nn.Module):
+    def forward(self, *tensors):
+        return step(*tensors)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exported(strict):
+    rows, slots, lse = torch.randn(5, 1, 576).bfloat16(), torch.arange(5) * 3, torch.randn(1, 1, 5)
+    cache = torch.randn(3, 8, 1, 576).bfloat16()
+    exported = torch.export.export(Step(), (cache.clone(), rows, slots, lse), strict=strict)
+    caches = cache.clone(), cache.clone()
+    results = [f(c, rows, slots, lse) for f, c in zip((exported.module(), step), caches)]
+    assert all(torch.equal(traced, eager) for traced, eager in zip(*results))
+    assert torch.equal(*caches)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32])
 def test_a_scale_that_is_a_tensor(rng, dtype):
     fw = frameworks.Torch("cpu")
