@@ -145,6 +145,7 @@ def flash_mla_sparse_fwd(
 class Plan:
     fields: dict[str, Any]
     device: tuple[str, int]
+    number: int
     @property
     def backend(self) -> str: ...
     @property

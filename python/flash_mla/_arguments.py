@@ -105,6 +105,20 @@ def number(name, given):
         raise error(TypeError, name, shown(given), "a number") from None
 
 
+def scale_arguments(name, scale):
+    """The scale as operators take it: a number, or a 0-d tensor under a name of its own.
+
+    Inside of torch.compile, whose tracing knows no attributes of exceptions.
+    """
+    if isinstance(scale, torch.Tensor):
+        return {"scale_tensor": scale}
+    if scale is None or isinstance(scale, (int, float)):
+        return {name: scale}
+    if isinstance(scale, str) or not hasattr(scale, "dtype"):
+        raise TypeError(f"{name}: given a {type(scale).__name__}, wanted a number")
+    return {"scale_tensor": torch.as_tensor(scale)}  # of NumPy
+
+
 def lse_form(empty_lse, lse_base):
     """(logarithms are to base 2, −inf where no token is seen), of the two arguments."""
     one_of("empty_lse", empty_lse, _EMPTY)

@@ -5,6 +5,7 @@ The operators are reached by name: this module imports no module that defines th
 
 from __future__ import annotations
 
+from ._arguments import scale_arguments
 from ._call import KNOWN_FORMATS
 from ._checks import HEAD_DIM_V
 from ._frameworks import is_compiling as is_compiling
@@ -72,17 +73,6 @@ def _options(metadata, num_splits, enable_batch_invariant):
     return {"batch_invariant": invariant, "max_workers": metadata.max_workers}
 
 
-def _scale_arguments(name, scale):
-    """The scale as operators take it: a number, or a 0-d tensor under a name of its own."""
-    if isinstance(scale, torch.Tensor):
-        return {"scale_tensor": scale}
-    if scale is None or isinstance(scale, (int, float)):
-        return {name: scale}
-    if isinstance(scale, str) or not hasattr(scale, "dtype"):
-        raise TypeError(f"{name}: given a {type(scale).__name__}, wanted a number")
-    return {"scale_tensor": torch.as_tensor(scale)}  # of NumPy
-
-
 def compiled_decode(
     q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
     indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
@@ -107,7 +97,7 @@ def compiled_decode(
         "indices": indices,
         "extra_k_cache": extra_k_cache,
         "extra_indices": extra_indices,
-        **_scale_arguments("softmax_scale", softmax_scale),
+        **scale_arguments("softmax_scale", softmax_scale),
         "attn_sink": attn_sink,
         "topk_length": topk_length,
         "extra_topk_length": extra_topk_length,
@@ -133,7 +123,7 @@ def compiled_sparse_fwd(
         raise TypeError("sm_scale: given None, wanted a number")
     results = torch.ops.flashmla.sparse_prefill(
         q, kv, indices, attn_sink=attn_sink, topk_length=topk_length, empty_lse=empty_lse,
-        lse_base=lse_base, **_scale_arguments("sm_scale", sm_scale),
+        lse_base=lse_base, **scale_arguments("sm_scale", sm_scale),
     )  # fmt: skip
     given = (out, max_logits, lse)
     return tuple(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 
+from ._arguments import number
 from ._frameworks import error
 
 _library = torch.library.Library("flashmla", "DEF")
@@ -56,3 +57,12 @@ def define(schema, function, fake):
 
 def nothing(*arguments, **named):
     """The fake of an operator that writes to given tensors alone."""
+
+
+def scale_of(name, given, tensor):
+    """The scale of a call that may have it as a number or as a tensor."""
+    if tensor is None:
+        return given
+    if given is not None:
+        raise error(ValueError, name, given, "None beside scale_tensor")
+    return number(name, tensor)

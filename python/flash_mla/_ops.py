@@ -12,11 +12,12 @@ import torch
 
 from . import _cache_ops as _cache_ops
 from . import _metadata_ops as _metadata_ops
-from ._arguments import lse_form, number, renamed
+from . import _plan_ops as _plan_ops
+from ._arguments import lse_form, renamed
 from ._call import DECODE_NAMES, FAILURES, HEAD_DIM_V, describe_call
 from ._compiled import empty_outputs
 from ._frameworks import Memory, Results, error, framework_of, host_memory
-from ._library import define, nothing
+from ._library import define, nothing, scale_of
 from ._plan import Plan
 from ._prefill import flash_mla_sparse_fwd
 
@@ -186,8 +187,7 @@ def _decode_out(
         if beside and (made is None or cache_seqlens is not made[1]):
             _check_lengths(cache_seqlens, q)
         form = lse_form(empty_lse, lse_base)
-        if scale_tensor is not None:
-            softmax_scale = _scale(softmax_scale, scale_tensor)
+        softmax_scale = scale_of("softmax_scale", softmax_scale, scale_tensor)
         plan = None
         # The plan that made this very tensor, which no other memory has come under since, for a
         # call like this one.
@@ -222,13 +222,6 @@ def _decode_out(
         raise renamed(failure, _OUT_NAMES) from None
 
 
-def _scale(number_given, tensor, name="softmax_scale"):
-    """The scale that was given as a tensor."""
-    if number_given is not None:
-        raise error(ValueError, name, number_given, "None beside scale_tensor")
-    return number(name, tensor)
-
-
 def _check_lengths(cache_seqlens, q):
     """Beside a schedule, which holds the lengths, the tensor itself is not read."""
     if cache_seqlens.dtype != torch.int32 or cache_seqlens.shape != q.shape[:1]:
@@ -254,8 +247,7 @@ def _sparse_prefill(
     q, kv, indices, sm_scale=None, attn_sink=None, topk_length=None, scale_tensor=None,
     empty_lse="+inf", lse_base=None,
 ):  # fmt: skip
-    if scale_tensor is not None:
-        sm_scale = _scale(sm_scale, scale_tensor, "sm_scale")
+    sm_scale = scale_of("sm_scale", sm_scale, scale_tensor)
     return flash_mla_sparse_fwd(
         q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length,
         empty_lse=empty_lse, lse_base=lse_base,

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 
 from . import _arguments, _core
-from ._frameworks import Results, default_framework, error, framework_of, host_memory, torch
+from ._arguments import scale_arguments
+from ._frameworks import (
+    Results,
+    default_framework,
+    error,
+    framework_of,
+    host_memory,
+    is_compiling,
+    torch,
+)
 
 _scratch = threading.local()
+_numbers = itertools.count(1)
+_plans = weakref.WeakValueDictionary()
 
 
 # Names of the C++ library's arguments in plan(). What no backend serves is a matter of the device.
@@ -50,6 +63,8 @@ class Plan:
     def __init__(self, fields, device, words=False):
         self.fields = dict(fields)
         self.device = device
+        self.number = next(_numbers)  # by which an operator finds it
+        _plans[self.number] = self
         self.core = _core.make_plan(self.fields, *device, words)
         self.memory = None  # the plan workspace
         self.framework = None
@@ -136,18 +151,21 @@ class Plan:
         and lse empty_lse. Raises ValueError or TypeError naming the argument, what was given and
         what is wanted; nothing has been written then.
         """
-        fields = self.fields
-        prefill = fields["kind"] == "sparse_prefill"
+        prefill = self.fields["kind"] == "sparse_prefill"
+        if is_compiling():
+            return self._run_traced(
+                q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
+                extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse,
+                lse_base,
+            )  # fmt: skip
         if softmax_scale is not None:
             softmax_scale = _arguments.number("softmax_scale", softmax_scale)
         form = _arguments.lse_form(empty_lse, lse_base)
         if out is None or lse is None or (prefill and max_logits is None):
             framework = framework_of(q, "q")
-            s_q, h_q, d_v = fields["query_tokens"], fields["query_heads"], 512
-            b = () if prefill else (fields["batch"],)
-            statistics = (s_q, h_q) if prefill else (*b, h_q, s_q)
+            rows, statistics = self._output_shapes()
             if out is None:
-                out = framework.empty(q, (*b, s_q, h_q, d_v))
+                out = framework.empty(q, rows)
             if lse is None:
                 lse = framework.named(q, statistics, "float32")
             if prefill and max_logits is None:
@@ -160,6 +178,32 @@ class Plan:
                 attn_sink, indices, topk_length, extra_kv_cache, extra_indices, extra_topk_length,
                 softmax_scale, memory.address, memory.bytes, stream, *form,
             )  # fmt: skip
+        return (out, max_logits, lse) if prefill else (out, lse)
+
+    def _output_shapes(self):
+        """(shape of out, shape of lse and max_logits)."""
+        s_q, h_q, d_v = self.fields["query_tokens"], self.fields["query_heads"], 512
+        if self.fields["kind"] == "sparse_prefill":
+            return (s_q, h_q, d_v), (s_q, h_q)
+        b = self.fields["batch"]
+        return (b, s_q, h_q, d_v), (b, h_q, s_q)
+
+    def _run_traced(
+        self, q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
+        extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse, lse_base,
+    ):  # fmt: skip
+        """run() inside of torch.compile, of a plan that was made and is scheduled outside."""
+        prefill = self.fields["kind"] == "sparse_prefill"
+        rows, statistics = self._output_shapes()
+        out = q.new_empty(rows) if out is None else out
+        lse = q.new_empty(statistics, dtype=torch.float32) if lse is None else lse
+        if prefill and max_logits is None:
+            max_logits = q.new_empty(statistics, dtype=torch.float32)
+        torch.ops.flashmla.run(
+            self.number, q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices,
+            topk_length, extra_kv_cache, extra_indices, extra_topk_length, empty_lse=empty_lse,
+            lse_base=lse_base, **scale_arguments("softmax_scale", softmax_scale),
+        )  # fmt: skip
         return (out, max_logits, lse) if prefill else (out, lse)
 
     def status(self):
@@ -199,6 +243,14 @@ class Plan:
             if stream != self._stream and self.memory is not None:
                 self.framework.used_on(self.memory, stream)
         return memory
+
+
+def plan_numbered(number):
+    """The plan of this number, where there still is one."""
+    found = _plans.get(int(number))
+    if found is None:
+        raise error(ValueError, "plan", number, "the number of a plan that somebody still has")
+    return found
 
 
 def plan(
