@@ -114,7 +114,7 @@ def test_what_weighs_nothing_is_not_read(fw, rng):
 
 
 def test_base_two_and_empty_lse(fw, rng):
-    outs, lses, _, lse = two_parts(fw, rng)
+    outs, lses, _, lse = two_parts(fw, rng, ("fp32", "bf16"))
     sink = fw.array(rng.standard_normal(4), "fp32")
     natural = merge_states(outs, lses, sink)
     to_two = [fw.array(fw.numbers(each) / numpy.log(2), "fp32") for each in lses]
