@@ -22,9 +22,10 @@ struct PlanOptions {
   bool json = false;
 };
 
-Json segments_json(const ScheduleView& view, std::int32_t worker) {
+Json segments_json(const Plan& plan, const ScheduleView& view, std::int32_t worker) {
   Json segments = Json::array();
-  for (const Segment& segment : worker_segments(view, worker))
+  const auto requests = static_cast<std::int32_t>(plan.problem().batch);
+  for (const Segment& segment : worker_segments(view, requests, worker))
     segments.push_back({{"request", segment.request},
                         {"first_block", segment.first_block},
                         {"end_block", segment.end_block},
@@ -35,7 +36,7 @@ Json segments_json(const ScheduleView& view, std::int32_t worker) {
 Json to_json(const Plan& plan, const ScheduleView& view) {
   Json workers = Json::array();
   for (std::int32_t w = 0; w < view.workers; ++w)
-    workers.push_back(segments_json(view, w));
+    workers.push_back(segments_json(plan, view, w));
   Json requests = Json::array();
   for (std::int32_t r = 0; r < plan.problem().batch; ++r)
     requests.push_back({{"tokens", view.lengths[r]},
@@ -51,16 +52,25 @@ Json to_json(const Plan& plan, const ScheduleView& view) {
 }
 
 // What Plan::describe() cannot say of a schedule that lies on a GPU.
-void print_workers(const ScheduleView& view) {
+void print_workers(const Plan& plan, const ScheduleView& view) {
+  const auto requests = static_cast<std::int32_t>(plan.problem().batch);
   for (std::int32_t w = 0; w < view.workers; ++w) {
-    const std::vector<Segment> segments = worker_segments(view, w);
+    std::vector<Segment> segments = worker_segments(view, requests, w);
+    const std::size_t all = segments.size();
+    std::erase_if(segments, [](const Segment& s) { return s.end_block == s.first_block; });
     std::int64_t blocks = 0;
     for (const Segment& segment : segments)
       blocks += segment.end_block - segment.first_block;
+    if (all == 0)
+      continue;
+    fmt::print("worker {}: ", w);
     if (!segments.empty())
-      fmt::print("worker {}: requests {} … {}, from block {} to block {}, {} segments, {} blocks\n",
-                 w, segments.front().request, segments.back().request, segments.front().first_block,
-                 segments.back().end_block, segments.size(), blocks);
+      fmt::print("requests {} … {}, from block {} to block {}, ", segments.front().request,
+                 segments.back().request, segments.front().first_block, segments.back().end_block);
+    fmt::print("{} segments, ", all);
+    if (all > segments.size())
+      fmt::print("{} of requests without tokens, ", all - segments.size());
+    fmt::print("{} blocks\n", blocks);
   }
 }
 
@@ -87,7 +97,7 @@ int plan_command(PlanOptions options) {
   }
   fmt::print("{}", scheduled.plan().describe());
   if (memory->device().type != DeviceType::cpu)
-    print_workers(schedule.view());
+    print_workers(scheduled.plan(), schedule.view());
   if (options.dense.varlen)
     fmt::print("lengths drawn from seed {}\n", dense_case.seed);
   print_requests(scheduled.plan(), schedule.view());

@@ -7,7 +7,9 @@ namespace flashmla::tools {
 
 namespace {
 
-constexpr std::int32_t fixed_pieces = 1;  // flag: a request is cut at the same places everywhere
+// Flags: a request is cut at the same places everywhere; some requests have no tokens.
+constexpr std::int32_t fixed_pieces = 1;
+constexpr std::int32_t empty_requests = 2;
 
 std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return a / b + (a % b != 0 ? 1 : 0);
@@ -16,14 +18,15 @@ std::int32_t divide_up(std::int32_t a, std::int32_t b) {
 }  // namespace
 
 std::int32_t blocks_of(const ScheduleView& view, std::int32_t request) {
-  return std::max(1, divide_up(view.lengths[request], view.block_tokens));
+  return divide_up(view.lengths[request], view.block_tokens);
 }
 
 std::int32_t segments_of(const ScheduleView& view, std::int32_t request) {
   return std::max(1, view.split_offset[request + 1] - view.split_offset[request]);
 }
 
-std::vector<Segment> worker_segments(const ScheduleView& view, std::int32_t worker) {
+std::vector<Segment> worker_segments(const ScheduleView& view, std::int32_t requests,
+                                     std::int32_t worker) {
   const std::int32_t* row = view.work + std::ptrdiff_t{8} * worker;
   const std::int32_t first_request = row[0];
   const std::int32_t last_request = row[1];
@@ -39,6 +42,10 @@ std::vector<Segment> worker_segments(const ScheduleView& view, std::int32_t work
     for (std::int32_t block = begin; block < end; block += step, ++split)
       segments.push_back({r, block, std::min(block + step, end), split});
   }
+  if ((row[5] & empty_requests) != 0)
+    for (std::int32_t r = requests - view.workers + worker; r >= 0; r -= view.workers)
+      if (view.lengths[r] == 0)
+        segments.push_back({r, 0, 0, 0});
   return segments;
 }
 

@@ -144,7 +144,8 @@ FLASHMLA_API flashmla_status flashmla_plan_schedule(flashmla_plan* plan,
                                                     const flashmla_tensor* lengths, void* workspace,
                                                     size_t workspace_bytes, void* stream);
 
-/* Takes a schedule that a plan of an equal problem wrote into this memory. */
+/* Takes a schedule that a plan of an equal problem wrote into this memory, which is checked on the
+   host. */
 FLASHMLA_API flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace,
                                                   size_t workspace_bytes);
 

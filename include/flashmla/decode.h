@@ -15,7 +15,8 @@ namespace flashmla {
 struct Inputs {
   TensorView q;  // [b, s_q, h_q, d_qk], query_type; last dimension contiguous, others strided
   TensorView kv_cache;  // [num_blocks, page_size, h_kv, token_elements]; last dimension contiguous
-  TensorView block_table;  // [b, width] int32, page numbers; dense decoding; rows strided
+  TensorView block_table;  // [b, width] int32, page numbers; dense decoding; rows strided; width ·
+                           // page_size tokens are no fewer than a request of the schedule has
   TensorView attn_sink;    // [h_q] fp32, natural-log domain, optional
   std::optional<float> softmax_scale;  // d_qk^(−1/2) where absent
 
@@ -48,8 +49,9 @@ struct Outputs {
 //   lse = ln Σ_j exp(score_j),  out = Σ_j exp(score_j − lse) v_j   (the sink scales out, not lse)
 // A query that sees no token gets out = 0, lse = +inf (or −inf: Outputs::empty_lse) and a largest
 // score of −inf. attn_sink is natural whatever the base of lse. Throws Error naming the argument
-// when shapes, types, strides, devices, options or the workspace do not fit the plan; nothing has
-// been written then.
+// when shapes, types, strides, devices, options or the workspace do not fit the plan, or when a
+// block table is too narrow for lengths that schedule() found on the host; nothing has been written
+// then. Lengths on a device are clamped to the table: Plan::status().
 FLASHMLA_API void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs,
                       Workspace run_workspace, void* stream = nullptr);
 

@@ -56,20 +56,23 @@ class FLASHMLA_API Plan {
   void schedule(const TensorView& lengths, Workspace plan_workspace, void* stream = nullptr);
 
   // Takes a schedule that a plan of an equal problem wrote into this memory, instead of making one:
-  // for callers who hand a schedule on as a tensor, and not as an object. Memory that holds no such
-  // schedule gives undefined results.
+  // for callers who hand a schedule on as a tensor, and not as an object. Throws Error where memory
+  // on the host holds no such schedule. On a device nobody looks; there, as on the host where it
+  // is overwritten later, results are undefined, but nothing outside of the tensors and workspaces
+  // of a call is read or written.
   void attach(Workspace plan_workspace);
 
   bool scheduled() const;
   ScheduleView view() const;  // throws Error before the first schedule()
 
   // 0, or 1 + the first request in which the last run met a page number outside the cache or (on a
-  // device) schedule met a length outside its range; that request's result is unspecified. Reads
-  // the plan workspace: on a device this waits for the stream, so it is for debugging.
+  // device) schedule met a length outside its range or a run one beyond its block table; that
+  // request's result is unspecified. Reads the plan workspace: on a device this waits for the
+  // stream, so it is for debugging.
   std::int32_t status(void* stream = nullptr) const;
 
-  // Problem, backend, workspaces and, once scheduled on the host, the division of the work, as
-  // text.
+  // Problem, backend, workspaces, kernel with its tiles and, once scheduled on the host, the
+  // division of the work, as text.
   std::string describe() const;
 
   State& state();  // throws Error where the plan was moved from

@@ -1,13 +1,18 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, Optional, TypeVar, Union, overload
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, NoReturn, Optional, TypeVar, Union, overload
 
 # A tensor of PyTorch, NumPy, CuPy, or of any library with __dlpack__.
 _Tensor = Any
 _T = TypeVar("_T")
 _Kind = Literal["dense_decode", "sparse_decode", "sparse_prefill"]
-_Format = Literal["bf16", "fp16", "v32", "v4"]
+# The names, "bfloat16" and "float16", or a dtype of PyTorch or NumPy where there is one.
+_Format = Union[Literal["bf16", "fp16", "v32", "v4"], Any]
+_EmptyLse = Literal["+inf", "-inf"]
+_LseLayout = Literal["bhs", "bsh"]
 
 __version__: str
+fused_norm_rope_attn_rope_cast: ModuleType
 
 class Config(NamedTuple):
     b: int
@@ -28,7 +33,16 @@ class FlashMLASchedMeta:
     num_splits: Optional[_Tensor]
     max_workers: int
     batch_invariant: bool
-    def __init__(self, *, max_workers: int = 0, batch_invariant: bool = False) -> None: ...
+    def __init__(
+        self,
+        have_initialized: bool = False,
+        config: Optional[Config] = None,
+        tile_scheduler_metadata: Optional[_Tensor] = None,
+        num_splits: Optional[_Tensor] = None,
+        *,
+        max_workers: int = 0,
+        batch_invariant: bool = False,
+    ) -> None: ...
 
 @overload
 def get_mla_metadata(
@@ -56,6 +70,32 @@ def get_mla_metadata(
     max_workers: int = 0,
     batch_invariant: bool = False,
 ) -> tuple[_T, _T]: ...
+def get_mla_decoding_metadata(
+    seqlens_k: _T,
+    num_q_tokens_per_head_k: int,
+    h_k: int,
+    h_q: Optional[int] = None,
+    is_fp8_kvcache: bool = False,
+    topk: Optional[int] = None,
+    use_legacy: bool = False,
+) -> tuple[_T, _T]: ...
+def get_mla_metadata_dense_fp8(
+    cache_seqlens: _T, num_q_tokens_per_head_k: int, num_heads_k: int
+) -> tuple[_T, _T]: ...
+def has_legacy() -> bool: ...
+def flash_mla_with_kvcache_fp8(
+    q: _Tensor,
+    k_cache: _Tensor,
+    block_table: _Tensor,
+    cache_seqlens: _Tensor,
+    head_dim_v: int,
+    tile_scheduler_metadata: Union[FlashMLASchedMeta, _Tensor],
+    num_splits: Optional[_Tensor],
+    softmax_scale: Optional[float] = None,
+    causal: bool = False,
+    descale_q: Optional[_Tensor] = None,
+    descale_k: Optional[_Tensor] = None,
+) -> NoReturn: ...
 def flash_mla_with_kvcache(
     q: _T,
     k_cache: _Tensor,
@@ -66,7 +106,7 @@ def flash_mla_with_kvcache(
     num_splits: Optional[_Tensor] = None,
     softmax_scale: Optional[float] = None,
     causal: bool = False,
-    is_fp8_kvcache: bool = False,
+    is_fp8_kvcache: Optional[bool] = False,
     indices: Optional[_Tensor] = None,
     attn_sink: Optional[_Tensor] = None,
     extra_k_cache: Optional[_Tensor] = None,
@@ -76,6 +116,13 @@ def flash_mla_with_kvcache(
     *,
     out: Optional[_T] = None,
     lse: Optional[_T] = None,
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
+    enable_batch_invariant: bool = False,
+    use_legacy: Optional[bool] = None,
+    kv_format: Optional[str] = None,
+    descale_q: Optional[_Tensor] = None,
+    descale_k: Optional[_Tensor] = None,
 ) -> tuple[_T, _T]: ...
 def flash_mla_sparse_fwd(
     q: _T,
@@ -89,11 +136,16 @@ def flash_mla_sparse_fwd(
     out: Optional[_T] = None,
     max_logits: Optional[_T] = None,
     lse: Optional[_T] = None,
-) -> tuple[_T, _T, _T]: ...
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
+    use_legacy: Optional[bool] = None,
+    return_log2_lse: Optional[bool] = None,
+) -> tuple[_T, Optional[_T], Optional[_T]]: ...
 
 class Plan:
     fields: dict[str, Any]
     device: tuple[str, int]
+    number: int
     @property
     def backend(self) -> str: ...
     @property
@@ -119,6 +171,8 @@ class Plan:
         out: Optional[_Tensor] = None,
         lse: Optional[_Tensor] = None,
         max_logits: Optional[_Tensor] = None,
+        empty_lse: _EmptyLse = "+inf",
+        lse_base: Optional[float] = None,
     ) -> tuple[_Tensor, ...]: ...
     def status(self) -> int: ...
     def array(self, name: Literal["work", "split_offset"]) -> _Tensor: ...
@@ -131,7 +185,7 @@ def plan(
     query_heads: int,
     query_tokens: int = 1,
     kv_heads: int = 1,
-    dtype: Literal["bf16", "fp16"] = "bf16",
+    dtype: Union[Literal["bf16", "fp16"], Any] = "bf16",
     kv_format: Optional[_Format] = None,
     qk_dim: Optional[int] = None,
     v_dim: int = 512,
@@ -151,6 +205,9 @@ def merge_states(
     *,
     out: Optional[_T] = None,
     lse: Optional[_Tensor] = None,
+    lse_layout: _LseLayout = "bhs",
+    empty_lse: _EmptyLse = "+inf",
+    lse_base: Optional[float] = None,
 ) -> tuple[_T, _Tensor]: ...
 def append(cache: _T, rows: _Tensor, slots: _Tensor, *, format: Optional[_Format] = None) -> _T: ...
 def gather(
@@ -177,10 +234,11 @@ class Info:
     cpu_threads: int
     python: str
     torch: Optional[str]
+    problems: Sequence[str]
 
 def info() -> Info: ...
 def cpu_threads() -> int: ...
-def set_cpu_threads(threads: int, /) -> None: ...
+def set_cpu_threads(threads: int) -> None: ...
 def flash_attn_varlen_func(*args: Any, **kwargs: Any) -> Any: ...
 def flash_attn_varlen_qkvpacked_func(*args: Any, **kwargs: Any) -> Any: ...
 def flash_attn_varlen_kvpacked_func(*args: Any, **kwargs: Any) -> Any: ...

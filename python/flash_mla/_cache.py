@@ -7,8 +7,8 @@ or int64 [n]: page · page_size + offset in page.
 
 from __future__ import annotations
 
-from . import _core
-from ._frameworks import error, framework_of
+from . import _arguments, _core
+from ._frameworks import error, framework_of, is_compiling, torch
 from ._merge import stream_for
 
 _ROW_TYPES = {"bf16": "bfloat16", "fp16": "float16", "v32": "bfloat16", "v4": "bfloat16"}
@@ -26,12 +26,28 @@ def format_of(cache, argument="cache"):
     raise error(ValueError, argument, f"{dtype}{list(shape)}", wanted)
 
 
+def _format(given, cache):
+    """The format that is given, or that of the cache where it is None."""
+    return format_of(cache) if given is None else _arguments.kv_format("format", given)
+
+
+def _traced(format):
+    """A format as operators take it."""
+    return format if format is None or isinstance(format, str) else str(format)
+
+
+def _four(name, tensor, last):
+    """The shape of a cache, or of the plain numbers of one."""
+    shape = _core.inspect(tensor, name)[3]
+    if len(shape) != 4:
+        wanted = f"shape [num_blocks, page_size, h_kv, {last}]"
+        raise error(ValueError, name, f"shape {list(shape)}", wanted)
+    return shape
+
+
 def _row_dimensions(cache, fmt):
     """(h_kv, d_qk) of the rows of a cache."""
-    shape = _core.inspect(cache, "cache")[3]
-    if len(shape) != 4:
-        wanted = "shape [num_blocks, page_size, h_kv, token]"
-        raise error(ValueError, "cache", f"shape {list(shape)}", wanted)
+    shape = _four("cache", cache, "token")
     return shape[2], _core.format_qk_dim(fmt) or shape[3]
 
 
@@ -39,23 +55,50 @@ def append(cache, rows, slots, *, format=None):
     """Writes rows [n, h_kv, d_qk] (of the cache's type, bf16 for FP8 formats) to their slots.
 
     A slot outside the cache is skipped; of rows with the same slot one is written. FP8 formats
-    quantise as :func:`quantise` does. Returns the cache.
+    quantise as :func:`quantise` does.
+    format: "bf16", "fp16", "v32" or "v4"; what the cache's type and last dimension say where None
+
+    Returns the cache. Raises ValueError or TypeError naming the argument.
     """
-    fmt = format or format_of(cache)
-    _core.append(cache, fmt, rows, slots, stream_for(framework_of(cache, "cache"), cache))
+    if is_compiling():
+        torch.ops.flashmla.append(cache, rows, slots, _traced(format))
+        return cache
+    framework = framework_of(cache, "cache")
+    fmt = _format(format, cache)
+    _core.append(cache, fmt, rows, slots, stream_for(framework, cache, "cache"))
     return cache
 
 
 def gather(cache, slots, *, format=None, out=None):
-    """The rows [n, h_kv, d_qk] of slots [n]; zeros for a slot outside the cache."""
-    fmt = format or format_of(cache)
+    """The rows [n, h_kv, d_qk] of slots [n]; zeros for a slot outside the cache.
+
+    format: as in :func:`append`; out: where to write, allocated where None
+    Raises ValueError or TypeError naming the argument.
+    """
+    if is_compiling():
+        if out is None:
+            return torch.ops.flashmla.gather(cache, slots, _traced(format))
+        torch.ops.flashmla.gather_out(cache, slots, out, _traced(format))
+        return out
     framework = framework_of(cache, "cache")
+    fmt = _format(format, cache)
     if out is None:
         count = _core.inspect(slots, "slots")[3][0]
-        shape = (count, *_row_dimensions(cache, fmt))
-        out = framework.named(cache, shape, _ROW_TYPES[fmt])
-    _core.gather(cache, fmt, slots, out, stream_for(framework, cache))
+        out = framework.named(cache, (count, *_row_dimensions(cache, fmt)), _ROW_TYPES[fmt])
+    _core.gather(cache, fmt, slots, out, stream_for(framework, cache, "cache"))
     return out
+
+
+def _empty_cache(framework, plain, fmt):
+    """Memory for a cache of the numbers in `plain`."""
+    shape = _four("plain", plain, "d_qk")
+    shape = (*shape[:3], _core.token_elements(fmt, shape[3]))
+    if fmt not in ("v32", "v4"):
+        return framework.empty(plain, shape)
+    cache = framework.named(plain, shape, "uint8")
+    if fmt == "v4":
+        cache[...] = 0  # the eighth byte of a token's scales is nobody's
+    return cache
 
 
 def quantise(plain, format, *, cache=None):
@@ -64,32 +107,38 @@ def quantise(plain, format, *, cache=None):
     plain: bf16 for "v32" and "v4", else of the format's type. cache: where to write; allocated as
     uint8 (plain formats: as `plain`) where None.
     FP8 formats store e4m3(x / scale), rounded to nearest even and clamped to ±448, with the scale
-    2 ** ceil(log2(max(absmax / 448, 1e-4))) of each tile. Returns the cache.
+    2 ** ceil(log2(max(absmax / 448, 1e-4))) of each tile. Returns the cache. Raises ValueError or
+    TypeError naming the argument.
     """
+    if is_compiling():
+        if cache is None:
+            return torch.ops.flashmla.quantise(plain, _traced(format))
+        torch.ops.flashmla.quantise_out(plain, _traced(format), cache)
+        return cache
     framework = framework_of(plain, "plain")
+    fmt = _arguments.kv_format("format", format)
     if cache is None:
-        shape = _core.inspect(plain, "plain")[3]
-        if len(shape) != 4:
-            wanted = "shape [num_blocks, page_size, h_kv, d_qk]"
-            raise error(ValueError, "plain", f"shape {list(shape)}", wanted)
-        shape = (*shape[:3], _core.token_elements(format, shape[3]))
-        if format in ("v32", "v4"):
-            cache = framework.named(plain, shape, "uint8")
-            if format == "v4":
-                cache[...] = 0  # the eighth byte of a token's scales is nobody's
-        else:
-            cache = framework.empty(plain, shape)
-    _core.quantise(plain, cache, format, stream_for(framework, plain))
+        cache = _empty_cache(framework, plain, fmt)
+    _core.quantise(plain, cache, fmt, stream_for(framework, plain, "plain"))
     return cache
 
 
 def dequantise(cache, format=None, *, plain=None):
-    """The plain cache [num_blocks, page_size, h_kv, d_qk] of any other; bf16 for FP8 formats."""
-    fmt = format or format_of(cache)
+    """The plain cache [num_blocks, page_size, h_kv, d_qk] of any other; bf16 for FP8 formats.
+
+    format: as in :func:`append`; plain: where to write, allocated where None
+    Raises ValueError or TypeError naming the argument.
+    """
+    if is_compiling():
+        if plain is None:
+            return torch.ops.flashmla.dequantise(cache, _traced(format))
+        torch.ops.flashmla.dequantise_out(cache, plain, _traced(format))
+        return plain
     framework = framework_of(cache, "cache")
+    fmt = _format(format, cache)
     if plain is None:
         rows = _row_dimensions(cache, fmt)
         shape = (*_core.inspect(cache, "cache")[3][:2], *rows)
-        plain = framework.named(cache, shape, _ROW_TYPES[fmt])
-    _core.dequantise(cache, fmt, plain, stream_for(framework, cache))
+        plain = framework.named(cache, shape, _ROW_TYPES[fmt], "plain")
+    _core.dequantise(cache, fmt, plain, stream_for(framework, cache, "cache"))
     return plain

@@ -2,72 +2,87 @@
 
 from __future__ import annotations
 
-from . import _core
+from ._arguments import flag, renamed, shown
+from ._checks import FAILURES, HEAD_DIM_V, inspect
 from ._frameworks import error
-from ._metadata import Config
+from ._schedule import Config
 
-HEAD_DIM_V = 512
-FAILURES = (ValueError, NotImplementedError, TypeError)
+__all__ = ["DECODE_NAMES", "FAILURES", "HEAD_DIM_V", "describe_call", "renamed"]
+
+NO_DENSE_FP8 = "bf16 or fp16 without indices: dense attention over an FP8 cache has no kernel yet"
+_PAGES = "[num_blocks, page_block_size, h_kv, token]"
 _BYTES = ("u8", "i8", "e4m3")
-# Names of the C++ library's arguments in these functions.
+KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
+_COMING_FORMATS = {"v32_no_rope": 528, "v32_nope": 528, "v41": 528, "v41_fp4": 288}
+# Arguments of flash_mla_with_kvcache by their names in the C++ library; of what the library knows
+# as a number of the problem, the argument that says it.
 DECODE_NAMES = {
     "kv_cache": "k_cache",
     "lengths": "cache_seqlens",
     "extra_kv_cache": "extra_k_cache",
     "extra_indices": "extra_indices_in_kvcache",
+    "problem": "q",
+    "batch": ("q", "b"),
+    "query_tokens": ("q", "s_q"),
+    "query_heads": ("q", "h_q"),
+    "qk_dim": ("q", "d_qk"),
+    "dtype": ("q", "dtype"),
+    "kv_heads": ("k_cache", "h_kv"),
+    "kv_format": ("k_cache", "format"),
+    "page_size": ("k_cache", "page_block_size"),
+    "max_blocks": ("block_table", "max_blocks"),
+    "topk": ("indices", "topk"),
+    "extra_topk": ("extra_indices_in_kvcache", "extra_topk"),
+    "extra_page_size": ("extra_k_cache", "page_block_size"),
+    "max_workers": ("tile_scheduler_metadata", "max_workers"),
+    "batch_invariant": ("tile_scheduler_metadata", "batch_invariant"),
 }
-
-
-def renamed(failure, names):
-    """The same error under the name that the caller knows."""
-    name = getattr(failure, "argument", None)
-    if name not in names:
-        return failure
-    return error(type(failure), names[name], failure.given, failure.wanted)
-
-
-def inspect(tensor, name, rank, dimensions):
-    """(device, dtype, shape) of a tensor with this number of dimensions."""
-    device, index, dtype, shape, _ = _core.inspect(tensor, name)
-    if len(shape) != rank:
-        raise error(ValueError, name, f"shape {list(shape)}", f"shape {dimensions}")
-    return (device, index), dtype, shape
-
-
-def check_scale(name, scale):
-    """A flag in the place of the scale is a known slip of positional callers."""
-    if isinstance(scale, bool) or not (scale is None or hasattr(scale, "__float__")):
-        raise error(TypeError, name, repr(scale), "a number; flags come behind it")
-
-
-def check_head_dim(name, given):
-    if isinstance(given, bool) or given != HEAD_DIM_V:
-        raise error(ValueError, name, repr(given), HEAD_DIM_V)
-
-
-def _check_flag(name, given):
-    if not isinstance(given, bool):
-        raise error(TypeError, name, repr(given), "True or False")
 
 
 def _absent(tensors, where):
     for name, tensor in tensors.items():
         if tensor is not None:
-            raise error(ValueError, name, f"a {type(tensor).__qualname__}", f"None {where}")
+            raise error(ValueError, name, shown(tensor), f"None {where}")
 
 
-def _dense_fields(q, k_cache, block_table, cache_seqlens, is_fp8_kvcache):
+def check_format(kv_format, q, k_cache, indices):
+    """kv_format only says what the tensors say, where these leave no choice."""
+    name = "kv_format"
+    if not isinstance(kv_format, str):
+        raise error(TypeError, name, shown(kv_format), "the name of a cache's format, or None")
+    text = kv_format.lower()
+    if text in _COMING_FORMATS:
+        wanted = f"{', '.join(KNOWN_FORMATS)}: this format has no kernel yet"
+        raise error(NotImplementedError, name, shown(kv_format), wanted)
+    _, dtype, shape = inspect(k_cache, "k_cache", 4, _PAGES)
+    found = dtype
+    if dtype in _BYTES and indices is not None:
+        found = _packed_format(inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")[2][3], shape)
+    if KNOWN_FORMATS.get(text) != found:
+        raise error(ValueError, name, shown(kv_format), f"{found}, as k_cache and q say, or None")
+
+
+def _packed_format(d_qk, shape):
+    if d_qk == 512 and shape[3] == 528:
+        wanted = "584 (V4), or kv_format= to say which of the formats of 528 bytes it is"
+        raise error(ValueError, "k_cache", "528 bytes a token", wanted)
+    return "v32" if d_qk == 576 else "v4"
+
+
+def is_packed(k_cache):
+    """Whether a cache is FP8: what is_fp8_kvcache=None stands for."""
+    return inspect(k_cache, "k_cache", 4, _PAGES)[1] in _BYTES
+
+
+def _dense_fields(q, k_cache, block_table, cache_seqlens):
     """What the tensors of a dense call say about it: (device, fields of the problem)."""
     device, dtype, (b, s_q, h_q, d_qk) = inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")
-    _, cache_dtype, cache_shape = inspect(
-        k_cache, "k_cache", 4, "[num_blocks, page_block_size, h_kv, d_qk]"
-    )
+    _, cache_dtype, cache_shape = inspect(k_cache, "k_cache", 4, _PAGES)
     for name, tensor in (("block_table", block_table), ("cache_seqlens", cache_seqlens)):
         if tensor is None:
             raise error(TypeError, name, "None", "a tensor, as indices is None: dense decoding")
     if cache_dtype in _BYTES:
-        wanted = "bf16 or fp16: an FP8 cache is read with indices"
-        raise error(NotImplementedError, "k_cache", f"dtype {cache_dtype}", wanted)
+        raise error(NotImplementedError, "k_cache", f"dtype {cache_dtype}", NO_DENSE_FP8)
     _, _, table = inspect(block_table, "block_table", 2, "[b, max_blocks]")
     where = inspect(cache_seqlens, "cache_seqlens", 1, "[b]")[0]
     if where != device:
@@ -92,8 +107,7 @@ def _dense_fields(q, k_cache, block_table, cache_seqlens, is_fp8_kvcache):
 def _sparse_fields(q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvcache):
     """What the tensors of a sparse call say about it: (device, fields of the problem)."""
     device, dtype, (b, s_q, h_q, d_qk) = inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")
-    pages = "[num_blocks, page_block_size, 1, token]"
-    _, cache_dtype, cache_shape = inspect(k_cache, "k_cache", 4, pages)
+    _, cache_dtype, cache_shape = inspect(k_cache, "k_cache", 4, _PAGES)
     _, _, lists = inspect(indices, "indices", 3, "[b, s_q, topk]")
     if dtype != "bf16":
         raise error(ValueError, "q", f"dtype {dtype}", "dtype bf16 in sparse attention")
@@ -103,6 +117,7 @@ def _sparse_fields(q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvc
         raise error(ValueError, "is_fp8_kvcache", is_fp8_kvcache, wanted)
     if packed and d_qk not in (576, 512):
         raise error(ValueError, "q", f"d_qk = {d_qk}", "576 (V3.2 cache) or 512 (V4 cache)")
+    kv_format = _packed_format(d_qk, cache_shape) if packed else "bf16"
     fields = {
         "kind": "sparse_decode",
         "batch": b,
@@ -110,7 +125,7 @@ def _sparse_fields(q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvc
         "query_heads": h_q,
         "kv_heads": cache_shape[2],
         "dtype": dtype,
-        "kv_format": ("v32" if d_qk == 576 else "v4") if packed else "bf16",
+        "kv_format": kv_format,
         "qk_dim": d_qk,
         "page_size": cache_shape[1],
         "topk": lists[2],
@@ -119,7 +134,7 @@ def _sparse_fields(q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvc
         missing = "extra_k_cache" if extra_k_cache is None else "extra_indices_in_kvcache"
         raise error(ValueError, missing, "None", "a tensor: the two come together")
     if extra_k_cache is not None:
-        _, _, extra_shape = inspect(extra_k_cache, "extra_k_cache", 4, pages)
+        _, _, extra_shape = inspect(extra_k_cache, "extra_k_cache", 4, _PAGES)
         _, _, extra_lists = inspect(
             extra_indices, "extra_indices_in_kvcache", 3, "[b, s_q, extra_topk]"
         )
@@ -133,8 +148,8 @@ def describe_call(
     extra_k_cache, extra_indices, topk_length, extra_topk_length,
 ):  # fmt: skip
     """(device, fields of the problem, Config) of a call of flash_mla_with_kvcache."""
-    _check_flag("causal", causal)
-    _check_flag("is_fp8_kvcache", is_fp8_kvcache)
+    flag("causal", causal)
+    flag("is_fp8_kvcache", is_fp8_kvcache)
     if indices is None:
         absent = {
             "extra_k_cache": extra_k_cache,
@@ -143,7 +158,7 @@ def describe_call(
             "extra_topk_length": extra_topk_length,
         }
         _absent(absent, "without indices: dense decoding")
-        device, fields = _dense_fields(q, k_cache, block_table, cache_seqlens, is_fp8_kvcache)
+        device, fields = _dense_fields(q, k_cache, block_table, cache_seqlens)
     else:
         if extra_k_cache is None:
             _absent({"extra_topk_length": extra_topk_length}, "without extra_k_cache")

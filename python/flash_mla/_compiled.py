@@ -5,11 +5,14 @@ The operators are reached by name: this module imports no module that defines th
 
 from __future__ import annotations
 
-from ._call import HEAD_DIM_V
+from ._arguments import scale_arguments
+from ._call import KNOWN_FORMATS
+from ._checks import HEAD_DIM_V
+from ._frameworks import is_compiling as is_compiling
 from ._frameworks import torch
 from ._metadata import FlashMLASchedMeta
 
-is_compiling = torch.compiler.is_compiling if torch is not None else (lambda: False)
+_PLAIN = {} if torch is None else {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 def empty_outputs(q):
@@ -26,28 +29,67 @@ def _check_numbers(dim_name, dim, scale_name, scale):
         raise TypeError(f"{scale_name}: given {scale}, wanted a number; flags come behind it")
 
 
+def _check_flags(causal, is_fp8_kvcache, enable_batch_invariant, use_legacy):
+    for name, flag, others in (
+        ("causal", causal, ()),
+        ("is_fp8_kvcache", is_fp8_kvcache, (None,)),
+        ("enable_batch_invariant", enable_batch_invariant, ()),
+        ("use_legacy", use_legacy, (None,)),
+    ):
+        if not isinstance(flag, bool) and flag not in others:
+            raise TypeError(f"{name}: given {flag}, wanted True or False")
+
+
+def _check_engine_keywords(q, k_cache, indices, kv_format, descale_q, descale_k):
+    for name, scale in (("descale_q", descale_q), ("descale_k", descale_k)):
+        if scale is not None:
+            raise NotImplementedError(
+                f"{name}: given a scale, wanted None: dense attention over an FP8 cache has no "
+                "kernel yet"
+            )
+    if kv_format is None:
+        return
+    packed = indices is not None and k_cache.dtype.itemsize == 1
+    found = {576: "v32", 512: "v4"}.get(q.shape[-1]) if packed else _PLAIN.get(k_cache.dtype)
+    if not isinstance(kv_format, str) or KNOWN_FORMATS.get(kv_format.lower()) != found:
+        raise ValueError(f"kv_format: given {kv_format}, wanted {found}, as k_cache and q say")
+
+
+def _options(metadata, num_splits, enable_batch_invariant):
+    """Options of the plan that the schedule's argument asks for."""
+    if not isinstance(metadata, FlashMLASchedMeta):
+        if not hasattr(metadata, "shape"):
+            given = "None" if metadata is None else f"a {type(metadata).__name__}"
+            raise TypeError(
+                f"tile_scheduler_metadata: given {given}, wanted one of get_mla_metadata"
+            )
+        invariant = metadata.shape[0] == 1 or enable_batch_invariant
+        return {"batch_invariant": invariant, "max_workers": 0}
+    if num_splits is not None and num_splits is not metadata.num_splits:
+        raise ValueError("num_splits: given one, wanted None beside a FlashMLASchedMeta")
+    work = metadata.tile_scheduler_metadata
+    one_part = work is not None and work.shape[0] == 1  # by hand; of ours it divides nothing
+    invariant = metadata.batch_invariant or enable_batch_invariant or one_part
+    return {"batch_invariant": invariant, "max_workers": metadata.max_workers}
+
+
 def compiled_decode(
     q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
     indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
-    out, lse,
+    num_splits, out, lse, empty_lse, lse_base, enable_batch_invariant, use_legacy, kv_format,
+    descale_q, descale_k,
 ):  # fmt: skip
     """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
     _check_numbers("head_dim_v", head_dim_v, "softmax_scale", softmax_scale)
-    for name, flag in (("causal", causal), ("is_fp8_kvcache", is_fp8_kvcache)):
-        if not isinstance(flag, bool):
-            raise TypeError(f"{name}: given {flag}, wanted True or False")
-    if metadata is None:
-        raise TypeError("tile_scheduler_metadata: given None, wanted one of get_mla_metadata")
+    _check_flags(causal, is_fp8_kvcache, enable_batch_invariant, use_legacy)
+    _check_engine_keywords(q, k_cache, indices, kv_format, descale_q, descale_k)
+    options = _options(metadata, num_splits, enable_batch_invariant)
     packed = indices is not None and k_cache.dtype.itemsize == 1
-    if indices is not None and is_fp8_kvcache is not packed:
+    if indices is not None and is_fp8_kvcache is not None and is_fp8_kvcache is not packed:
         raise ValueError(
             f"is_fp8_kvcache: given {is_fp8_kvcache}, wanted {packed}, as k_cache is of dtype "
             f"{k_cache.dtype}"
         )
-    options = {"batch_invariant": False, "max_workers": 0}
-    if isinstance(metadata, FlashMLASchedMeta):
-        options["batch_invariant"] = metadata.batch_invariant
-        options["max_workers"] = metadata.max_workers
     if indices is not None:
         block_table = cache_seqlens = None
     call = {
@@ -55,29 +97,34 @@ def compiled_decode(
         "indices": indices,
         "extra_k_cache": extra_k_cache,
         "extra_indices": extra_indices,
-        "softmax_scale": softmax_scale,
+        **scale_arguments("softmax_scale", softmax_scale),
         "attn_sink": attn_sink,
         "topk_length": topk_length,
         "extra_topk_length": extra_topk_length,
+        "empty_lse": empty_lse,
+        "lse_base": lse_base,
         **options,
     }
     if out is None and lse is None:
-        return torch.ops.flash_mla.decode(q, k_cache, block_table, cache_seqlens, **call)
+        return torch.ops.flashmla.decode(q, k_cache, block_table, cache_seqlens, **call)
     fresh_out, fresh_lse = empty_outputs(q)
     out = fresh_out if out is None else out
     lse = fresh_lse if lse is None else lse
-    torch.ops.flash_mla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
+    torch.ops.flashmla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
     return out, lse
 
 
 def compiled_sparse_fwd(
-    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
+    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse, empty_lse, lse_base
 ):
     """flash_mla_sparse_fwd inside of torch.compile."""
     _check_numbers("d_v", d_v, "sm_scale", sm_scale)
     if sm_scale is None:
         raise TypeError("sm_scale: given None, wanted a number")
-    results = torch.ops.flash_mla.sparse_prefill(q, kv, indices, sm_scale, attn_sink, topk_length)
+    results = torch.ops.flashmla.sparse_prefill(
+        q, kv, indices, attn_sink=attn_sink, topk_length=topk_length, empty_lse=empty_lse,
+        lse_base=lse_base, **scale_arguments("sm_scale", sm_scale),
+    )  # fmt: skip
     given = (out, max_logits, lse)
     return tuple(
         computed if wanted is None else wanted.copy_(computed)

@@ -1,20 +1,21 @@
 """Where outputs and workspaces come from: the framework whose tensors the caller passes.
 
 NumPy, PyTorch and CuPy are all optional. A framework that nobody has imported is never imported
-here, except PyTorch, whose operators the package registers.
+here, except PyTorch (_optional.py).
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import mmap
 import sys
 
-try:
-    import torch
-except ImportError:
-    torch = None
+from ._optional import problems, torch
+
+# Whether torch.compile is tracing the calling code, which then has to call operators.
+is_compiling = torch.compiler.is_compiling if torch is not None else (lambda: False)
 
 
 def error(kind, argument, given, wanted):
@@ -49,23 +50,33 @@ def _has_rows(array):
     return array.ndim > 0 and (array.strides[-1] == array.itemsize or array.shape[-1] == 1)
 
 
+def _need_ml_dtypes(argument):
+    """NumPy knows the name bfloat16 from ml_dtypes."""
+    try:
+        importlib.import_module("ml_dtypes")
+    except Exception as failure:
+        wanted = f"a bfloat16 array, since ml_dtypes cannot be imported ({failure})"
+        raise error(TypeError, argument, "None", wanted) from None
+
+
 class NumPyArrays:
     """NumPy arrays, and host memory for every other library whose tensors are on the CPU."""
 
     name = "numpy"
     tensor_type = None
 
-    def __init__(self):
-        self.numpy = importlib.import_module("numpy")
+    @functools.cached_property
+    def numpy(self):
+        return importlib.import_module("numpy")
 
     def empty(self, like, shape):
         """An array of the type of `like`."""
         return self.numpy.empty(shape, like.dtype)
 
-    def named(self, like, shape, dtype):
-        """An array of the type of this name ("float32")."""
+    def named(self, like, shape, dtype, argument="out"):
+        """An array of the type of this name ("float32"), in the place of an argument."""
         if dtype == "bfloat16":
-            importlib.import_module("ml_dtypes")  # which makes NumPy know the name
+            _need_ml_dtypes(argument)
         return self.numpy.empty(shape, self.numpy.dtype(dtype))
 
     def memory(self, device, size):
@@ -106,7 +117,7 @@ class TorchTensors:
     def empty(self, like, shape):
         return torch.empty(shape, dtype=like.dtype, device=like.device)
 
-    def named(self, like, shape, dtype):
+    def named(self, like, shape, dtype, argument="out"):
         return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
 
     def memory(self, device, size):
@@ -126,7 +137,9 @@ class TorchTensors:
         return flat[:count].view(torch.int32).view(shape)
 
     def scattered(self, tensor):
-        if tensor.is_contiguous() or tensor.requires_grad or not tensor.dim():
+        if tensor.layout != torch.strided or tensor.requires_grad or not tensor.dim():
+            return False
+        if tensor.is_contiguous():
             return False
         strides = [stride for stride, n in zip(tensor.stride(), tensor.shape) if n > 1]
         return 0 not in strides and (tensor.stride(-1) == 1 or tensor.shape[-1] == 1)
@@ -152,7 +165,7 @@ class CuPyArrays:
         with like.device:
             return self.cupy.empty(shape, like.dtype)
 
-    def named(self, like, shape, dtype):
+    def named(self, like, shape, dtype, argument="out"):
         with like.device:
             return self.cupy.empty(shape, self.cupy.dtype(dtype))
 
@@ -196,12 +209,22 @@ def _kind_of(array):
     if torch is not None and isinstance(array, torch.Tensor):
         return TorchTensors
     for base in type(array).__mro__:
-        root = base.__module__.partition(".")[0]
+        root = base.__module__.partition(".")[0] if base.__name__ == "ndarray" else ""
         if root == "numpy":
             return NumPyArrays
         if root == "cupy":
             return CuPyArrays
     return None
+
+
+def _wanted_instead_of(kind):
+    """What a caller who passes an object of this type can pass."""
+    if kind is type(None):
+        return "a tensor"
+    wanted = "a tensor of PyTorch, NumPy or CuPy (others can be inputs, beside one of these)"
+    if kind.__module__.partition(".")[0] == "torch" and problems:
+        wanted += f"; but {'; '.join(problems)}"
+    return wanted
 
 
 def framework_of(array, argument="out"):
@@ -210,12 +233,7 @@ def framework_of(array, argument="out"):
     if kind not in _of_type:
         found = _kind_of(array)
         if found is None:
-            raise error(
-                TypeError,
-                argument,
-                f"a {type_text(kind)}",
-                "a tensor of PyTorch, NumPy or CuPy (others can be inputs, beside one of these)",
-            )
+            raise error(TypeError, argument, f"a {type_text(kind)}", _wanted_instead_of(kind))
         _of_type[kind] = _instance(found)
     return _of_type[kind]
 
@@ -252,5 +270,8 @@ def default_framework(device):
     if device[0] == "cuda":
         if torch is None and "cupy" in sys.modules:
             return _instance(CuPyArrays)
+        if torch is None:
+            wanted = "a tensor of PyTorch or CuPy, of which the plan takes device memory"
+            raise error(TypeError, "lengths", "None", wanted)
         return _instance(TorchTensors)
     return _instance(TorchTensors if torch is not None else NumPyArrays)

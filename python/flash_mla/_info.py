@@ -6,7 +6,9 @@ import dataclasses
 import sys
 
 from . import _core
-from ._frameworks import torch
+from ._arguments import integer, shown
+from ._frameworks import error
+from ._optional import problems, torch
 from ._version import __version__
 
 
@@ -21,7 +23,10 @@ class Backend:
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """Versions and backends; its text is for people."""
+    """Versions and backends; its text is for people.
+
+    problems: sentences on optional libraries that are there but cannot be used
+    """
 
     version: str
     library_version: str
@@ -29,6 +34,7 @@ class Info:
     cpu_threads: int
     python: str
     torch: str | None
+    problems: tuple[str, ...] = ()
 
     def __str__(self):
         lines = [
@@ -41,6 +47,7 @@ class Info:
                 lines += [f"  {device}" for device in backend.devices]
         if all(backend.name != "cuda" for backend in self.backends):
             lines.append("backend cuda: not in this build, which was made without nvcc")
+        lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join(lines)
 
 
@@ -53,4 +60,15 @@ def info():
         cpu_threads=_core.cpu_threads(),
         python=sys.version.split()[0],
         torch=None if torch is None else str(torch.__version__),
+        problems=tuple(problems),
     )
+
+
+def set_cpu_threads(threads):
+    """Threads of the CPU backend in later calls, of all threads of this process; 0: the default.
+
+    threads: 0 to 4096. Raises ValueError or TypeError naming it.
+    """
+    if not 0 <= integer("threads", threads) <= 4096:
+        raise error(ValueError, "threads", shown(threads), "a value from 0 to 4096")
+    _core.set_cpu_threads(int(threads))

@@ -3,52 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import operator
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from . import _core
-from ._frameworks import error, framework_of, type_text
-from ._plan import Plan
+from ._arguments import flag, shown
+from ._checks import check_tensor, checked_count
+from ._frameworks import error
+from ._old_form import make_tensors
+from ._schedule import ATTRIBUTE, Config, Held, Shared, TensorSchedule
 
-_ATTRIBUTE = "_flash_mla"  # on a tensor of the older form: the FlashMLASchedMeta that it stands for
 _MADE_HERE = "a schedule of flash_mla.get_mla_metadata"
-
-
-class Config(NamedTuple):
-    """What all calls with one schedule have in common."""
-
-    b: int
-    s_q: int
-    h_q: int
-    page_block_size: int
-    h_k: int
-    causal: bool
-    is_fp8_kvcache: bool
-    topk: Optional[int]
-    extra_page_block_size: Optional[int]
-    extra_topk: Optional[int]
-
-
-class Held(NamedTuple):
-    """A plan with its schedule, and what tells whether it still fits."""
-
-    plan: Plan
-    core: Any
-    config: Config
-    stream_of: Any
-    index: int  # of the device
-    on_gpu: bool
-    work: Any
-    num_splits: Any
-    dense: bool
-    causal: bool
-    is_fp8_kvcache: bool
-    # Kept, so that no other tensor takes its address while that stands for these lengths.
-    lengths: Any
-    # Older form, whose tensors serve calls of any problem: of the tensor that was given, and the
-    # shapes that it was planned for.
-    tensor_version: Optional[int]
-    signature: Any
+_MOST_WORKERS = 65536
 
 
 class FlashMLASchedMeta:
@@ -57,23 +22,74 @@ class FlashMLASchedMeta:
     have_initialized: whether a call has planned it
     config: what later calls must agree in (None before)
     tile_scheduler_metadata: int32 [parts, 8], num_splits: int32 [b + 1]; both set to None: the next
-        call plans again
+        call plans again. Tensors that the caller puts there are the older form, see
+        :func:`get_mla_metadata`; one of a single part asks for batch_invariant.
     max_workers, batch_invariant: options of the plan, see :func:`flash_mla.plan`
+
+    A copy, a pickled one too, is fresh: it has the options and the caller's own tensors.
     """
 
-    def __init__(self, *, max_workers=0, batch_invariant=False):
-        self.have_initialized = False
-        self.config: Optional[Config] = None
-        self.tile_scheduler_metadata: Any = None
-        self.num_splits: Any = None
+    def __init__(
+        self,
+        have_initialized=False,
+        config=None,
+        tile_scheduler_metadata=None,
+        num_splits=None,
+        *,
+        max_workers=0,
+        batch_invariant=False,
+    ):
+        _check_options(max_workers, batch_invariant)
+        flag("have_initialized", have_initialized)
+        if config is not None and not isinstance(config, Config):
+            raise error(TypeError, "config", shown(config), "the config of another one, or None")
+        fields = ("tile_scheduler_metadata", tile_scheduler_metadata), ("num_splits", num_splits)
+        for name, tensor in fields:
+            if tensor is not None and not hasattr(tensor, "shape"):
+                raise error(TypeError, name, shown(tensor), "a tensor or None")
+        self.have_initialized = have_initialized
+        self.config: Optional[Config] = config
+        self.tile_scheduler_metadata: Any = tile_scheduler_metadata
+        self.num_splits: Any = num_splits
         self.max_workers = max_workers
         self.batch_invariant = batch_invariant
         self._held: Optional[Held] = None
-        self._by_tensors = False
-        self._alias: Any = None  # what the older form's first tensor has as this field
 
     def __repr__(self):
         return f"FlashMLASchedMeta(have_initialized={self.have_initialized}, config={self.config})"
+
+    def __reduce__(self):
+        held = self._held
+        tensors = self.tile_scheduler_metadata, self.num_splits
+        if held is not None and (tensors[0] is None or tensors[0] is held.work):
+            tensors = None, None
+        return _fresh, (type(self), *tensors, self.max_workers, self.batch_invariant)
+
+    def _holds(self, held):
+        """Whether the plan is still the one that the fields name."""
+        return (
+            held.work is self.tile_scheduler_metadata
+            and held.num_splits is self.num_splits
+            and self.have_initialized
+        )
+
+    def _is_current(self, held, lengths, stream, tensors):
+        """Whether the plan is the one to use, as far as the host can tell."""
+        return self._holds(held) and held.core.current(lengths, stream, False)
+
+    def _agree(self, config):
+        """A later call with one schedule must be of the same problem."""
+        if not self.have_initialized or not isinstance(self.config, Config):
+            return
+        for name, before, now in zip(Config._fields, self.config, config):
+            if before != now:
+                argument = _ARGUMENTS[name]
+                part = "" if argument == name else f"{name} = "
+                wanted = f"{part}{before}, as in the first call with this tile_scheduler_metadata"
+                raise error(ValueError, argument, f"{part}{now}", wanted)
+
+    def _known(self, tensors, stream, on_gpu):
+        return {}
 
     def _commit(self, held):
         self._held = held
@@ -82,95 +98,91 @@ class FlashMLASchedMeta:
         self.tile_scheduler_metadata = held.work
         self.num_splits = held.num_splits
 
-    def _check_fields(self):
-        """Refuses a schedule that was put into the fields and that nobody here has made."""
-        held = self._held
-        for name in ("tile_scheduler_metadata", "num_splits"):
-            value = getattr(self, name)
-            if value is None or (held is not None and value is getattr(held, _FIELDS[name])):
-                continue
-            raise error(ValueError, name, "a plan of another library's making", _MADE_HERE)
+
+# Arguments of flash_mla_with_kvcache that say what the fields of Config are.
+_ARGUMENTS = {
+    "b": "q",
+    "s_q": "q",
+    "h_q": "q",
+    "page_block_size": "k_cache",
+    "h_k": "k_cache",
+    "causal": "causal",
+    "is_fp8_kvcache": "is_fp8_kvcache",
+    "topk": "indices",
+    "extra_page_block_size": "extra_k_cache",
+    "extra_topk": "extra_indices_in_kvcache",
+}
 
 
-_FIELDS = {"tile_scheduler_metadata": "work", "num_splits": "num_splits"}
+def _fresh(kind, work, num_splits, max_workers, batch_invariant):
+    return kind(
+        tile_scheduler_metadata=work,
+        num_splits=num_splits,
+        max_workers=max_workers,
+        batch_invariant=batch_invariant,
+    )
 
 
-def version_of(tensor):
-    """How often a tensor was changed; None where nobody counts that."""
-    if not hasattr(tensor, "is_inference") or tensor.is_inference():
-        return None
-    return tensor._version
+def _check_options(max_workers, batch_invariant):
+    flag("batch_invariant", batch_invariant)
+    checked_count("max_workers", max_workers, 0, _MOST_WORKERS)
 
 
-def metadata_of(given, num_splits):
-    """The FlashMLASchedMeta that `tile_scheduler_metadata` is or stands for."""
-    if isinstance(given, FlashMLASchedMeta):
+def schedule_of(given, num_splits):
+    """What stands for the arguments tile_scheduler_metadata and num_splits in a call.
+
+    A FlashMLASchedMeta with its own plan or none, or else a TensorSchedule.
+    """
+    if not isinstance(given, FlashMLASchedMeta):
+        return _of_tensor(given, num_splits, None)
+    if num_splits is not None and num_splits is not given.num_splits:
+        _check_same(num_splits, given.num_splits)
+    tensor, held = given.tile_scheduler_metadata, given._held
+    if held is not None and tensor is held.work:
         return given
+    if tensor is None:
+        if given.num_splits is not None and (
+            held is None or given.num_splits is not held.num_splits
+        ):
+            wanted = "None in a FlashMLASchedMeta without a tile_scheduler_metadata"
+            raise error(ValueError, "num_splits", shown(given.num_splits), wanted)
+        return given
+    return _of_tensor(tensor, given.num_splits, given)
+
+
+def _check_same(num_splits, field):
+    """Beside the object nothing but its own field says anything true."""
+    name = "num_splits"
+    if hasattr(num_splits, "shape") and field is not None:
+        given, own = (_core.inspect(tensor, name)[3:] for tensor in (num_splits, field))
+        if given == own:
+            return
+    wanted = "None, or the object's own num_splits, beside a FlashMLASchedMeta"
+    raise error(ValueError, name, shown(num_splits), wanted)
+
+
+def _of_tensor(given, num_splits, owner):
     name = "tile_scheduler_metadata"
-    if given is None:
-        raise error(TypeError, name, "None", _MADE_HERE)
-    if hasattr(given, "have_initialized") and not hasattr(given, "shape"):
-        raise error(TypeError, name, f"a {type_text(type(given))}", _MADE_HERE)
-    _, _, dtype, shape, _ = _core.inspect(given, name)
-    if dtype != "i32" or len(shape) != 2 or shape[1] != 8:
-        raise error(ValueError, name, f"{dtype}{list(shape)}", "int32 [parts, 8]")
-    if num_splits is not None:
-        _, _, dtype, shape, _ = _core.inspect(num_splits, "num_splits")
-        if dtype != "i32" or len(shape) != 1:
-            raise error(ValueError, "num_splits", f"{dtype}{list(shape)}", "int32 [b + 1]")
-    meta = getattr(given, _ATTRIBUTE, None)
-    if meta is None:
-        meta = FlashMLASchedMeta()
-        meta._by_tensors = True
+    if given is None or isinstance(given, (tuple, list)) or not hasattr(given, "shape"):
+        wanted = _MADE_HERE
+        if isinstance(given, tuple):
+            wanted = "the first of the two results of get_mla_metadata, the second as num_splits"
+        raise error(TypeError, name, shown(given), wanted)
+    shared = getattr(given, ATTRIBUTE, None)
+    if shared is not None and shared.made_here:
+        field = getattr(given, name, None)  # to be assigned as that of a FlashMLASchedMeta is
+        if field is not None and field is not shared.alias:
+            given, shared = field, getattr(field, ATTRIBUTE, None)
+    if shared is None:
+        parts = check_tensor(given, name, "i32", ("parts", 8))[0]
+        # Whoever writes a plan of one part by hand wants results that depend on no other request.
+        shared = Shared(batch_invariant=parts == 1)
         # So that the calls of other layers find it; a plain NumPy array is planned in each call.
-        with contextlib.suppress(AttributeError):
-            setattr(given, _ATTRIBUTE, meta)
-    elif meta._alias is not None and not _is_any(getattr(given, name, None), None, meta._alias):
-        wanted = f"{_MADE_HERE}, which also takes batch_invariant and max_workers"
-        raise error(ValueError, name, "a plan of another library's making", wanted)
-    return meta
-
-
-def _is_any(value, *candidates):
-    return any(value is candidate for candidate in candidates)
-
-
-def _as_tensors(plan, s_q, meta):
-    """The older form: int32 [parts, 8] with the fields as attributes, and int32 [b + 1]."""
-    work, splits = plan.array("work"), plan.array("split_offset")
-    if s_q > 1 and plan.fields["kind"] != "dense_decode":
-        splits = splits[::s_q]
-        splits = splits.contiguous() if hasattr(splits, "contiguous") else splits.copy()
-    if plan.framework.name == "numpy":
-        work = work.view(_schedule_array(plan.framework.numpy))
-    elif plan.framework.name == "cupy":
-        return work, splits  # whose arrays carry no attributes
-    meta._by_tensors = True
-    setattr(work, _ATTRIBUTE, meta)
-    work.have_initialized = False
-    work.config = None
-    # NOTE: another object on the same memory; itself would be a cycle.
-    meta._alias = work.view(work.shape) if hasattr(work, "data_ptr") else work[:]
-    work.tile_scheduler_metadata = meta._alias
-    work.num_splits = splits
-    return work, splits
-
-
-_schedule_arrays: dict = {}
-
-
-def _schedule_array(numpy):
-    """The class of NumPy arrays that may have attributes."""
-    if numpy not in _schedule_arrays:
-        _schedule_arrays[numpy] = type("ScheduleArray", (numpy.ndarray,), {})
-    return _schedule_arrays[numpy]
-
-
-def _positive(name, value):
-    number = value if hasattr(value, "__index__") and not isinstance(value, bool) else 0
-    if operator.index(number) < 1:
-        raise error(ValueError, name, repr(value), "a positive integer")
-    return operator.index(number)
+        with contextlib.suppress(AttributeError, TypeError):
+            setattr(given, ATTRIBUTE, shared)
+    if num_splits is not None:
+        check_tensor(num_splits, "num_splits", "i32", ("b + 1",))
+    return TensorSchedule(given, num_splits, shared, owner)
 
 
 def get_mla_metadata(
@@ -187,54 +199,37 @@ def get_mla_metadata(
 ):
     """A schedule for :func:`flash_mla_with_kvcache`.
 
-    Without cache_seqlens: (FlashMLASchedMeta(), None). The first call with it plans.
+    Without cache_seqlens: (FlashMLASchedMeta(), None). The first call with it plans, from its own
+    tensors: what else is given here but the options is checked and says nothing.
 
-    With it, the older form: two int32 tensors, [parts, 8] and [b + 1], made on the device of
-    cache_seqlens. They may be copied into preallocated tensors and sliced.
+    With it, the older form, called whenever the lengths have changed: two int32 tensors, [parts, 8]
+    and [b + 1], made on the device of cache_seqlens. They may be copied into preallocated tensors
+    and sliced.
         cache_seqlens: int32 [b], tokens in each request's cache
         num_q_tokens_per_head_k: s_q · h_q / h_kv (also under its old name num_heads_per_head_k)
         num_heads_k: h_kv
         num_heads_q: h_q; only sparse attention needs it
+        is_fp8_kvcache: whether the cache of sparse attention is FP8
         topk: entries of a query token's index list; None in dense decoding
 
     max_workers, batch_invariant: see :func:`flash_mla.plan`.
     Raises ValueError or TypeError naming the argument.
     """
-    meta = FlashMLASchedMeta(max_workers=max_workers, batch_invariant=batch_invariant)
+    flag("is_fp8_kvcache", is_fp8_kvcache)
+    _check_options(max_workers, batch_invariant)
+    rows, rows_name = num_q_tokens_per_head_k, "num_q_tokens_per_head_k"
+    if num_heads_per_head_k is not None:
+        old = checked_count("num_heads_per_head_k", num_heads_per_head_k)
+        if rows is not None and checked_count(rows_name, rows) != old:
+            wanted = f"{rows_name}, whose old name it is, or only one of them"
+            raise error(ValueError, "num_heads_per_head_k", old, wanted)
+        rows, rows_name = old, "num_heads_per_head_k"
+    counts = {rows_name: rows, "num_heads_k": num_heads_k, "num_heads_q": num_heads_q}
+    counts["topk"] = topk
     if cache_seqlens is None:
-        return meta, None
-    if num_q_tokens_per_head_k is None:
-        num_q_tokens_per_head_k = num_heads_per_head_k
-    rows = _positive("num_q_tokens_per_head_k", num_q_tokens_per_head_k)
-    h_kv = _positive("num_heads_k", num_heads_k)
-    framework = framework_of(cache_seqlens, "cache_seqlens")
-    device_type, index, dtype, shape, _ = _core.inspect(cache_seqlens, "cache_seqlens")
-    if dtype != "i32" or len(shape) != 1:
-        raise error(ValueError, "cache_seqlens", f"{dtype}{list(shape)}", "int32 [b]")
-    fields = {
-        "kind": "dense_decode",
-        "dtype": "bf16",
-        "kv_format": "bf16",
-        "batch": shape[0],
-        "query_heads": rows * h_kv,
-        "kv_heads": h_kv,
-        "max_workers": max_workers,
-        "batch_invariant": batch_invariant,
-    }
-    s_q = 1
-    if topk is None:
-        fields["max_blocks"] = (2**31 - 1) // 64  # of 64 tokens: any length
-    else:
-        h_q = _positive("num_heads_q", num_heads_q)
-        s_q, rest = divmod(rows * h_kv, h_q)
-        if rest or s_q < 1:
-            wanted = f"a multiple of num_heads_q = {h_q} after · num_heads_k"
-            raise error(ValueError, "num_q_tokens_per_head_k", rows, wanted)
-        fields.update(kind="sparse_decode", query_heads=h_q, query_tokens=s_q)
-        fields["topk"] = _positive("topk", topk)
-        if is_fp8_kvcache:
-            fields["kv_format"] = "v32"
-    plan = Plan(fields, (device_type, index))
-    plan.framework = framework
-    plan.schedule(cache_seqlens if topk is None else None)
-    return _as_tensors(plan, s_q, meta)
+        for name, count in counts.items():
+            if count is not None:
+                checked_count(name, count)
+        return FlashMLASchedMeta(max_workers=max_workers, batch_invariant=batch_invariant), None
+    options = max_workers, batch_invariant
+    return make_tensors("cache_seqlens", cache_seqlens, counts, is_fp8_kvcache, options)

@@ -1,4 +1,4 @@
-"""PyTorch operators: torch.ops.flash_mla.*, for torch.compile, torch.export and dispatch.
+"""Operators of attention, torch.ops.flashmla.*, for torch.compile, torch.export and dispatch.
 
 They are functions of tensors and numbers alone. A schedule is a tensor, too: `schedule` makes it
 once a step and `decode` takes it; without one, `decode` plans by itself, in each call.
@@ -10,17 +10,14 @@ import threading
 
 import torch
 
-from ._cache import append
-from ._call import (
-    DECODE_NAMES,
-    FAILURES,
-    HEAD_DIM_V,
-    describe_call,
-    renamed,
-)
+from . import _cache_ops as _cache_ops
+from . import _metadata_ops as _metadata_ops
+from . import _plan_ops as _plan_ops
+from ._arguments import lse_form, renamed
+from ._call import DECODE_NAMES, FAILURES, HEAD_DIM_V, describe_call
 from ._compiled import empty_outputs
 from ._frameworks import Memory, Results, error, framework_of, host_memory
-from ._merge import merge_states
+from ._library import define, nothing, scale_of
 from ._plan import Plan
 from ._prefill import flash_mla_sparse_fwd
 
@@ -29,31 +26,22 @@ _PROBLEM = (
     "bool causal=False, Tensor? indices=None, Tensor? extra_k_cache=None, "
     "Tensor? extra_indices=None, bool batch_invariant=False, int max_workers=0"
 )
+# scale_tensor: softmax_scale as a 0-d tensor on the CPU.
+_FORM = 'Tensor? scale_tensor=None, str empty_lse="+inf", float? lse_base=None'
 _RUN = (
     "float? softmax_scale=None, Tensor? attn_sink=None, Tensor? topk_length=None, "
-    "Tensor? extra_topk_length=None"
+    f"Tensor? extra_topk_length=None, {_FORM}"
 )
-
-_library = torch.library.Library("flash_mla", "DEF")
-_library.define(f"schedule({_TENSORS}, {_PROBLEM}) -> Tensor")
-_library.define(
-    f"decode({_TENSORS}, Tensor? schedule=None, {_PROBLEM}, {_RUN}) -> (Tensor, Tensor)"
-)
-# NOTE: an engine's inner loop, so what every call gives comes first and is passed by position:
-# PyTorch takes 2 µs longer over arguments that are passed by name alone.
-# No argument is called out, which Dynamo of PyTorch 2.4 would not trace.
-_library.define(
-    f"decode_out({_TENSORS.replace('=None', '')}, Tensor? schedule, Tensor(a!) output, "
-    f"Tensor(b!) output_lse, {_PROBLEM}, {_RUN}) -> ()"
-)
-_library.define(
-    "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float sm_scale, Tensor? attn_sink=None, "
-    "Tensor? topk_length=None) -> (Tensor, Tensor, Tensor)"
-)
-_library.define(
-    "merge_states(Tensor[] outs, Tensor[] lses, Tensor? attn_sink=None) -> (Tensor, Tensor)"
-)
-_library.define("append(Tensor(a!) cache, Tensor rows, Tensor slots) -> ()")
+# What flash_mla_with_kvcache calls otherwise, or not at all.
+_NAMES = {
+    **DECODE_NAMES,
+    "extra_indices_in_kvcache": "extra_indices",
+    "extra_topk": ("extra_indices", "extra_topk"),
+    "plan_workspace": "schedule",
+}
+for _name in ("extra_indices", "max_workers", "batch_invariant"):
+    del _NAMES[_name]  # the same here
+_OUT_NAMES = {**_NAMES, "out": "output", "lse": "output_lse"}
 
 _MOST_PLANS = 64
 _ATTRIBUTE = "_flash_mla"  # of a schedule tensor
@@ -102,21 +90,45 @@ def _plan_for(
     return plan
 
 
-def _memory_of(schedule, plan):
-    """The plan workspace that a schedule tensor is; an aligned copy where it is not (CPU)."""
-    size = schedule.numel()
-    if schedule.dtype != torch.uint8 or size < plan.plan_workspace_bytes:
-        wanted = f"uint8[{plan.plan_workspace_bytes}] of torch.ops.flash_mla.schedule"
+def _check_schedule(schedule, plan):
+    size = plan.plan_workspace_bytes
+    if schedule.dtype != torch.uint8 or schedule.dim() != 1 or schedule.numel() < size:
+        wanted = f"uint8[{size}] of torch.ops.flashmla.schedule"
         raise error(ValueError, "schedule", f"{schedule.dtype}{list(schedule.shape)}", wanted)
+    if schedule.layout != torch.strided:
+        wanted = "one of the layout torch.strided"
+        raise error(ValueError, "schedule", f"a tensor of the layout {schedule.layout}", wanted)
     if (schedule.device.type, schedule.device.index or 0) != plan.device:
         wanted = f"one on {plan.device[0]}:{plan.device[1]}, as q"
         raise error(ValueError, "schedule", f"a tensor on {schedule.device}", wanted)
+
+
+def _memory_of(schedule, plan):
+    """The plan workspace that a schedule tensor is; a copy where it is not (CPU, views)."""
+    _check_schedule(schedule, plan)
+    size = schedule.numel()
     address = schedule.data_ptr()
-    if address % 256 == 0:
+    if address == 0:
+        wanted = "a tensor with elements in memory"
+        raise error(ValueError, "schedule", "a tensor without memory of its own", wanted)
+    if address % 256 == 0 and schedule.is_contiguous():
         return Memory(schedule, address, size)
+    if plan.device[0] == "cuda":
+        copied = schedule.clone(memory_format=torch.contiguous_format)
+        return Memory(copied, copied.data_ptr(), size)
     memory = host_memory(size)
     torch.frombuffer(memory.owner, dtype=torch.uint8, count=size).copy_(schedule)
     return memory
+
+
+def _stamp(schedule):
+    """What changes when the tensor is written to; None where nobody counts that.
+
+    On a GPU the plan's schedule is the tensor itself, on the CPU a copy.
+    """
+    if schedule.is_cuda:
+        return 0
+    return None if schedule.is_inference() else schedule._version
 
 
 def _stream_of(plan):
@@ -145,7 +157,7 @@ def _schedule(
         # An operator's result is a function of its arguments, gaps in the workspace included.
         memory = _make_schedule(plan, cache_seqlens, indices, zeros=True)
     except FAILURES as failure:
-        raise renamed(failure, DECODE_NAMES) from None
+        raise renamed(failure, _NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
         schedule = memory.owner
     else:
@@ -153,7 +165,10 @@ def _schedule(
         schedule = torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
     # Found again where the very tensor comes back; a copy of it is attached to another plan.
     plan.memory = memory
-    setattr(schedule, _ATTRIBUTE, (plan, schedule.data_ptr(), causal, indices is None))
+    stamp = _stamp(schedule)
+    if stamp is not None:
+        made = (plan, cache_seqlens, schedule.data_ptr(), stamp, causal, indices is None)
+        setattr(schedule, _ATTRIBUTE, made)
     return schedule
 
 
@@ -161,20 +176,28 @@ def _decode_out(
     q, k_cache, block_table, cache_seqlens, schedule, output, output_lse, causal=False,
     indices=None, extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
     softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None,
+    scale_tensor=None, empty_lse="+inf", lse_base=None,
 ):  # fmt: skip
     dense = indices is None
     if not dense:
         block_table = None
     try:
-        plan = None
         made = None if schedule is None else getattr(schedule, _ATTRIBUTE, None)
+        beside = schedule is not None and cache_seqlens is not None
+        if beside and (made is None or cache_seqlens is not made[1]):
+            _check_lengths(cache_seqlens, q)
+        form = lse_form(empty_lse, lse_base)
+        softmax_scale = scale_of("softmax_scale", softmax_scale, scale_tensor)
+        plan = None
         # The plan that made this very tensor, which no other memory has come under since, for a
         # call like this one.
-        if made is not None and made[1:] == (schedule.data_ptr(), causal, dense):
+        if made is not None and made[2:] == (
+            schedule.data_ptr(), _stamp(schedule), causal, dense,
+        ):  # fmt: skip
             plan = made[0]
             if plan.core.run_current(
                 None, q, k_cache, block_table, output, output_lse, attn_sink, indices, topk_length,
-                extra_k_cache, extra_indices, extra_topk_length, softmax_scale,
+                extra_k_cache, extra_indices, extra_topk_length, softmax_scale, *form,
             ):  # fmt: skip
                 return  # the short way on a GPU
         if plan is None:
@@ -193,10 +216,17 @@ def _decode_out(
             plan.core.run(
                 q, k_cache, block_table, output, results.place(output_lse), None, attn_sink,
                 indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
-                softmax_scale, scratch.address, scratch.bytes, stream,
+                softmax_scale, scratch.address, scratch.bytes, stream, *form,
             )  # fmt: skip
     except FAILURES as failure:
-        raise renamed(failure, DECODE_NAMES) from None
+        raise renamed(failure, _OUT_NAMES) from None
+
+
+def _check_lengths(cache_seqlens, q):
+    """Beside a schedule, which holds the lengths, the tensor itself is not read."""
+    if cache_seqlens.dtype != torch.int32 or cache_seqlens.shape != q.shape[:1]:
+        given = f"{cache_seqlens.dtype}{list(cache_seqlens.shape)}"
+        raise error(ValueError, "cache_seqlens", given, f"int32{list(q.shape[:1])}")
 
 
 def _check_rank(name, tensor, rank):
@@ -213,58 +243,53 @@ def _decode(
     return out, lse
 
 
-def _sparse_prefill(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
-    return flash_mla_sparse_fwd(q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length)
+def _sparse_prefill(
+    q, kv, indices, sm_scale=None, attn_sink=None, topk_length=None, scale_tensor=None,
+    empty_lse="+inf", lse_base=None,
+):  # fmt: skip
+    sm_scale = scale_of("sm_scale", sm_scale, scale_tensor)
+    return flash_mla_sparse_fwd(
+        q, kv, indices, sm_scale, HEAD_DIM_V, attn_sink, topk_length,
+        empty_lse=empty_lse, lse_base=lse_base,
+    )  # fmt: skip
 
 
-def _append(cache, rows, slots):
-    append(cache, rows, slots)
-
-
-for _key in ("CPU", "CUDA"):
-    _library.impl("schedule", _schedule, _key)
-    _library.impl("decode", _decode, _key)
-    _library.impl("decode_out", _decode_out, _key)
-    _library.impl("sparse_prefill", _sparse_prefill, _key)
-    _library.impl("merge_states", merge_states, _key)
-    _library.impl("append", _append, _key)
-# There is no backward pass: nothing to do on the way down. A tensor that requires grad is refused
-# where it is read.
-for _name in ("schedule", "decode", "decode_out", "sparse_prefill", "merge_states", "append"):
-    _library.impl(_name, torch.library.fallthrough_kernel, "Autograd")
-
-
-@torch.library.register_fake("flash_mla::schedule", lib=_library)
-def _(q, *arguments, **named):
+def _fake_schedule(q, *arguments, **named):
     # Depends on the device's number of workers.
     size = torch.library.get_ctx().new_dynamic_size()
     return q.new_empty((size,), dtype=torch.uint8)
 
 
-@torch.library.register_fake("flash_mla::decode", lib=_library)
-def _(q, *arguments, **named):
+def _fake_decode(q, *arguments, **named):
+    _check_rank("q", q, 4)
     return empty_outputs(q)
 
 
-@torch.library.register_fake("flash_mla::decode_out", lib=_library)
-def _(q, *arguments, **named):
-    return None
-
-
-@torch.library.register_fake("flash_mla::sparse_prefill", lib=_library)
-def _(q, kv, indices, sm_scale, attn_sink=None, topk_length=None):
+def _fake_prefill(q, *arguments, **named):
+    _check_rank("q", q, 3)
     s_q, h_q, _ = q.shape
     statistics = [q.new_empty((s_q, h_q), dtype=torch.float32) for _ in range(2)]
     return (q.new_empty((s_q, h_q, HEAD_DIM_V)), *statistics)
 
 
-@torch.library.register_fake("flash_mla::merge_states", lib=_library)
-def _(outs, lses, attn_sink=None):
-    return torch.empty_like(outs[0], memory_format=torch.contiguous_format), torch.empty_like(
-        lses[0], memory_format=torch.contiguous_format
-    )
-
-
-@torch.library.register_fake("flash_mla::append", lib=_library)
-def _(cache, rows, slots):
-    return None
+define(f"schedule({_TENSORS}, {_PROBLEM}) -> Tensor", _schedule, _fake_schedule)
+define(
+    f"decode({_TENSORS}, Tensor? schedule=None, {_PROBLEM}, {_RUN}) -> (Tensor, Tensor)",
+    _decode,
+    _fake_decode,
+)
+# NOTE: an engine's inner loop, so what every call gives comes first and is passed by position:
+# PyTorch takes 2 µs longer over arguments that are passed by name alone.
+# No argument is called out, which Dynamo of PyTorch 2.4 would not trace.
+define(
+    f"decode_out({_TENSORS.replace('=None', '')}, Tensor? schedule, Tensor(a!) output, "
+    f"Tensor(b!) output_lse, {_PROBLEM}, {_RUN}) -> ()",
+    _decode_out,
+    nothing,
+)
+define(
+    "sparse_prefill(Tensor q, Tensor kv, Tensor indices, float? sm_scale=None, "
+    f"Tensor? attn_sink=None, Tensor? topk_length=None, {_FORM}) -> (Tensor, Tensor, Tensor)",
+    _sparse_prefill,
+    _fake_prefill,
+)

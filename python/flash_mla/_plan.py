@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 
-from . import _core
-from ._frameworks import Results, default_framework, error, framework_of, host_memory
+from . import _arguments, _core
+from ._arguments import scale_arguments
+from ._frameworks import (
+    Results,
+    default_framework,
+    error,
+    framework_of,
+    host_memory,
+    is_compiling,
+    torch,
+)
 
 _scratch = threading.local()
+_numbers = itertools.count(1)
+_plans = weakref.WeakValueDictionary()
+
+
+# Names of the C++ library's arguments in plan(). What no backend serves is a matter of the device.
+_PLAN_NAMES = {"query_type": "dtype", "problem": "device"}
+
+
+_DEVICES = '"cpu", "cuda" or "cuda:INDEX", a torch.device or a pair of a name and an index'
 
 
 def device_of(device):
     """("cpu" or "cuda", index) of "cpu", "cuda", "cuda:1", a torch.device or such a pair."""
     if isinstance(device, tuple) and len(device) == 2:
-        return device
-    name, _, index = str(device).partition(":")
-    if name not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise error(ValueError, "device", repr(device), '"cpu", "cuda" or "cuda:INDEX"')
-    if index or name == "cpu":
-        return name, int(index or 0)
-    from ._frameworks import torch
-
-    return name, torch.cuda.current_device() if torch is not None else 0
+        name, index = device
+        given = ", ".join(map(_arguments.shown, device))
+    elif isinstance(device, str) or (torch is not None and isinstance(device, torch.device)):
+        given = _arguments.shown(str(device))
+        name, colon, index = str(device).partition(":")
+        if not colon:
+            on_cuda = torch is not None and torch.cuda.is_available() and name == "cuda"
+            index = torch.cuda.current_device() if on_cuda else 0
+        elif index.isdigit() and len(index) < 10:
+            index = int(index)
+    else:
+        raise error(ValueError, "device", _arguments.shown(device), _DEVICES)
+    sound = isinstance(name, str) and isinstance(index, int) and not isinstance(index, bool)
+    most = {"cpu": 0, "cuda": 1023}.get(name, -1) if sound else -1
+    if not sound or not 0 <= index <= most:
+        raise error(ValueError, "device", given, _DEVICES)
+    return name, index
 
 
 class Plan:
@@ -35,6 +63,8 @@ class Plan:
     def __init__(self, fields, device, words=False):
         self.fields = dict(fields)
         self.device = device
+        self.number = next(_numbers)  # by which an operator finds it
+        _plans[self.number] = self
         self.core = _core.make_plan(self.fields, *device, words)
         self.memory = None  # the plan workspace
         self.framework = None
@@ -99,6 +129,8 @@ class Plan:
         out=None,
         lse=None,
         max_logits=None,
+        empty_lse="+inf",
+        lse_base=None,
     ):
         """Computes softmax(softmax_scale · q kᵀ) v by the schedule. Once a layer.
 
@@ -112,24 +144,28 @@ class Plan:
         extra_kv_cache, extra_indices, extra_topk_length: a second cache with its lists
         out: like q with d_v = 512 numbers a row; lse: float32 [b, h_q, s_q] (prefill: [s_q, h_q]);
             max_logits: float32 [s_q, h_q], prefill; allocated where None
+        empty_lse: "+inf" or "-inf", lse of a query that sees no token
+        lse_base: base of lse and max_logits: 2; natural where None or math.e
 
         Returns (out, lse), in prefill (out, max_logits, lse). A query that sees no token gets out 0
-        and lse +inf. Raises ValueError or TypeError naming the argument, what was given and what is
-        wanted; nothing has been written then.
+        and lse empty_lse. Raises ValueError or TypeError naming the argument, what was given and
+        what is wanted; nothing has been written then.
         """
-        fields = self.fields
-        prefill = fields["kind"] == "sparse_prefill"
-        if isinstance(softmax_scale, bool) or not (
-            softmax_scale is None or hasattr(softmax_scale, "__float__")
-        ):
-            raise error(TypeError, "softmax_scale", repr(softmax_scale), "a number or None")
+        prefill = self.fields["kind"] == "sparse_prefill"
+        if is_compiling():
+            return self._run_traced(
+                q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
+                extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse,
+                lse_base,
+            )  # fmt: skip
+        if softmax_scale is not None:
+            softmax_scale = _arguments.number("softmax_scale", softmax_scale)
+        form = _arguments.lse_form(empty_lse, lse_base)
         if out is None or lse is None or (prefill and max_logits is None):
             framework = framework_of(q, "q")
-            s_q, h_q, d_v = fields["query_tokens"], fields["query_heads"], 512
-            b = () if prefill else (fields["batch"],)
-            statistics = (s_q, h_q) if prefill else (*b, h_q, s_q)
+            rows, statistics = self._output_shapes()
             if out is None:
-                out = framework.empty(q, (*b, s_q, h_q, d_v))
+                out = framework.empty(q, rows)
             if lse is None:
                 lse = framework.named(q, statistics, "float32")
             if prefill and max_logits is None:
@@ -140,8 +176,34 @@ class Plan:
             self.core.run(
                 q, kv_cache, block_table, out, results.place(lse), results.place(max_logits),
                 attn_sink, indices, topk_length, extra_kv_cache, extra_indices, extra_topk_length,
-                softmax_scale, memory.address, memory.bytes, stream,
+                softmax_scale, memory.address, memory.bytes, stream, *form,
             )  # fmt: skip
+        return (out, max_logits, lse) if prefill else (out, lse)
+
+    def _output_shapes(self):
+        """(shape of out, shape of lse and max_logits)."""
+        s_q, h_q, d_v = self.fields["query_tokens"], self.fields["query_heads"], 512
+        if self.fields["kind"] == "sparse_prefill":
+            return (s_q, h_q, d_v), (s_q, h_q)
+        b = self.fields["batch"]
+        return (b, s_q, h_q, d_v), (b, h_q, s_q)
+
+    def _run_traced(
+        self, q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
+        extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse, lse_base,
+    ):  # fmt: skip
+        """run() inside of torch.compile, of a plan that was made and is scheduled outside."""
+        prefill = self.fields["kind"] == "sparse_prefill"
+        rows, statistics = self._output_shapes()
+        out = q.new_empty(rows) if out is None else out
+        lse = q.new_empty(statistics, dtype=torch.float32) if lse is None else lse
+        if prefill and max_logits is None:
+            max_logits = q.new_empty(statistics, dtype=torch.float32)
+        torch.ops.flashmla.run(
+            self.number, q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices,
+            topk_length, extra_kv_cache, extra_indices, extra_topk_length, empty_lse=empty_lse,
+            lse_base=lse_base, **scale_arguments("softmax_scale", softmax_scale),
+        )  # fmt: skip
         return (out, max_logits, lse) if prefill else (out, lse)
 
     def status(self):
@@ -153,6 +215,7 @@ class Plan:
 
     def array(self, name):
         """The schedule's int32 array "work" [workers, 8] or "split_offset" [requests + 1]."""
+        _arguments.one_of("name", name, ("work", "split_offset"))
         offset, shape = self.core.arrays()[name]
         return self.framework.int32(self.memory, offset, shape)
 
@@ -182,6 +245,14 @@ class Plan:
         return memory
 
 
+def plan_numbered(number):
+    """The plan of this number, where there still is one."""
+    found = _plans.get(int(number))
+    if found is None:
+        raise error(ValueError, "plan", number, "the number of a plan that somebody still has")
+    return found
+
+
 def plan(
     kind="dense_decode",
     *,
@@ -208,7 +279,8 @@ def plan(
     kind: "dense_decode", "sparse_decode" or "sparse_prefill"
     device: "cpu", "cuda", "cuda:1", torch.device: where every tensor of the call lives
     batch, query_tokens, query_heads, kv_heads: b, s_q, h_q, h_kv
-    dtype: "bf16" or "fp16", the type of q and out; uint16 arrays are taken as it
+    dtype: "bf16" or "fp16", the type of q and out, in the short or the long spelling or as a dtype
+        of PyTorch or NumPy; uint16 arrays are taken as it
     kv_format: "bf16", "fp16", "v32", "v4"; as dtype where None
     qk_dim: 576 or 512; 576 where None, 512 with v4
     page_size: tokens in a page of the cache; 64 where None
@@ -222,26 +294,26 @@ def plan(
     Returns a :class:`Plan`. Raises ValueError naming the argument, NotImplementedError with the
     reason of every backend where none serves it.
     """
-    kv_format = dtype if kv_format is None else kv_format
+    dtype = _arguments.dtype("dtype", dtype)
+    kv_format = dtype if kv_format is None else _arguments.kv_format("kv_format", kv_format)
     if qk_dim is None:
         qk_dim = _core.format_qk_dim(kv_format) or 576
     fields = {
-        "kind": kind,
-        "batch": batch,
-        "query_tokens": query_tokens,
-        "query_heads": query_heads,
-        "kv_heads": kv_heads,
+        "kind": _arguments.one_of("kind", kind, _arguments.KINDS),
         "dtype": dtype,
         "kv_format": kv_format,
-        "qk_dim": qk_dim,
-        "v_dim": v_dim,
-        "page_size": 64 if page_size is None else page_size,
-        "max_blocks": max_blocks,
-        "topk": topk,
-        "extra_topk": extra_topk,
-        "extra_page_size": extra_page_size,
-        "causal": causal,
-        "batch_invariant": batch_invariant,
-        "max_workers": max_workers,
+        "causal": _arguments.flag("causal", causal),
+        "batch_invariant": _arguments.flag("batch_invariant", batch_invariant),
     }
-    return Plan(fields, device_of(device), words=True)
+    for name, value in (
+        ("batch", batch), ("query_tokens", query_tokens), ("query_heads", query_heads),
+        ("kv_heads", kv_heads), ("qk_dim", qk_dim), ("v_dim", v_dim),
+        ("page_size", 64 if page_size is None else page_size), ("max_blocks", max_blocks),
+        ("topk", topk), ("extra_topk", extra_topk), ("extra_page_size", extra_page_size),
+        ("max_workers", max_workers),
+    ):  # fmt: skip
+        fields[name] = _arguments.integer(name, value)
+    try:
+        return Plan(fields, device_of(device), words=True)
+    except (ValueError, NotImplementedError) as failure:
+        raise _arguments.renamed(failure, _PLAN_NAMES) from None

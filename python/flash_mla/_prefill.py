@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import threading
 
-from ._call import FAILURES, check_head_dim, check_scale, inspect, renamed
+from ._arguments import flag, renamed, shown
+from ._checks import FAILURES, check_head_dim, checked_scale, inspect
 from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
 
-# Names of the C++ library's arguments here.
-_PREFILL_NAMES = {"kv_cache": "kv", "softmax_scale": "sm_scale"}
+# Arguments here of what the C++ library names otherwise, and what of them.
+_PREFILL_NAMES = {
+    "dtype": ("q", "dtype"),
+    "kv_cache": "kv",
+    "kv_heads": ("kv", "h_kv"),
+    "problem": "q",
+    "qk_dim": ("q", "d_qk"),
+    "query_heads": ("q", "h_q"),
+    "query_tokens": ("q", "s_q"),
+    "softmax_scale": "sm_scale",
+    "topk": ("indices", "topk"),
+}
 _prefill = threading.local()
 
 
@@ -26,6 +37,10 @@ def flash_mla_sparse_fwd(
     out=None,
     max_logits=None,
     lse=None,
+    empty_lse="+inf",
+    lse_base=None,
+    use_legacy=None,
+    return_log2_lse=None,
 ):
     """Sparse prefill: each query token attends to the rows of `kv` that its list names.
 
@@ -35,19 +50,29 @@ def flash_mla_sparse_fwd(
     d_v: 512
     attn_sink: float32 [h_q], natural-log domain; topk_length: int32 [s_q], entries that count
     out, max_logits, lse: where to write; allocated where None
+    empty_lse: "+inf" or "-inf", lse of a query that sees no token
+    lse_base: base of lse and max_logits: 2; natural where None or math.e
+    use_legacy: changes nothing
+    return_log2_lse: True: as lse_base = 2; False: max_logits and lse are returned as None
 
     Returns (out [s_q, h_q, 512] bf16, max_logits [s_q, h_q] float32, the largest scaled score, −inf
-    where there is none, lse [s_q, h_q] float32, +inf where there is none). Stream, device and
+    where there is none, lse [s_q, h_q] float32, empty_lse where there is none). Stream, device and
     errors as in :func:`flash_mla_with_kvcache`.
     """
+    if use_legacy is not None:
+        flag("use_legacy", use_legacy)
+    if return_log2_lse is not None:
+        lse_base = _base(flag("return_log2_lse", return_log2_lse), lse_base, max_logits, lse)
     if is_compiling():
-        return compiled_sparse_fwd(
-            q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse
-        )
+        results = compiled_sparse_fwd(
+            q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse,
+            empty_lse, lse_base,
+        )  # fmt: skip
+        return results if return_log2_lse is not False else (results[0], None, None)
     check_head_dim("d_v", d_v)
-    check_scale("sm_scale", sm_scale)
     if sm_scale is None:
-        raise error(TypeError, "sm_scale", "None", "a number")
+        raise error(TypeError, "sm_scale", None, "a number")
+    sm_scale = checked_scale("sm_scale", sm_scale)
     try:
         device, dtype, (s_q, h_q, d_qk) = inspect(q, "q", 3, "[s_q, h_q, d_qk]")
         _, _, rows = inspect(kv, "kv", 3, "[s_kv, 1, d_qk]")
@@ -67,12 +92,26 @@ def flash_mla_sparse_fwd(
             "topk": lists[2],
         }
         plan = _prefill_plan(key, fields, device, q)
-        return plan.run(
+        results = plan.run(
             q, kv, attn_sink=attn_sink, softmax_scale=sm_scale, indices=indices,
             topk_length=topk_length, out=out, lse=lse, max_logits=max_logits,
+            empty_lse=empty_lse, lse_base=lse_base,
         )  # fmt: skip
     except FAILURES as failure:
         raise renamed(failure, _PREFILL_NAMES) from None
+    return results if return_log2_lse is not False else (results[0], None, None)
+
+
+def _base(log2, lse_base, max_logits, lse):
+    """lse_base where return_log2_lse says something."""
+    if log2:
+        if lse_base not in (None, 2):
+            raise error(ValueError, "lse_base", shown(lse_base), "2 beside return_log2_lse=True")
+        return 2
+    for name, given in (("max_logits", max_logits), ("lse", lse), ("lse_base", lse_base)):
+        if given is not None:
+            raise error(ValueError, name, shown(given), "None beside return_log2_lse=False")
+    return None
 
 
 def _prefill_plan(key, fields, device, q):

@@ -4,9 +4,19 @@
 
 #include <string>
 
+#include "gil.h"
+
 namespace nb = nanobind;
 
 namespace flashmla::python {
+
+namespace {
+
+PyObject* get(PyObject* object, PyObject* name) {
+  return unless_python_ends([=] { return PyObject_GetAttr(object, name); });
+}
+
+}  // namespace
 
 const Names& names() {
   // NOTE: never released; the interpreter may be gone by then.
@@ -19,9 +29,13 @@ const Names& names() {
       .dlpack_exchange = PyUnicode_InternFromString("__dlpack_c_exchange_api__"),
       .dtype = PyUnicode_InternFromString("dtype"),
       .get_device = PyUnicode_InternFromString("get_device"),
+      .get_mask = PyUnicode_InternFromString("get_mask"),
       .is_cpu = PyUnicode_InternFromString("is_cpu"),
       .is_cuda = PyUnicode_InternFromString("is_cuda"),
       .is_inference = PyUnicode_InternFromString("is_inference"),
+      .is_neg = PyUnicode_InternFromString("is_neg"),
+      .layout = PyUnicode_InternFromString("layout"),
+      .mask = PyUnicode_InternFromString("mask"),
       .name = PyUnicode_InternFromString("name"),
       .requires_grad = PyUnicode_InternFromString("requires_grad"),
       .shape = PyUnicode_InternFromString("shape"),
@@ -32,14 +46,14 @@ const Names& names() {
 }
 
 nb::object attribute(PyObject* object, PyObject* name) {
-  PyObject* const value = PyObject_GetAttr(object, name);
+  PyObject* const value = get(object, name);
   if (value == nullptr)
     throw nb::python_error();
   return nb::steal(value);
 }
 
 bool has_attribute(PyObject* object, PyObject* name) {
-  PyObject* const value = PyObject_GetAttr(object, name);
+  PyObject* const value = get(object, name);
   if (value == nullptr)
     PyErr_Clear();
   Py_XDECREF(value);
@@ -47,12 +61,15 @@ bool has_attribute(PyObject* object, PyObject* name) {
 }
 
 bool flag(PyObject* object, PyObject* name) {
-  const nb::object value = attribute(object, name);
+  return flag(attribute(object, name));
+}
+
+bool flag(const nb::object& value) {
   if (value.ptr() == Py_True)
     return true;
   if (value.ptr() == Py_False)
     return false;
-  const int truth = PyObject_IsTrue(value.ptr());
+  const int truth = unless_python_ends([&] { return PyObject_IsTrue(value.ptr()); });
   if (truth < 0)
     throw nb::python_error();
   return truth != 0;
@@ -60,8 +77,10 @@ bool flag(PyObject* object, PyObject* name) {
 
 nb::object call(PyObject* object, PyObject* method) {
   PyObject* arguments[] = {object};
-  PyObject* const value =
-      PyObject_VectorcallMethod(method, arguments, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+  PyObject* const value = unless_python_ends([&] {
+    return PyObject_VectorcallMethod(method, arguments, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                     nullptr);
+  });
   if (value == nullptr)
     throw nb::python_error();
   return nb::steal(value);

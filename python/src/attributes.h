@@ -17,9 +17,13 @@ struct Names {
   PyObject* dlpack_exchange;
   PyObject* dtype;
   PyObject* get_device;
+  PyObject* get_mask;
   PyObject* is_cpu;
   PyObject* is_cuda;
   PyObject* is_inference;
+  PyObject* is_neg;
+  PyObject* layout;
+  PyObject* mask;
   PyObject* name;
   PyObject* requires_grad;
   PyObject* shape;
@@ -33,8 +37,9 @@ const Names& names();
 nanobind::object attribute(PyObject* object, PyObject* name);
 bool has_attribute(PyObject* object, PyObject* name);
 
-// A property that is true or false.
-bool flag(PyObject* object, PyObject* name);
+// Whether Python takes a value for true.
+bool flag(const nanobind::object& value);
+bool flag(PyObject* object, PyObject* name);  // of an attribute
 
 // A method without arguments.
 nanobind::object call(PyObject* object, PyObject* method);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "flashmla/decode.h"
 #include "flashmla/kv_format.h"
 #include "flashmla/tensor_view.h"
 
@@ -18,25 +19,12 @@ void bind_cache(nanobind::module_& module);
 DType dtype_named(const std::string& name, const char* argument);
 KvFormat format_named(const std::string& name, const char* argument);
 
+// The form of lse and max_logits: logarithms to base 2 instead of natural ones; −inf instead of
+// +inf where a query sees no token.
+void set_lse_form(Outputs& outputs, bool base_two, bool empty_minus);
+
 inline void* pointer(std::uintptr_t number) {
   return reinterpret_cast<void*>(number);
 }
-
-// Lets other threads of Python run while the CPU computes. A call on a GPU only launches: there,
-// giving up the lock would cost more than the call.
-class ReleaseGil {
- public:
-  explicit ReleaseGil(const Device& device)
-      : state_(device.type == DeviceType::cpu ? PyEval_SaveThread() : nullptr) {}
-  ReleaseGil(const ReleaseGil&) = delete;
-  ReleaseGil& operator=(const ReleaseGil&) = delete;
-  ~ReleaseGil() {
-    if (state_ != nullptr)
-      PyEval_RestoreThread(state_);
-  }
-
- private:
-  PyThreadState* state_;
-};
 
 }  // namespace flashmla::python

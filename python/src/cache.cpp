@@ -2,13 +2,16 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings.h"
 #include "errors.h"
 #include "flashmla/kv_cache.h"
 #include "flashmla/merge.h"
+#include "gil.h"
 #include "tensor_reader.h"
 
 namespace nb = nanobind;
@@ -28,14 +31,15 @@ void append_rows(nb::handle cache, const std::string& format, nb::handle rows, n
   append(to, kv_format, from, where, pointer(stream));
 }
 
-void gather_rows(nb::handle cache, const std::string& format, nb::handle slots, nb::handle rows,
+void gather_rows(nb::handle cache, const std::string& format, nb::handle slots, nb::handle out,
                  std::uintptr_t stream) {
   const KvFormat kv_format = format_named(format, "format");
   const TensorView from = require_tensor(cache, {.argument = "cache"});
   const TensorView where = require_tensor(slots, {.argument = "slots"});
-  const TensorView to = require_tensor(rows, {.argument = "rows", .written = true});
+  const TensorView to = require_tensor(out, {.argument = "out", .written = true});
   const ReleaseGil released(from.device);
-  gather(from, kv_format, where, to, pointer(stream));
+  under_names([](const std::string& name) { return name == "rows" ? "out" : name; },
+              [&] { gather(from, kv_format, where, to, pointer(stream)); });
 }
 
 void quantise_cache(nb::handle plain, nb::handle cache, const std::string& format,
@@ -56,19 +60,58 @@ void dequantise_cache(nb::handle cache, const std::string& format, nb::handle pl
   dequantise(from, kv_format, to, pointer(stream));
 }
 
+// Prefill's tensors have no batch dimension: out [s_q, h_q, d_v] and its lse of two dimensions.
+TensorView with_batch(TensorView view) {
+  std::shift_right(view.shape.begin(), view.shape.end(), 1);
+  std::shift_right(view.strides.begin(), view.strides.end(), 1);
+  view.shape[0] = 1;
+  view.strides[0] = 0;
+  ++view.rank;
+  return view;
+}
+
+TensorView as_out(const TensorView& view) {
+  return view.rank == 3 ? with_batch(view) : view;
+}
+
+// [b, h_q, s_q], as the library has it, of an lse that may be [b, s_q, h_q].
+TensorView as_lse(TensorView view, bool tokens_first) {
+  if (view.rank == 2)
+    view = with_batch(view);
+  if (tokens_first && view.rank == 3) {
+    std::swap(view.shape[1], view.shape[2]);
+    std::swap(view.strides[1], view.strides[2]);
+  }
+  return view;
+}
+
+// "parts[2].lse" is lses[2] here.
+std::string name_in_merge(const std::string& name) {
+  if (!name.starts_with("parts["))
+    return name;
+  const std::size_t end = name.find(']') + 1;
+  return (name.ends_with(".lse") ? "lses" : "outs") + name.substr(5, end - 5);
+}
+
 void merge_parts(const nb::list& outs, const nb::list& lses, nb::handle attn_sink, nb::handle out,
-                 nb::handle lse, std::uintptr_t stream) {
+                 nb::handle lse, bool tokens_first, bool base_two, bool empty_minus,
+                 std::uintptr_t stream) {
   std::vector<PartialResult> parts(outs.size());
+  const auto read = [](const nb::list& list, const std::string& name, std::size_t i) {
+    const std::string argument = name + '[' + std::to_string(i) + ']';
+    return require_tensor(list[i], {.argument = argument.c_str()});
+  };
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::string part = "[" + std::to_string(i) + "]";
-    parts[i].out = require_tensor(outs[i], {.argument = ("outs" + part).c_str()});
-    parts[i].lse = require_tensor(lses[i], {.argument = ("lses" + part).c_str()});
+    parts[i].out = as_out(read(outs, "outs", i));
+    parts[i].lse = as_lse(read(lses, "lses", i), tokens_first);
   }
   const TensorView sink = read_tensor(attn_sink, {.argument = "attn_sink"});
-  const TensorView to = require_tensor(out, {.argument = "out", .written = true});
-  const TensorView to_lse = require_tensor(lse, {.argument = "lse", .written = true});
-  const ReleaseGil released(to.device);
-  merge(parts, sink, {.out = to, .lse = to_lse}, pointer(stream));
+  Outputs merged;
+  merged.out = as_out(require_tensor(out, {.argument = "out", .written = true}));
+  merged.lse = as_lse(require_tensor(lse, {.argument = "lse", .written = true}), tokens_first);
+  set_lse_form(merged, base_two, empty_minus);
+  const ReleaseGil released(merged.out.device);
+  under_names(name_in_merge, [&] { merge(parts, sink, merged, pointer(stream)); });
 }
 
 }  // namespace
@@ -76,14 +119,14 @@ void merge_parts(const nb::list& outs, const nb::list& lses, nb::handle attn_sin
 void bind_cache(nb::module_& module) {
   module.def("append", &append_rows, "cache"_a.none(), "format"_a, "rows"_a.none(),
              "slots"_a.none(), "stream"_a);
-  module.def("gather", &gather_rows, "cache"_a.none(), "format"_a, "slots"_a.none(),
-             "rows"_a.none(), "stream"_a);
+  module.def("gather", &gather_rows, "cache"_a.none(), "format"_a, "slots"_a.none(), "out"_a.none(),
+             "stream"_a);
   module.def("quantise", &quantise_cache, "plain"_a.none(), "cache"_a.none(), "format"_a,
              "stream"_a);
   module.def("dequantise", &dequantise_cache, "cache"_a.none(), "format"_a, "plain"_a.none(),
              "stream"_a);
   module.def("merge", &merge_parts, "outs"_a, "lses"_a, "attn_sink"_a.none(), "out"_a.none(),
-             "lse"_a.none(), "stream"_a);
+             "lse"_a.none(), "tokens_first"_a, "base_two"_a, "empty_minus"_a, "stream"_a);
   module.def("token_elements", [](const std::string& format, std::int64_t qk_dim) {
     return token_elements(format_named(format, "format"), qk_dim);
   });

@@ -2,8 +2,6 @@
 
 #include <nanobind/nanobind.h>
 
-#include "flashmla/error.h"
-
 namespace nb = nanobind;
 
 namespace flashmla::python {

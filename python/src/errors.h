@@ -6,6 +6,8 @@
 
 #include <string>
 
+#include "flashmla/error.h"
+
 namespace flashmla::python {
 
 // Sets a Python exception of this type and throws nanobind::python_error.
@@ -20,6 +22,17 @@ namespace flashmla::python {
 [[noreturn]] inline void value_error(const std::string& argument, const std::string& given,
                                      const std::string& wanted) {
   raise(PyExc_ValueError, argument, given, wanted);
+}
+
+// Calls the library under other names of arguments: `name_of` gives the one that Python's caller
+// knows.
+template <class Call, class NameOf>
+void under_names(const NameOf& name_of, const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    throw Error(error.code(), name_of(error.argument()), error.given(), error.wanted());
+  }
 }
 
 // From now on a flashmla::Error that leaves a bound function becomes one of them.

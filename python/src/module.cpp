@@ -31,6 +31,11 @@ KvFormat format_named(const std::string& name, const char* argument) {
   value_error(argument, name, "bf16, fp16, v32 or v4");
 }
 
+void set_lse_form(Outputs& outputs, bool base_two, bool empty_minus) {
+  outputs.lse_base = base_two ? LseBase::two : LseBase::natural;
+  outputs.empty_lse = empty_minus ? EmptyLse::minus_infinity : EmptyLse::plus_infinity;
+}
+
 namespace {
 
 // ("cpu" or "cuda", index, dtype, shape) of a tensor of any framework.

@@ -18,6 +18,7 @@
 #include "dlpack_exchange.h"
 #include "errors.h"
 #include "flashmla/decode.h"
+#include "gil.h"
 #include "problem.h"
 #include "tensor_reader.h"
 
@@ -114,7 +115,8 @@ class PyPlan {
   bool run_current(nb::handle lengths, nb::handle q, nb::handle kv_cache, nb::handle block_table,
                    nb::handle out, nb::handle lse, nb::handle attn_sink, nb::handle indices,
                    nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
-                   nb::handle extra_topk_length, std::optional<float> softmax_scale) const {
+                   nb::handle extra_topk_length, std::optional<float> softmax_scale, bool base_two,
+                   bool empty_minus) const {
     if (lent_.empty() || capture_ != 0)
       return false;
     void* const stream = current_stream();
@@ -122,9 +124,9 @@ class PyPlan {
     const auto number = reinterpret_cast<std::uintptr_t>(stream);
     if (lent == lent_.end() || !current(lengths, number, false))
       return false;
-    const Call call =
-        read(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices, topk_length,
-             extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
+    Call call = read(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices,
+                     topk_length, extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
+    set_lse_form(call.outputs, base_two, empty_minus);
     if (!is_contiguous(call.outputs.lse))
       return false;
     flashmla::run(plan_, call.inputs, call.outputs, lent->workspace, stream);
@@ -135,10 +137,11 @@ class PyPlan {
            nb::handle lse, nb::handle max_logits, nb::handle attn_sink, nb::handle indices,
            nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
            nb::handle extra_topk_length, std::optional<float> softmax_scale,
-           std::uintptr_t workspace, std::size_t bytes, std::uintptr_t stream) const {
-    const Call call =
-        read(q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices, topk_length,
-             extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
+           std::uintptr_t workspace, std::size_t bytes, std::uintptr_t stream, bool base_two,
+           bool empty_minus) const {
+    Call call = read(q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices,
+                     topk_length, extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
+    set_lse_form(call.outputs, base_two, empty_minus);
     const ReleaseGil released(problem().device);
     flashmla::run(plan_, call.inputs, call.outputs, {pointer(workspace), bytes}, pointer(stream));
   }
@@ -275,14 +278,14 @@ void bind_plan(nb::module_& module) {
            "out"_a.none(), "lse"_a.none(), "max_logits"_a.none(), "attn_sink"_a.none(),
            "indices"_a.none(), "topk_length"_a.none(), "extra_kv_cache"_a.none(),
            "extra_indices"_a.none(), "extra_topk_length"_a.none(), "softmax_scale"_a.none(),
-           "workspace"_a, "bytes"_a, "stream"_a)
+           "workspace"_a, "bytes"_a, "stream"_a, "base_two"_a = false, "empty_minus"_a = false)
       .def("lend", &PyPlan::lend, "stream"_a, "workspace"_a, "bytes"_a, "tensors"_a.none(),
            "current_stream"_a)
       .def("run_current", &PyPlan::run_current, "lengths"_a.none(), "q"_a.none(),
            "kv_cache"_a.none(), "block_table"_a.none(), "out"_a.none(), "lse"_a.none(),
            "attn_sink"_a.none(), "indices"_a.none(), "topk_length"_a.none(),
            "extra_kv_cache"_a.none(), "extra_indices"_a.none(), "extra_topk_length"_a.none(),
-           "softmax_scale"_a.none())
+           "softmax_scale"_a.none(), "base_two"_a = false, "empty_minus"_a = false)
       .def("bind", &PyPlan::bind)
       .def("arrays", &PyPlan::arrays);
   module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);

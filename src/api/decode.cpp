@@ -14,6 +14,7 @@ void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs, Workspa
     reject("plan", "one without a schedule", "a call of schedule() first");
   const Problem& problem = plan.problem();
   api::validate_run(problem, inputs, outputs);
+  api::validate_table_width(inputs.block_table, problem.page_size, plan.state().longest);
   api::validate_workspace("run_workspace", run_workspace, plan.run_workspace_bytes());
   if (outputs.out.element_count() == 0)
     return;

@@ -11,6 +11,25 @@
 
 namespace flashmla {
 
+namespace {
+
+// No backend sees a problem without query tokens: its schedule is that of one token, and run() has
+// nothing to compute.
+Problem with_a_query_token(Problem problem) {
+  problem.query_tokens = std::max<std::int64_t>(problem.query_tokens, 1);
+  return problem;
+}
+
+LongestRequest longest_of(const std::int32_t* lengths, std::int64_t count) {
+  LongestRequest longest;
+  for (std::int64_t r = 0; r < count; ++r)
+    if (lengths[r] > longest.tokens)
+      longest = {r, lengths[r]};
+  return longest;
+}
+
+}  // namespace
+
 Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
@@ -49,12 +68,23 @@ void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* s
   planned.plan_workspace = plan_workspace.data;
   state_->backend->schedule(planned, lengths, stream);
   state_->planned = planned;
+  state_->longest = {};
+  if (lengths.given() && lengths.device.type == DeviceType::cpu)
+    state_->longest = longest_of(static_cast<const std::int32_t*>(lengths.data), problem().batch);
 }
 
 void Plan::attach(Workspace plan_workspace) {
   api::validate_workspace("plan_workspace", plan_workspace, plan_workspace_bytes());
-  state_->planned.plan_workspace = plan_workspace.data;
-  state_->planned.may_split = true;
+  backends::PlannedProblem planned = state_->planned;
+  planned.plan_workspace = plan_workspace.data;
+  planned.may_split = true;
+  const bool on_host = problem().device.type == DeviceType::cpu;
+  if (on_host)
+    api::validate_attached(planned);
+  state_->planned = planned;
+  state_->longest = {};
+  if (on_host && problem().kind == AttentionKind::dense_decode)
+    state_->longest = longest_of(planned.memory().lengths, problem().batch);
 }
 
 bool Plan::scheduled() const {
@@ -82,22 +112,13 @@ std::int32_t Plan::status(void* stream) const {
 std::string Plan::describe() const {
   std::string lines =
       text(flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
-           plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(), " bytes\n");
+           plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(),
+           " bytes\nkernel ", state().backend->kernel(state().planned.problem), ", ",
+           state().planned.params.workers, " workers\n");
   if (scheduled() && problem().device.type == DeviceType::cpu)
-    lines += schedule::describe(state_->planned.params, state_->planned.memory());
+    lines += schedule::describe(state().planned.params, state().planned.memory());
   return lines;
 }
-
-namespace {
-
-// No backend sees a problem without query tokens: its schedule is that of one token, and run() has
-// nothing to compute.
-Problem with_a_query_token(Problem problem) {
-  problem.query_tokens = std::max<std::int64_t>(problem.query_tokens, 1);
-  return problem;
-}
-
-}  // namespace
 
 Plan make_plan(const Problem& problem) {
   api::validate_problem(problem);

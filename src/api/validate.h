@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "api/plan_state.h"
+#include "backends/backend.h"
 #include "flashmla/decode.h"
 #include "flashmla/kv_format.h"
 #include "flashmla/merge.h"
@@ -19,6 +21,13 @@ void validate_workspace(const char* argument, const Workspace& workspace, std::s
 // int32 [b], contiguous; values of host tensors lie in 0 … max_blocks · page_size. None in sparse
 // attention.
 void validate_lengths(const Problem& problem, const TensorView& lengths);
+
+// The plan workspace, on the host, holds the very schedule that its lengths have.
+void validate_attached(const backends::PlannedProblem& planned);
+
+// Every block-table entry that the longest request needs is there.
+void validate_table_width(const TensorView& block_table, std::int64_t page_size,
+                          const LongestRequest& longest);
 
 void validate_run(const Problem& problem, const Inputs& inputs, const Outputs& outputs);
 

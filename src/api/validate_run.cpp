@@ -142,6 +142,16 @@ void validate_statistics(const char* argument, const TensorView& values, const P
 
 }  // namespace
 
+void validate_table_width(const TensorView& block_table, std::int64_t page_size,
+                          const LongestRequest& longest) {
+  const std::int64_t pages = (longest.tokens + page_size - 1) / page_size;
+  if (longest.tokens > 0 && block_table.shape[1] < pages)
+    reject("block_table",
+           text(describe(block_table), " for request ", longest.request, " of ", longest.tokens,
+                " tokens"),
+           text("at least ", pages, " pages of ", page_size, " a request, as the schedule says"));
+}
+
 void validate_run(const Problem& p, const Inputs& in, const Outputs& outputs) {
   validate_announced(p, in);
   check_rows("q", in.q, p, {"d_qk", p.qk_dim});

@@ -2,13 +2,16 @@
 // that the host can see; a backend computes, on memory that the caller owns.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "backends/schedule_shape.h"
 #include "core/text.h"
 #include "flashmla/decode.h"
 #include "flashmla/error.h"
@@ -17,6 +20,7 @@
 #include "flashmla/problem.h"
 #include "schedule/plan_layout.h"
 #include "schedule/split_kv.h"
+#include "schedule/walk.h"
 
 namespace flashmla::backends {
 
@@ -28,6 +32,16 @@ struct PlannedProblem {
   bool may_split = true;           // false where schedule() knows that no request is split
 
   schedule::PlanMemory memory() const { return {schedule::PlanLayout(params), plan_workspace}; }
+
+  // The schedule as its workers read it. Any numbers may stand in it: what they lead to lies inside
+  // of the tensors and workspaces of the problem.
+  schedule::Walk walk() const {
+    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    const std::int64_t tokens = ScheduleShape(problem).tokens;
+    const std::int64_t partials = schedule::max_partials(params, tokens);
+    return memory().walk(params, static_cast<std::int32_t>(tokens),
+                         static_cast<std::int32_t>(std::min(partials, most)));
+  }
 };
 
 class Backend {
@@ -44,6 +58,10 @@ class Backend {
 
   // Why the backend does not serve a valid problem on its own device type; nothing when it does.
   virtual std::optional<std::string> refuses(const Problem& problem) const = 0;
+
+  // Which kernel computes the problem, rows of its tiles and what shares their keys; for people.
+  // Where two problems agree in it and in everything but the batch, a request is cut alike.
+  virtual std::string kernel(const Problem& problem) const = 0;
 
   // How the problem is to be divided: workers, block size and costs.
   virtual schedule::SplitParams split_params(const Problem& problem) const = 0;

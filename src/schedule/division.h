@@ -25,13 +25,12 @@ struct SplitParams {
 inline constexpr std::int32_t max_pieces = 32;
 inline constexpr std::int32_t min_piece_blocks = 8;
 
-// Blocks of a request; a request without tokens still takes one, in which its result is written.
+// Blocks of a request; none of one without tokens.
 FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks_of(std::int32_t tokens,
                                                       std::int32_t block_tokens) {
   // Not by divide(): a kernel knows block_tokens, and shifts.
   const auto size = static_cast<std::uint32_t>(block_tokens);
-  return larger(1,
-                static_cast<std::int32_t>((static_cast<std::uint32_t>(tokens) + size - 1) / size));
+  return static_cast<std::int32_t>((static_cast<std::uint32_t>(tokens) + size - 1) / size);
 }
 
 // Most segments that a request of `blocks` may be cut into. With s segments its time is about
@@ -45,7 +44,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t split_cap(std::int32_t blocks, const
   return static_cast<std::int32_t>(smaller<Ns>(blocks, root));
 }
 
-// Batch-invariant mode: blocks in each piece of a request, the last one may be shorter.
+// Batch-invariant mode: blocks in each piece of a request with tokens, the last one may be shorter.
 template <class Ns>
 FLASHMLA_HOST_DEVICE constexpr std::int32_t piece_blocks(std::int32_t blocks,
                                                          const CostModel& cost) {
@@ -57,14 +56,15 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t piece_blocks(std::int32_t blocks,
 template <class Ns>
 FLASHMLA_HOST_DEVICE constexpr std::int32_t piece_count(std::int32_t blocks,
                                                         const CostModel& cost) {
-  return divide_up(blocks, piece_blocks<Ns>(blocks, cost));
+  return blocks == 0 ? 0 : divide_up(blocks, piece_blocks<Ns>(blocks, cost));
 }
 
-// Length of a request on the line, in nanoseconds; in batch-invariant mode each piece has its
-// charge.
+// Length of a request on the line, in nanoseconds: 0 without tokens. In batch-invariant mode each
+// piece has its charge.
 template <class Ns>
 FLASHMLA_HOST_DEVICE constexpr Ns request_cost(std::int32_t blocks, const SplitParams& params) {
-  const std::int32_t charges = params.batch_invariant ? piece_count<Ns>(blocks, params.cost) : 1;
+  const std::int32_t charges =
+      params.batch_invariant ? piece_count<Ns>(blocks, params.cost) : smaller(blocks, 1);
   return Ns{blocks} * params.cost.block_ns + Ns{charges} * params.cost.segment_ns;
 }
 
@@ -118,26 +118,36 @@ constexpr bool line_fits_32_bits(const SplitParams& params, std::int32_t most_to
          Wide{blocks} * params.workers <= std::numeric_limits<std::int32_t>::max();
 }
 
-// How many workers each request gets for itself; 0 where cuts on the line are better. A request of
-// most blocks, cut evenly, must not take longer than a worker's share of the line, of which half a
-// block is lost to cuts that move; where there is one request, nothing is. Workers of two speeds
-// would not be done with even pieces at the same time.
+// How many workers each of the `requests` with tokens gets for itself; 0 where cuts on the line are
+// better. A request of most blocks, cut evenly, must not take longer than a worker's share of the
+// line, of which half a block is lost to cuts that move; where there is one request, nothing is.
+// Workers of two speeds would not be done with even pieces at the same time.
 template <class Ns>
-FLASHMLA_HOST_DEVICE constexpr std::int32_t own_workers(const SplitParams& params, Ns stride,
+FLASHMLA_HOST_DEVICE constexpr std::int32_t own_workers(const SplitParams& params,
+                                                        std::int32_t requests, Ns stride,
                                                         std::int32_t blocks) {
-  if (params.batch_invariant || params.requests > params.workers || params.requests == 0 ||
+  if (params.batch_invariant || requests > params.workers || requests == 0 ||
       params.speeds.fast_workers > 0)
     return 0;
-  const auto own = static_cast<std::int32_t>(Divisor<Ns>(params.requests).quotient(params.workers));
+  const auto own = static_cast<std::int32_t>(Divisor<Ns>(requests).quotient(params.workers));
   const Divisor<Ns> segments(own_segments<Ns>(blocks, own, params.cost));
   const Ns time = segments.quotient_up(blocks) * params.cost.block_ns;
-  const Ns lost = params.requests > 1 ? params.cost.block_ns / 2 : 0;
+  const Ns lost = requests > 1 ? params.cost.block_ns / 2 : 0;
   return time <= stride + lost ? own : 0;
 }
 
+// A request on the line, where those without tokens are left out. Aligned, so that a GPU moves it
+// in one instruction.
+template <class Ns>
+struct alignas(16) LinePlace {
+  Ns start;              // ns
+  std::int32_t request;  // its number in the batch
+  std::int32_t tokens;
+};
+
 // A place on the line where one worker's share ends and the next one's begins.
 struct alignas(16) Cut {
-  std::int32_t request;
+  std::int32_t request;  // its number on the line
   std::int32_t block;
   std::int32_t split;     // which of the request's segments begins here
   std::int32_t partials;  // Σ partial results of the requests that are first cut before
@@ -163,36 +173,39 @@ struct Begin {
 // What split_kv fills, and its scratch.
 template <class Ns>
 struct SplitMemory {
-  Ns* start;                   // [b + 1], scratch
+  LinePlace<Ns>* line;         // [b + 1], scratch
+  std::int32_t* before;        // [b + 1], scratch: requests with tokens in front of each; may be
+                               // split_offset
   Cut* cuts;                   // [workers + 1], scratch
   WorkTile* work;              // [workers]
   std::int32_t* split_offset;  // [b + 1]
   SplitRequest* split_list;    // [workers + 1]; names no request in batch-invariant mode
 };
 
-// The division of one batch: the line with everything that is needed to find a cut on it.
+// The division of one batch: the line with everything that is needed to find a cut on it. Requests
+// are counted on the line, so that those without tokens change nothing for the others.
 template <class Ns>
 struct Division {
   SplitParams params;
-  const std::int32_t* lengths;  // [b], tokens
-  const Ns* start;              // [b + 1], where each request begins on the line, ns
-  Divisor<Ns> stride;           // ns between the cuts of fast workers, which come first
-  Divisor<Ns> slow_stride;      // the same of the others
-  std::int32_t own;             // own_workers()
+  const LinePlace<Ns>* line;  // [requests + 1]; the last one: its end, and b
+  std::int32_t requests;      // on the line
+  Divisor<Ns> stride;         // ns between the cuts of fast workers, which come first
+  Divisor<Ns> slow_stride;    // the same of the others
+  std::int32_t own;           // own_workers()
 
   FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks(std::int32_t request) const {
-    return blocks_of(lengths[request], params.block_tokens);
+    return blocks_of(line[request].tokens, params.block_tokens);
   }
 
   // The last request that begins at or before `position`. In four parts at once: every step of the
   // search waits for memory.
   FLASHMLA_HOST_DEVICE constexpr std::int32_t request_at(Ns position) const {
     std::int32_t low = 0;
-    std::int32_t high = params.requests;
+    std::int32_t high = requests;
     while (high - low > 1) {
       const std::int32_t quarter = (high - low + 3) / 4;
       const auto begins_before = [&](std::int32_t part) {
-        return start[smaller(high, low + part * quarter)] <= position ? 1 : 0;
+        return line[smaller(high, low + part * quarter)].start <= position ? 1 : 0;
       };
       low += (begins_before(1) + begins_before(2) + begins_before(3)) * quarter;
       high = smaller(high, low + quarter);
@@ -223,12 +236,12 @@ struct Division {
 
   // The first worker that begins inside of a request, behind its first block, if one does.
   FLASHMLA_HOST_DEVICE constexpr std::int32_t first_inside(std::int32_t request) const {
-    return worker_from(start[request] + params.cost.segment_ns + params.cost.block_ns);
+    return worker_from(line[request].start + params.cost.segment_ns + params.cost.block_ns);
   }
 
   // The first worker that begins at or after the request's start.
   FLASHMLA_HOST_DEVICE constexpr std::int32_t first_worker(std::int32_t request) const {
-    return own > 0 ? request * own : worker_from(start[request]);
+    return own > 0 ? request * own : worker_from(line[request].start);
   }
 
   // Where worker `index` begins, and what that adds. Straight on, without branches: a GPU then has
@@ -237,16 +250,16 @@ struct Division {
     if (own > 0)
       return begin_of_own(index);
     const Ns position = position_of(index);
-    if (position >= start[params.requests])
-      return {{params.requests, 0, 0, 0}, {0, 0}};
+    if (position >= line[requests].start)
+      return {{requests, 0, 0, 0}, {0, 0}};
     const std::int32_t request = request_at(position);
-    const Ns offset = position - start[request];
+    const Ns offset = position - line[request].start;
     if (params.batch_invariant)
       return {cut_between_pieces(request, offset), {0, 0}};
     const Ns inside = larger<Ns>(0, offset - params.cost.segment_ns);
     const Ns block = Divisor<Ns>(params.cost.block_ns).quotient(inside);
     const std::int32_t split = index - first_inside(request) + 1;
-    const std::int32_t segments = worker_from(start[request + 1]) - index + 1;
+    const std::int32_t segments = worker_from(line[request + 1].start) - index + 1;
     return {{request, static_cast<std::int32_t>(block), larger(0, split), 0},
             split == 1 ? counts_of(segments) : SplitCounts{0, 0}};
   }
@@ -256,22 +269,25 @@ struct Division {
                                                std::int32_t index) const {
     const Cut begin = memory.cuts[index];
     const Cut end = memory.cuts[index + 1];
+    const LinePlace<Ns> first = line[begin.request];
     WorkTile tile{};
-    tile.flags = params.batch_invariant ? fixed_pieces : 0;
-    tile.first_request = begin.request;
+    tile.flags = (params.batch_invariant ? fixed_pieces : 0) |
+                 (requests < params.requests ? empty_requests : 0);
+    tile.first_request = first.request;
     tile.first_block = begin.block;
     tile.first_split = begin.split;
     tile.first_partial = -1;
-    tile.last_request = end.block == 0 ? end.request - 1 : end.request;
     if (begin.request == end.request && begin.block == end.block) {
-      tile.last_request = begin.request - 1;  // no block between the two cuts
+      tile.last_request = first.request - 1;  // no block between the two cuts
       return tile;
     }
-    tile.end_block = end.block == 0 ? blocks(tile.last_request) : end.block;
-    tile.first_length = lengths[begin.request];
+    const std::int32_t last = end.block == 0 ? end.request - 1 : end.request;
+    tile.last_request = line[last].request;
+    tile.end_block = end.block == 0 ? blocks(last) : end.block;
+    tile.first_length = first.tokens;
     // A request that was cut before was first cut where its second segment begins.
     if (params.batch_invariant) {
-      const std::int32_t* offset = memory.split_offset + begin.request;
+      const std::int32_t* offset = memory.split_offset + first.request;
       tile.first_partial = offset[1] == offset[0] ? -1 : offset[0];
     } else if (begin.split > 0 || (end.request == begin.request && end.block > 0)) {
       tile.first_partial = memory.cuts[index + 1 - begin.split].partials;
@@ -287,8 +303,8 @@ struct Division {
   // The same where each request has workers of its own. Those that its cap leaves over are idle.
   FLASHMLA_HOST_DEVICE constexpr Begin begin_of_own(std::int32_t index) const {
     const auto request = static_cast<std::int32_t>(Divisor<Ns>(own).quotient(index));
-    if (request >= params.requests)
-      return {{params.requests, 0, 0, 0}, {0, 0}};
+    if (request >= requests)
+      return {{requests, 0, 0, 0}, {0, 0}};
     const std::int32_t all = blocks(request);
     const std::int32_t parts = own_segments<Ns>(all, own, params.cost);
     const std::int32_t split = index - request * own;

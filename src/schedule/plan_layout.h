@@ -6,6 +6,7 @@
 
 #include "flashmla/tensor_view.h"
 #include "schedule/split_kv.h"
+#include "schedule/walk.h"
 
 namespace flashmla::schedule {
 
@@ -14,7 +15,7 @@ struct PlanLayout {
   std::size_t work;          // WorkTile [workers]
   std::size_t split_offset;  // int32 [b + 1]
   std::size_t lengths;       // int32 [b]
-  std::size_t start;         // int64 [b + 1], scratch of split_kv
+  std::size_t line;          // LinePlace [b + 1], scratch of split_kv
   std::size_t split_list;    // SplitRequest [workers + 1]
   std::size_t cuts;          // Cut [workers + 1], scratch of split_kv
   std::size_t bytes;
@@ -25,7 +26,7 @@ struct PlanLayout {
     work = take(static_cast<std::size_t>(params.workers) * sizeof(WorkTile));
     split_offset = take((requests + 1) * sizeof(std::int32_t));
     lengths = take(requests * sizeof(std::int32_t));
-    start = take((requests + 1) * sizeof(std::int64_t));
+    line = take((requests + 1) * sizeof(LinePlace<std::int64_t>));
     const auto cuts_of_line = static_cast<std::size_t>(params.workers) + 1;
     split_list = take(cuts_of_line * sizeof(SplitRequest));
     cuts = take(cuts_of_line * sizeof(Cut));
@@ -37,7 +38,7 @@ struct PlanLayout {
         work(0),
         split_offset(0),
         lengths(0),
-        start(0),
+        line(0),
         split_list(0),
         cuts(0),
         bytes(0) {}
@@ -55,7 +56,7 @@ struct PlanMemory {
   WorkTile* work;
   std::int32_t* split_offset;
   std::int32_t* lengths;
-  std::int64_t* start;
+  LinePlace<std::int64_t>* line;
   SplitRequest* split_list;
   Cut* cuts;
 
@@ -65,14 +66,21 @@ struct PlanMemory {
     work = reinterpret_cast<WorkTile*>(base + layout.work);
     split_offset = reinterpret_cast<std::int32_t*>(base + layout.split_offset);
     lengths = reinterpret_cast<std::int32_t*>(base + layout.lengths);
-    start = reinterpret_cast<std::int64_t*>(base + layout.start);
+    line = reinterpret_cast<LinePlace<std::int64_t>*>(base + layout.line);
     split_list = reinterpret_cast<SplitRequest*>(base + layout.split_list);
     cuts = reinterpret_cast<Cut*>(base + layout.cuts);
   }
 
+  // No request has more than `most_tokens`, and there is room for `partials` partial results.
+  FLASHMLA_HOST_DEVICE Walk walk(const SplitParams& params, std::int32_t most_tokens,
+                                 std::int32_t partials) const {
+    return {lengths,     split_offset, params.requests, params.workers, params.block_tokens,
+            most_tokens, partials};
+  }
+
   // What split_kv fills, all of it in the workspace.
   FLASHMLA_HOST_DEVICE SplitMemory<std::int64_t> split_memory() const {
-    return {start, cuts, work, split_offset, split_list};
+    return {line, split_offset, cuts, work, split_offset, split_list};
   }
 };
 

@@ -5,7 +5,8 @@
 // Requests are laid on a line of nanoseconds, one after the other: request r takes segment_ns for
 // its charge and then block_ns for each of its blocks. The line is cut every `stride` nanoseconds;
 // a cut that falls inside a block moves to the block's start. Worker w gets what lies between cuts
-// w and w + 1, so it can find its own share from the prefix sums alone.
+// w and w + 1, so it can find its own share from the prefix sums alone. Requests without tokens are
+// left out: what the others get does not depend on how many there are, nor on where they stand.
 //
 // The stride is total / workers, but never so short that a request would be cut more often than its
 // split_cap allows. A worker's time is then at most
@@ -27,8 +28,10 @@ namespace flashmla::schedule {
 // `team` runs the loops: one thread (SerialTeam) or many, with the same result. It offers
 //   scan(n, value, store)  store(i, Σ value(0 … i−1), value(i)) for i < n, by the thread that
 //                          called value(i); then store(n, Σ, zero)
-//   scan_and_max(n, value, candidate, store)
-//                          the same, and returns the Largest::of() all candidate(i), 0 when n is 0
+//   lay_out(n, cost, candidate, store)
+//                          store(i, how many of 0 … i−1 cost something, Σ cost(0 … i−1), cost(i))
+//                          for i < n, by the thread that called cost(i); then the same for n, which
+//                          costs 0. Returns the Largest::of() all candidate(i), 0 when n is 0
 //   for_each(n, body)      body(0 … n−1) in any order
 // and each returns when its results are visible to the whole team.
 //
@@ -37,22 +40,28 @@ namespace flashmla::schedule {
 template <class Ns, class Team>
 FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t* lengths,
                                    const SplitMemory<Ns>& memory, const Team& team) {
-  const std::int32_t requests = params.requests;
+  const std::int32_t batch = params.requests;
   const auto blocks = [&](std::int32_t r) { return blocks_of(lengths[r], params.block_tokens); };
-  const auto largest = team.scan_and_max(
-      requests, [&](std::int32_t r) { return request_cost<Ns>(blocks(r), params); },
+  const auto largest = team.lay_out(
+      batch, [&](std::int32_t r) { return request_cost<Ns>(blocks(r), params); },
       [&](std::int32_t r) { return Largest<Ns>{least_stride<Ns>(blocks(r), params), blocks(r)}; },
-      [&](std::int32_t r, Ns before, Ns) { memory.start[r] = before; });
+      [&](std::int32_t r, std::int32_t on_line, Ns start, Ns cost) {
+        memory.before[r] = on_line;
+        if (cost > 0 || r == batch)
+          memory.line[on_line] = {start, r, r < batch ? lengths[r] : 0};
+      });
+  const std::int32_t requests = memory.before[batch];  // on the line
   const WorkerSpeeds& speeds = params.speeds;
-  const Ns part = divide_up(memory.start[requests], Ns{speeds.parts(params.workers)});
+  const Ns part = divide_up(memory.line[requests].start, Ns{speeds.parts(params.workers)});
   const Ns least = larger<Ns>(1, largest.least_stride);
   const Ns slow_stride = larger(part * speeds.slow, least);
-  const Division<Ns> division{.params = params,
-                              .lengths = lengths,
-                              .start = memory.start,
-                              .stride = Divisor<Ns>(larger(part * speeds.fast, least)),
-                              .slow_stride = Divisor<Ns>(slow_stride),
-                              .own = own_workers<Ns>(params, slow_stride, largest.blocks)};
+  const Division<Ns> division{
+      .params = params,
+      .line = memory.line,
+      .requests = requests,
+      .stride = Divisor<Ns>(larger(part * speeds.fast, least)),
+      .slow_stride = Divisor<Ns>(slow_stride),
+      .own = own_workers<Ns>(params, requests, slow_stride, largest.blocks)};
 
   team.scan(
       params.workers,
@@ -65,12 +74,12 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
         if (w == params.workers)
           memory.cuts[w] = {requests, 0, 0, 0};
         memory.cuts[w].partials = before.partials;
-        memory.split_list[w] = {memory.cuts[w].request, before.partials, own.partials,
-                                before.steps};
+        memory.split_list[w] = {memory.line[memory.cuts[w].request].request, before.partials,
+                                own.partials, before.steps};
       });
   if (params.batch_invariant)
     team.scan(
-        requests,
+        batch,
         [&](std::int32_t r) {
           const std::int32_t pieces = piece_count<Ns>(blocks(r), params.cost);
           return pieces == 1 ? 0 : pieces;
@@ -78,12 +87,12 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
         [&](std::int32_t r, std::int32_t before, std::int32_t) {
           memory.split_offset[r] = before;
         });
-  team.for_each(larger(params.workers, requests + 1), [&](std::int32_t i) {
+  team.for_each(larger(params.workers, batch + 1), [&](std::int32_t i) {
     if (i < params.workers)
       memory.work[i] = division.tile(memory, i);
     // Cuts inside of the requests before come before the request's start, and only they do.
-    if (!params.batch_invariant && i <= requests)
-      memory.split_offset[i] = memory.cuts[division.first_worker(i)].partials;
+    if (!params.batch_invariant && i <= batch)
+      memory.split_offset[i] = memory.cuts[division.first_worker(memory.before[i])].partials;
   });
 }
 
@@ -99,13 +108,20 @@ struct SerialTeam {
     store(n, sum, {});
   }
 
-  template <class Value, class Candidate, class Store>
-  FLASHMLA_HOST_DEVICE constexpr auto scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                                   Store store) const {
-    scan(n, value, store);
+  template <class Cost, class Candidate, class Store>
+  FLASHMLA_HOST_DEVICE constexpr auto lay_out(std::int32_t n, Cost cost, Candidate candidate,
+                                              Store store) const {
+    decltype(cost(0)) sum = 0;
     decltype(candidate(0)) largest{};
-    for (std::int32_t i = 0; i < n; ++i)
+    std::int32_t laid = 0;
+    for (std::int32_t i = 0; i < n; ++i) {
+      const auto own = cost(i);
       largest = decltype(largest)::of(largest, candidate(i));
+      store(i, laid, sum, own);
+      sum += own;
+      laid += own > 0 ? 1 : 0;
+    }
+    store(n, laid, sum, 0);
     return largest;
   }
 
@@ -115,37 +131,6 @@ struct SerialTeam {
       body(i);
   }
 };
-
-// Calls body(Segment) for each segment of a worker, in order.
-template <class Body>
-FLASHMLA_HOST_DEVICE void for_each_segment(const WorkTile& tile, std::int32_t block_tokens,
-                                           const std::int32_t* lengths,
-                                           const std::int32_t* split_offset, Body body) {
-  for (std::int32_t r = tile.first_request; r <= tile.last_request; ++r) {
-    std::int32_t length = tile.first_length;
-    std::int32_t partial = tile.first_partial;
-    if (r != tile.first_request) {
-      length = lengths[r];
-      partial = split_offset[r + 1] == split_offset[r] ? -1 : split_offset[r];
-    }
-    const std::int32_t blocks = blocks_of(length, block_tokens);
-    std::int32_t step = blocks;
-    // Pieces of equal length: their number says how long they are.
-    if ((tile.flags & fixed_pieces) != 0 && partial >= 0) {
-      const auto pieces = static_cast<std::uint32_t>(split_offset[r + 1] - split_offset[r]);
-      step = static_cast<std::int32_t>((static_cast<std::uint32_t>(blocks) + pieces - 1) / pieces);
-    }
-    const std::int32_t end = r == tile.last_request ? smaller(tile.end_block, blocks) : blocks;
-    std::int32_t split = r == tile.first_request ? tile.first_split : 0;
-    std::int32_t block = r == tile.first_request ? tile.first_block : 0;
-    while (block < end) {
-      const std::int32_t next = block + smaller(step, end - block);
-      body(Segment{r, length, block, next, split, partial < 0 ? -1 : partial + split});
-      ++split;
-      block = next;
-    }
-  }
-}
 
 // Most partial results that a schedule can need: two for every cut, or every piece of every
 // request.

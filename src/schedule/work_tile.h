@@ -19,7 +19,9 @@
 namespace flashmla::schedule {
 
 // A worker's share: a contiguous range of the sequence (request 0 block 0, request 0 block 1, …).
-// Empty when last_request < first_request. Aligned, so that a GPU moves it in two instructions.
+// Empty when last_request < first_request. Requests without tokens have no block in it, wherever
+// they stand; walk.h says who writes their results. Aligned, so that a GPU moves it in two
+// instructions.
 struct alignas(16) WorkTile {
   std::int32_t first_request;
   std::int32_t last_request;  // inclusive
@@ -35,17 +37,8 @@ struct alignas(16) WorkTile {
 static_assert(sizeof(WorkTile) == 8 * sizeof(std::int32_t));
 
 enum WorkFlags : std::int32_t {
-  fixed_pieces = 1,  // batch-invariant: a request is cut every piece_blocks() blocks
-};
-
-// One run of consecutive blocks of one request, computed by one worker as a unit.
-struct Segment {
-  std::int32_t request;
-  std::int32_t length;  // tokens of the request
-  std::int32_t first_block;
-  std::int32_t end_block;  // exclusive
-  std::int32_t split;      // which of the request's segments this is
-  std::int32_t partial;    // where its result goes; −1: the request is not split
+  fixed_pieces = 1,    // batch-invariant: a request is cut every piece_blocks() blocks
+  empty_requests = 2,  // some requests of the batch have no tokens
 };
 
 // A request whose partial results have to be combined, in a list with an entry for each worker: the

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "as_c.h"
 #include "expect_rejected.h"
 #include "small_call.h"
 
@@ -14,6 +15,7 @@ TEST(Plan, DescribesItselfBeforeAndAfterScheduling) {
   SmallCall call;
   Plan plan = make_plan(call.problem);
   EXPECT_THAT(plan.describe(), HasSubstr("dense_decode bf16/bf16 b=2 s_q=2 h_q=4"));
+  EXPECT_THAT(plan.describe(), HasSubstr(", tiles of 8 rows, 128 workers\n"));
   EXPECT_THAT(plan.describe(), Not(HasSubstr("worker ")));
   const AlignedBytes memory(plan.plan_workspace_bytes());
   plan.schedule(call.lengths, memory.workspace());
@@ -85,22 +87,51 @@ TEST(Plan, TakesAScheduleThatAnotherMade) {
   EXPECT_EQ(call.lse, other.lse);
 }
 
-TEST(Plan, ClampsRequestsToANarrowerBlockTable) {
-  SmallCall wide;
-  SmallCall narrow;
-  narrow.length_values = {32, 17};
-  narrow.inputs.block_table = TensorView(narrow.block_table.data(), DType::i32, {2, 2}, {3, 1});
-  wide.inputs.block_table = narrow.inputs.block_table;
-  for (SmallCall* call : {&wide, &narrow}) {
-    Plan plan = make_plan(call->problem);
-    const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-    const AlignedBytes run_memory(plan.run_workspace_bytes());
-    plan.schedule(call->lengths, plan_memory.workspace());
-    run(plan, call->inputs, call->outputs, run_memory.workspace());
+// A block table may be narrower than the plan's, as long as it has every page of the schedule's
+// lengths: at every call, however the plan came by its schedule, and through C.
+TEST(Plan, RefusesABlockTableThatIsTooNarrowForItsLengths) {
+  SmallCall call;
+  call.length_values = {17, 33};
+  const CPlan c_plan(call.problem);
+  Plan plan = make_plan(call.problem);
+  Plan attached = make_plan(call.problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(call.lengths, plan_memory.workspace());
+  attached.attach(plan_memory.workspace());
+  EXPECT_EQ(c_plan.schedule(call.lengths, plan_memory.workspace()), FLASHMLA_OK);
+  const auto give_pages = [&](std::int64_t pages) {
+    call.inputs.block_table = TensorView(call.block_table.data(), DType::i32, {2, pages}, {3, 1});
+  };
+  for (const std::int64_t pages : {0, 2, 1}) {
+    give_pages(pages);
+    for (Plan* p : {&plan, &attached, &plan})
+      expect_rejected([&] { run(*p, call.inputs, call.outputs, run_memory.workspace()); },
+                      "block_table", "for request 1 of 33 tokens");
+    expect_c_rejected(c_plan.run(call.inputs, call.outputs, run_memory.workspace()), "block_table",
+                      "for request 1 of 33 tokens");
   }
-  EXPECT_TRUE(wide.all_written());
-  EXPECT_EQ(wide.out, narrow.out);
-  EXPECT_EQ(wide.lse, narrow.lse);
+  EXPECT_TRUE(call.nothing_written());
+  give_pages(3);
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_TRUE(call.all_written());
+  call.length_values = {0, 32};
+  plan.schedule(call.lengths, plan_memory.workspace());
+  give_pages(2);
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_EQ(plan.status(), 0);
+}
+
+TEST(Plan, TakesABlockTableWithoutPagesForRequestsWithoutTokens) {
+  SmallCall call;
+  call.length_values = {0, 0};
+  call.inputs.block_table = TensorView(call.block_table.data(), DType::i32, {2, 0}, {3, 1});
+  Plan plan = make_plan(call.problem);
+  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
+  const AlignedBytes run_memory(plan.run_workspace_bytes());
+  plan.schedule(call.lengths, plan_memory.workspace());
+  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  EXPECT_TRUE(call.all_written());
 }
 
 TEST(Plan, NamesTheFirstRequestWithAPageOutsideTheCache) {

@@ -22,18 +22,25 @@ std::string join(const std::vector<int>& numbers) {
   return std::move(text).str();
 }
 
-// Counts how often each block of each request is computed, and demands once.
+// Counts how often each block of each request is computed, and demands once; of a request without
+// tokens, that one segment writes its result.
 void expect_every_block_once(const nlohmann::json& plan, const std::vector<int>& lengths) {
   const int block_tokens = plan["block_tokens"];
   std::vector<std::vector<int>> counts;
+  std::vector<int> empty(lengths.size(), 0);
   for (const int length : lengths)
-    counts.emplace_back(std::max(1, (length + block_tokens - 1) / block_tokens), 0);
+    counts.emplace_back((length + block_tokens - 1) / block_tokens, 0);
   for (const auto& segments : plan["workers"])
-    for (const auto& segment : segments)
+    for (const auto& segment : segments) {
+      if (segment["first_block"] == segment["end_block"])
+        ++empty.at(segment["request"]);
       for (int block = segment["first_block"]; block < segment["end_block"]; ++block)
         ++counts.at(segment["request"]).at(static_cast<std::size_t>(block));
+    }
   for (const std::vector<int>& blocks : counts)
     EXPECT_THAT(blocks, testing::Each(1));
+  for (std::size_t r = 0; r < lengths.size(); ++r)
+    EXPECT_EQ(empty[r], lengths[r] == 0 ? 1 : 0) << "request " << r;
 }
 
 class PlanOn : public EachBackend {};
@@ -71,7 +78,8 @@ TEST_P(PlanOn, TextDescribesProblemAndRequests) {
   const CommandResult result = run_command(
       folder, {"plan", "--lengths-file", "lengths", "--max-workers", "4", "--backend", backend()});
   EXPECT_EQ(result.status, 0) << result.err;
-  for (const char* part : {"dense_decode", "b=3", "worker 3", "request", "5000", "77"})
+  for (const char* part :
+       {"dense_decode", "b=3", "kernel ", "tiles of 1", "worker 3", "request", "5000", "77"})
     EXPECT_THAT(result.out, HasSubstr(part));
 }
 

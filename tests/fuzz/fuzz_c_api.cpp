@@ -193,6 +193,15 @@ void spoil_problem(flashmla_problem& problem, ByteSource& source) {
   }
 }
 
+// Replaces numbers of a schedule. Only one that is as it was is taken, but it is run in any case.
+void spoil_schedule(flashmla_plan* plan, void* memory, std::size_t bytes, ByteSource& source) {
+  auto* const numbers = static_cast<std::int32_t*>(memory);
+  const std::size_t count = bytes / sizeof *numbers;
+  for (std::int64_t i = source.between(0, 7); i > 0; --i)
+    numbers[source.word(2) % count] = static_cast<std::int32_t>(source.edge(3));
+  expect_sane(flashmla_plan_attach(plan, memory, bytes));
+}
+
 void fuzz_run(ByteSource& source, int spoils) {
   Shape s = draw_shape(source);
   const auto kind = static_cast<flashmla_attention_kind>(source.byte() % 3);
@@ -292,6 +301,8 @@ void fuzz_run(ByteSource& source, int spoils) {
   const Memory plan_memory = workspace(plan_bytes);
   const Memory run_memory = workspace(run_bytes);
   expect_sane(flashmla_plan_schedule(plan, lengths, plan_memory.get(), plan_bytes, nullptr));
+  if (plan_memory != nullptr && source.byte() % 4 == 0)
+    spoil_schedule(plan, plan_memory.get(), plan_bytes, source);
   count(flashmla_run(plan, &inputs, &outputs, run_memory.get(), run_bytes, nullptr));
   std::array<char, 300> text;
   expect_sane(flashmla_plan_describe(plan, text.data(), source.byte(), nullptr));

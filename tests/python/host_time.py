@@ -47,10 +47,10 @@ def measure(device):
     def function():
         flash_mla_with_kvcache(*tensors, 512, meta, out=out, lse=lse)
 
-    schedule = torch.ops.flash_mla.schedule(*tensors)
+    schedule = torch.ops.flashmla.schedule(*tensors)
 
     def operator():
-        torch.ops.flash_mla.decode_out(*tensors, schedule, out, lse)
+        torch.ops.flashmla.decode_out(*tensors, schedule, out, lse)
 
     function()
     operator()

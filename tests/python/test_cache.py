@@ -124,7 +124,7 @@ def test_wrong_calls(fw, rng):
         (lambda: dequantise(fw.full((4, 8, 656), 0, "u8")), "cache"),
         (lambda: append(source, source[0], fw.full((8,), 0, "fp32")), "slots"),
         (lambda: append(source, source[0, 0], fw.full((8,), 0, "i32")), "rows"),
-        (lambda: gather(source, fw.full((2,), 0, "i32"), out=source), "rows"),
+        (lambda: gather(source, fw.full((2,), 0, "i32"), out=source), "out"),
     ]:
         with pytest.raises(ValueError, match=f"^{name}: given .*, wanted "):
             call()

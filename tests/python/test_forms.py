@@ -57,14 +57,19 @@ def test_wrong_options_of_the_metadata(fw, rng):
     case = cases.dense(fw, rng)
     for options, kind, name in [
         ({"max_workers": -1}, ValueError, "max_workers"),
+        ({"max_workers": 65537}, ValueError, "max_workers"),
         ({"max_workers": "2"}, TypeError, "max_workers"),
         ({"batch_invariant": 3}, TypeError, "batch_invariant"),
     ]:
-        meta = get_mla_metadata(**options)[0]
-        with pytest.raises(kind, match=f"^{name}: given .*, wanted "):
-            flash_mla_with_kvcache(*case.arguments(), meta)
+        for make in (get_mla_metadata, FlashMLASchedMeta):
+            with pytest.raises(kind, match=f"^{name}: given .*, wanted "):
+                make(**options)
         with pytest.raises(kind, match=f"^{name}: given .*, wanted "):
             get_mla_metadata(case.lengths, 8, 1, **options)
+    meta = FlashMLASchedMeta()
+    meta.max_workers = -1
+    with pytest.raises(ValueError, match="^tile_scheduler_metadata: given max_workers = -1"):
+        flash_mla_with_kvcache(*case.arguments(), meta)
 
 
 def test_fp8_flag_of_a_plain_cache_changes_nothing(fw, rng):

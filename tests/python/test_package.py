@@ -49,6 +49,7 @@ def test_info():
     assert info.version == flash_mla.__version__ and re.match(r"\d+\.\d+", info.library_version)
     cpu = [backend for backend in info.backends if backend.name == "cpu"]
     assert len(cpu) == 1 and cpu[0].unavailable == "" and cpu[0].devices
+    assert info.problems == ()
     assert "backend cpu: usable" in str(info) and "backend cuda: " in str(info)
 
 

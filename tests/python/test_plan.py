@@ -110,7 +110,7 @@ WRONG = [
     ({"max_workers": -1}, ValueError, "max_workers"),
     ({"causal": 3}, TypeError, "causal"),
     ({"topk": 4}, ValueError, "topk"),
-    ({"kind": "sparse_decode", "topk": 0}, ValueError, "topk"),
+    ({"kind": "sparse_decode", "topk": -1}, ValueError, "topk"),
     ({"kind": "sparse_decode", "topk": 4, "causal": True}, ValueError, "causal"),
     ({"kind": "sparse_prefill", "topk": 4, "batch": 2}, ValueError, "batch"),
 ]

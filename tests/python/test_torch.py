@@ -1,4 +1,4 @@
-"""What only PyTorch has: modes, gradients, versions, operators, torch.compile."""
+"""What only PyTorch has: modes, gradients, versions, torch.compile."""
 
 import threading
 
@@ -11,11 +11,9 @@ import cases  # noqa: E402
 import frameworks  # noqa: E402
 import reference  # noqa: E402
 from flash_mla import (  # noqa: E402
-    append,
     flash_mla_sparse_fwd,
     flash_mla_with_kvcache,
     get_mla_metadata,
-    merge_states,
 )
 
 DEVICES = [
@@ -274,67 +272,3 @@ def test_wrong_compiled_calls_name_the_argument(rng, name):
     # PyTorch wraps an exception of the trace in one of its own, whose text has ours.
     with pytest.raises(Exception, match=f"{name}: given .*, wanted "):
         compiled(**{**call, name: WRONG_WHEN_COMPILED[name]})
-
-
-def test_schedule_as_a_tensor(fw, rng):
-    case = cases.dense(fw, rng)
-    call = case.arguments()[:4]
-    schedule = torch.ops.flash_mla.schedule(*call)
-    assert schedule.dtype == torch.uint8 and schedule.device == case.q.device
-    check(fw, case, torch.ops.flash_mla.decode(*call, schedule=schedule))
-    moved = torch.empty(len(schedule) + 64, dtype=torch.uint8, device=case.q.device)[64:]
-    if fw.device == "cpu":
-        check(fw, case, torch.ops.flash_mla.decode(*call, schedule=moved.copy_(schedule)))
-    shorter = fw.array(case.values["lengths"] // 2, "i32")
-    schedule.data = torch.ops.flash_mla.schedule(*call[:3], shorter)
-    case.values["lengths"] = case.values["lengths"] // 2
-    wanted = reference.dense(*case.values.values())
-    out, lse = torch.ops.flash_mla.decode(*call, schedule=schedule)
-    reference.check(fw.numbers(out), fw.numbers(lse), *wanted)
-    with pytest.raises(ValueError, match="^schedule: given "):
-        torch.ops.flash_mla.decode(*call, schedule=schedule[:100])
-
-
-def test_opcheck(fw, rng):
-    case = cases.dense(fw, rng, b=2)
-    call = case.arguments()[:4]
-    out, lse = fw.full((2, 1, 8, 512), 0.0, "bf16"), fw.full((2, 8, 1), 0.0, "fp32")
-    ops = torch.ops.flash_mla
-    torch.library.opcheck(ops.schedule.default, call)
-    torch.library.opcheck(ops.decode.default, call)
-    torch.library.opcheck(ops.decode.default, call, {"schedule": ops.schedule(*call)})
-    for schedule in (None, ops.schedule(*call)):
-        torch.library.opcheck(ops.decode_out.default, (*call, schedule, out, lse))
-    torch.library.opcheck(ops.merge_states.default, ([out, out], [lse, lse]))
-    rows = fw.full((1, 1, 576), 1.0, "bf16")
-    torch.library.opcheck(ops.append.default, (case.cache, rows, fw.full((1,), 3, "i32")))
-    if fw.device == "cpu":
-        sparse = cases.sparse(fw, rng)
-        arguments = (sparse.q, sparse.cache, None, None, None, False, sparse.indices)
-        torch.library.opcheck(ops.decode.default, arguments)
-        q, kv = sparse.q[0], fw.full((9, 1, 576), 0.5, "bf16")
-        torch.library.opcheck(ops.sparse_prefill.default, (q, kv, sparse.indices[0][:, None], 0.1))
-
-
-def test_operators_give_what_functions_give(fw, rng):
-    case = cases.dense(fw, rng)
-    state = flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0])
-    twice = [state[0]] * 2, [state[1]] * 2
-    for result, wanted in zip(torch.ops.flash_mla.merge_states(*twice), merge_states(*twice)):
-        assert torch.equal(result, wanted)
-    cache, rows = case.cache.clone(), fw.full((1, 1, 576), 2.0, "bf16")
-    torch.ops.flash_mla.append(cache, rows, fw.full((1,), 7, "i32"))
-    assert fw.same(cache, append(case.cache, rows, fw.full((1,), 7, "i32")))
-
-
-def test_operator_errors_name_the_argument(fw, rng):
-    case = cases.dense(fw, rng)
-    q, cache, table, lengths = case.arguments()[:4]
-    with pytest.raises(ValueError, match="^q: given a tensor that requires grad"):
-        torch.ops.flash_mla.decode(q.clone().requires_grad_(), cache, table, lengths)
-    with pytest.raises(ValueError, match="^cache_seqlens: given .*, wanted "):
-        torch.ops.flash_mla.decode(q, cache, table, lengths.long())
-    with pytest.raises(TypeError, match="^block_table: given None"):
-        torch.ops.flash_mla.decode(q, cache, None, lengths)
-    with pytest.raises(ValueError, match="^q: given .*, wanted "):
-        torch.ops.flash_mla.decode(q[0], cache, table, lengths)

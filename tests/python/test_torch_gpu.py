@@ -198,8 +198,8 @@ def test_tensors_of_a_device_that_is_not_the_current_one(fw, rng, current):
             device=f"cuda:{there}", batch=3, query_heads=8, max_blocks=case.table.shape[1]
         )
         results.append(planned.schedule(call[3]).run(*call[:3]))
-        schedule = torch.ops.flash_mla.schedule(*call)
-        results.append(torch.ops.flash_mla.decode(*call, schedule))
+        schedule = torch.ops.flashmla.schedule(*call)
+        results.append(torch.ops.flashmla.decode(*call, schedule))
         results.append(merge_states([results[0][0]], [results[0][1]]))
         append(call[1], call[0][:, 0, :1], torch.tensor([0, 1, 2], device=f"cuda:{there}"))
         assert torch.cuda.current_device() == current
@@ -225,10 +225,10 @@ def reused(fw, rng):
 
 def test_no_allocation(fw, rng):
     case, call, _, out, lse = reused(fw, rng)
-    schedule = torch.ops.flash_mla.schedule(*case.arguments()[:4])
+    schedule = torch.ops.flashmla.schedule(*case.arguments()[:4])
 
     def operator():
-        torch.ops.flash_mla.decode_out(*case.arguments()[:4], schedule, out, lse)
+        torch.ops.flashmla.decode_out(*case.arguments()[:4], schedule, out, lse)
 
     operator()
     for each in (call, operator):

@@ -97,13 +97,14 @@ bool operator==(const Schedule& a, const Schedule& b) {
 
 template <class Ns>
 SplitScratch<Ns>::SplitScratch(const SplitParams& params)
-    : start(params.requests + 1, no_plan_holds),
+    : line(params.requests + 1, LinePlace<Ns>{no_plan_holds, no_plan_holds, no_plan_holds}),
+      before(params.requests + 1, no_plan_holds),
       cuts(params.workers + 1, Cut{no_plan_holds, no_plan_holds, no_plan_holds, no_plan_holds}) {}
 
 template <class Ns>
 SplitMemory<Ns> memory_of(Schedule& schedule, SplitScratch<Ns>& scratch) {
-  return {scratch.start.data(), scratch.cuts.data(), schedule.work.data(),
-          schedule.split_offset.data(), schedule.split_list.data()};
+  return {scratch.line.data(),  scratch.before.data(),        scratch.cuts.data(),
+          schedule.work.data(), schedule.split_offset.data(), schedule.split_list.data()};
 }
 
 Schedule blank_schedule(const SplitParams& params) {
@@ -129,11 +130,26 @@ template Schedule make_schedule<std::int32_t>(const Batch&);
 template Schedule make_schedule<std::int64_t>(const Batch&);
 
 std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule) {
+  constexpr std::int32_t any = std::numeric_limits<std::int32_t>::max();
+  const SplitParams& params = batch.params;
+  const Walk walk{.lengths = batch.lengths.data(),
+                  .split_offset = schedule.split_offset.data(),
+                  .requests = params.requests,
+                  .workers = params.workers,
+                  .block_tokens = params.block_tokens,
+                  .most_tokens = any,
+                  .partials = any};
   std::vector<std::vector<Segment>> segments(schedule.work.size());
-  for (std::size_t w = 0; w < schedule.work.size(); ++w)
-    for_each_segment(schedule.work[w], batch.params.block_tokens, batch.lengths.data(),
-                     schedule.split_offset.data(),
+  for (std::int32_t w = 0; w < params.workers; ++w)
+    for_each_segment(walk, schedule.work[w], w,
                      [&](const Segment& segment) { segments[w].push_back(segment); });
+  return segments;
+}
+
+std::vector<std::vector<Segment>> busy_segments_of(const Batch& batch, const Schedule& schedule) {
+  std::vector<std::vector<Segment>> segments = segments_of(batch, schedule);
+  for (std::vector<Segment>& share : segments)
+    std::erase_if(share, [](const Segment& segment) { return segment.length == 0; });
   return segments;
 }
 

@@ -8,6 +8,7 @@
 
 #include "schedule/plan_layout.h"
 #include "schedule/split_kv.h"
+#include "schedule/walk.h"
 #include "support/random.h"
 
 namespace flashmla::schedule {
@@ -18,7 +19,7 @@ struct Batch {
 
   std::int64_t blocks(std::int32_t request) const {
     const std::int64_t tokens = lengths[request];
-    return tokens == 0 ? 1 : (tokens - 1) / params.block_tokens + 1;
+    return (tokens + params.block_tokens - 1) / params.block_tokens;
   }
 
   std::int32_t longest() const {
@@ -53,7 +54,8 @@ struct Schedule {
 // `Ns` counts nanoseconds on the line: std::int64_t, or std::int32_t.
 template <class Ns>
 struct SplitScratch {
-  std::vector<Ns> start;
+  std::vector<LinePlace<Ns>> line;
+  std::vector<std::int32_t> before;
   std::vector<Cut> cuts;
 
   explicit SplitScratch(const SplitParams& params);
@@ -67,7 +69,10 @@ Schedule blank_schedule(const SplitParams& params);
 template <class Ns = std::int64_t>
 Schedule make_schedule(const Batch& batch);
 
-// Each worker's segments, in order.
+// Each worker's segments, in order. First those of requests with tokens.
 std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule);
+
+// The same without those of requests that have no tokens.
+std::vector<std::vector<Segment>> busy_segments_of(const Batch& batch, const Schedule& schedule);
 
 }  // namespace flashmla::schedule

@@ -18,11 +18,11 @@ struct BlockTeam {
     __syncthreads();
   }
 
-  template <class Value, class Candidate, class Store>
-  __device__ Largest<Ns> scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                      Store store) const {
+  template <class Cost, class Candidate, class Store>
+  __device__ Largest<Ns> lay_out(std::int32_t n, Cost cost, Candidate candidate,
+                                 Store store) const {
     if (threadIdx.x == 0)
-      *shared = SerialTeam{}.scan_and_max(n, value, candidate, store);
+      *shared = SerialTeam{}.lay_out(n, cost, candidate, store);
     __syncthreads();
     return *shared;
   }
@@ -49,8 +49,9 @@ template __global__ void schedule_kernel(SplitParams, const std::int32_t*,
 // Walks the finished schedule as a decoding kernel does, and counts its blocks.
 __global__ void walk_kernel(SplitParams params, PlanMemory memory, std::int64_t* blocks) {
   std::int64_t count = 0;
+  const auto worker = static_cast<std::int32_t>(blockIdx.x);
   for_each_segment(
-      memory.work[blockIdx.x], params.block_tokens, memory.lengths, memory.split_offset,
+      memory.walk(params, 1 << 30, 1 << 30), memory.work[worker], worker,
       [&](const Segment& segment) { count += segment.end_block - segment.first_block; });
   blocks[blockIdx.x] = count;
 }

@@ -94,7 +94,7 @@ TEST(IntegerSqrt, IsExactAroundLargeSquares) {
 }
 
 TEST(BlocksOf, CountsStartedBlocks) {
-  EXPECT_EQ(blocks_of(0, 64), 1);
+  EXPECT_EQ(blocks_of(0, 64), 0);
   EXPECT_EQ(blocks_of(1, 64), 1);
   EXPECT_EQ(blocks_of(64, 64), 1);
   EXPECT_EQ(blocks_of(65, 64), 2);

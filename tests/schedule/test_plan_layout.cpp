@@ -24,7 +24,7 @@ TEST(PlanLayout, SlicesAreAlignedAndDoNotOverlap) {
         {layout.work, workers * 8 * sizeof(std::int32_t)},
         {layout.split_offset, (requests + 1) * sizeof(std::int32_t)},
         {layout.lengths, requests * sizeof(std::int32_t)},
-        {layout.start, (requests + 1) * sizeof(std::int64_t)},
+        {layout.line, (requests + 1) * sizeof(LinePlace<std::int64_t>)},
         {layout.split_list, (workers + 1) * sizeof(SplitRequest)},
         {layout.cuts, (workers + 1) * sizeof(Cut)}};
     std::sort(slices.begin(), slices.end());
@@ -51,7 +51,7 @@ TEST(PlanLayout, PointersLieAtTheirOffsets) {
   EXPECT_EQ(offset(memory.work), layout.work);
   EXPECT_EQ(offset(memory.split_offset), layout.split_offset);
   EXPECT_EQ(offset(memory.lengths), layout.lengths);
-  EXPECT_EQ(offset(memory.start), layout.start);
+  EXPECT_EQ(offset(memory.line), layout.line);
   EXPECT_EQ(offset(memory.split_list), layout.split_list);
   EXPECT_EQ(offset(memory.cuts), layout.cuts);
 }

@@ -1,5 +1,6 @@
 // What every schedule promises: each block of each request once and in order, splits numbered from
-// 0, split_offset in agreement with the segments, and no more segments than the cap.
+// 0, split_offset in agreement with the segments, no more segments than the cap, and one segment
+// without blocks for each request without tokens.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,7 +18,12 @@ std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
   std::int32_t request = 0;
   std::int64_t block = 0;
   segments.assign(batch.params.requests, 0);
-  for (const auto& share : segments_of(batch, schedule))
+  const auto skip_empty = [&] {
+    while (request < batch.params.requests && batch.lengths[request] == 0)
+      ++request;
+  };
+  skip_empty();
+  for (const auto& share : busy_segments_of(batch, schedule))
     for (const Segment& segment : share) {
       if (segment.request != request || segment.first_block != block)
         return testing::PrintToString(segment.request) + " begins at block " +
@@ -40,9 +46,34 @@ std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
       if (block == batch.blocks(request)) {
         ++request;
         block = 0;
+        skip_empty();
       }
     }
   return request == batch.params.requests && block == 0 ? "" : "blocks are left over at the end";
+}
+
+// Empty when each request without tokens has one segment, behind those of others.
+std::string fault_in_empty_requests(const Batch& batch, const Schedule& schedule) {
+  std::vector<std::int32_t> found(batch.params.requests, 0);
+  for (const auto& share : segments_of(batch, schedule)) {
+    bool behind = false;
+    for (const Segment& segment : share) {
+      if (segment.length > 0 && behind)
+        return "request " + testing::PrintToString(segment.request) + " comes behind empty ones";
+      if (segment.length > 0)
+        continue;
+      behind = true;
+      ++found[segment.request];
+      if (segment.first_block != 0 || segment.end_block != 0 || segment.split != 0 ||
+          segment.partial != -1)
+        return "request " + testing::PrintToString(segment.request) + " has a part of something";
+    }
+  }
+  for (std::int32_t r = 0; r < batch.params.requests; ++r)
+    if (found[r] != (batch.lengths[r] == 0 ? 1 : 0))
+      return "request " + testing::PrintToString(r) + " is written " +
+             testing::PrintToString(found[r]) + " times";
+  return "";
 }
 
 // The list names each split request once, at the worker that begins with its second segment.
@@ -71,6 +102,7 @@ void expect_sound(const Batch& batch) {
   const Schedule schedule = make_schedule(batch);
   std::vector<std::int32_t> segments;
   ASSERT_EQ(fault_in_coverage(batch, schedule, segments), "");
+  ASSERT_EQ(fault_in_empty_requests(batch, schedule), "");
   ASSERT_EQ(schedule.split_offset[0], 0);
   ASSERT_NO_FATAL_FAILURE(expect_sound_list(batch, schedule, segments));
   std::int64_t most_blocks = 1;
@@ -84,8 +116,10 @@ void expect_sound(const Batch& batch) {
   const std::int64_t most_tokens = std::min<std::int64_t>(most_blocks * batch.params.block_tokens,
                                                           std::numeric_limits<std::int32_t>::max());
   ASSERT_LE(schedule.split_offset.back(), max_partials(batch.params, most_tokens));
+  const bool some_empty = std::ranges::find(batch.lengths, 0) != batch.lengths.end();
   for (const WorkTile& tile : schedule.work) {
-    ASSERT_EQ(tile.flags, batch.params.batch_invariant ? fixed_pieces : 0);
+    ASSERT_EQ(tile.flags, (batch.params.batch_invariant ? fixed_pieces : 0) |
+                              (some_empty ? empty_requests : 0));
     const std::int32_t first = tile.first_request;
     const bool empty = tile.last_request < first;
     ASSERT_EQ(tile.first_length, empty ? 0 : batch.lengths[first]);

@@ -18,7 +18,7 @@ struct Load {
 
 Load load_of(const Batch& batch) {
   Load load;
-  const auto shares = segments_of(batch, make_schedule(batch));
+  const auto shares = busy_segments_of(batch, make_schedule(batch));
   for (std::size_t w = 0; w < shares.size(); ++w) {
     double worker = 0;
     for (const Segment& segment : shares[w]) {

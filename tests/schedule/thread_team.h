@@ -47,10 +47,24 @@ class ThreadTeam {
     common_->barrier.arrive_and_wait();
   }
 
-  template <class Value, class Candidate, class Store>
-  auto scan_and_max(std::int32_t n, Value value, Candidate candidate, Store store) const {
+  template <class Cost, class Candidate, class Store>
+  auto lay_out(std::int32_t n, Cost cost, Candidate candidate, Store store) const {
     using Most = decltype(candidate(0));
-    scan(n, value, store);
+    using Ns = decltype(cost(0));
+    struct Laid {
+      Ns cost;
+      std::int32_t items;
+      Laid operator+(const Laid& other) const { return {cost + other.cost, items + other.items}; }
+    };
+    scan(
+        n,
+        [&](std::int32_t i) {
+          const Ns own = cost(i);
+          return Laid{own, own > 0 ? 1 : 0};
+        },
+        [&](std::int32_t i, const Laid& before, const Laid& own) {
+          store(i, before.items, before.cost, own.cost);
+        });
     Most largest{};
     for (std::int32_t i = rank_; i < n; i += size())
       largest = Most::of(largest, candidate(i));

@@ -58,8 +58,9 @@ void combine_partials(const KernelTable& kernels, const PlannedProblem& planned,
   const std::int64_t chunks = schedule::divide_up(partials.rows(), rows_at_a_time);
   parallel_for(requests * chunks, problem.max_workers, [&](std::int64_t unit) {
     const std::int64_t request = unit / chunks;
-    const std::int64_t first = split_offset[request];
-    const std::int64_t end = split_offset[request + 1];
+    // Any numbers may stand there: PlannedProblem::walk().
+    const auto first = std::clamp<std::int64_t>(split_offset[request], 0, partials.count());
+    const auto end = std::clamp<std::int64_t>(split_offset[request + 1], first, partials.count());
     if (first == end)
       return;
     const std::int64_t begin_row = unit % chunks * rows_at_a_time;

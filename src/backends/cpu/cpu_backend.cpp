@@ -49,6 +49,10 @@ class CpuBackend final : public Backend {
     return std::nullopt;
   }
 
+  std::string kernel(const Problem& problem) const override {
+    return text(chosen_kernels().name, ", tiles of ", RowTiles(problem).tile_rows, " rows");
+  }
+
   schedule::SplitParams split_params(const Problem& problem) const override {
     const RowTiles tiles(problem);
     std::int64_t workers = std::max<std::int64_t>(1, work_units / tiles.total);

@@ -173,16 +173,17 @@ void run_dense_decode(const KernelTable& kernels, const PlannedProblem& planned,
                        .outputs = OutputRows(kernels, problem, inputs, outputs)};
   std::atomic_ref<std::int32_t>(*call.memory.status).store(0);
 
+  const schedule::Walk walk = planned.walk();
   // Later tiles come first: under a causal mask they take longest.
-  parallel_for(
-      planned.params.workers * call.tiles.total, problem.max_workers, [&](std::int64_t unit) {
-        const schedule::WorkTile& work = call.memory.work[unit / call.tiles.total];
-        const std::int64_t tile = call.tiles.total - 1 - unit % call.tiles.total;
-        schedule::for_each_segment(work, planned.params.block_tokens, call.memory.lengths,
-                                   call.memory.split_offset, [&](const schedule::Segment& segment) {
-                                     TileSegment(call, RowTile(call.tiles, tile), segment).run();
-                                   });
-      });
+  parallel_for(planned.params.workers * call.tiles.total, problem.max_workers,
+               [&](std::int64_t unit) {
+                 const auto worker = static_cast<std::int32_t>(unit / call.tiles.total);
+                 const std::int64_t tile = call.tiles.total - 1 - unit % call.tiles.total;
+                 schedule::for_each_segment(
+                     walk, call.memory.work[worker], worker, [&](const schedule::Segment& segment) {
+                       TileSegment(call, RowTile(call.tiles, tile), segment).run();
+                     });
+               });
   combine_partials(kernels, planned, call.partials, call.outputs);
 }
 

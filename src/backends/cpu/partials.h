@@ -27,6 +27,7 @@ class Partials {
     return static_cast<std::size_t>(count_ * rows_ * (v_dim_ + statistics_)) * sizeof(float);
   }
 
+  std::int64_t count() const { return count_; }
   std::int64_t rows() const { return rows_; }
   bool has_max_logits() const { return statistics_ == 2; }
   float* out(std::int64_t partial, std::int64_t row) const {

@@ -170,12 +170,13 @@ void run_sparse_attention(const KernelTable& kernels, const PlannedProblem& plan
                         .tiles = RowTiles(problem),
                         .partials = Partials(problem, planned.params, run_workspace),
                         .outputs = OutputRows(kernels, problem, inputs, outputs)};
+  const schedule::Walk walk = planned.walk();
   parallel_for(
       planned.params.workers * call.tiles.total, problem.max_workers, [&](std::int64_t unit) {
-        const schedule::WorkTile& work = call.memory.work[unit / call.tiles.total];
+        const auto worker = static_cast<std::int32_t>(unit / call.tiles.total);
         const RowTile tile(call.tiles, unit % call.tiles.total);
         schedule::for_each_segment(
-            work, planned.params.block_tokens, call.memory.lengths, call.memory.split_offset,
+            walk, call.memory.work[worker], worker,
             [&](const schedule::Segment& segment) { TileSegment(call, tile, segment).run(); });
       });
   combine_partials(kernels, planned, call.partials, call.outputs);

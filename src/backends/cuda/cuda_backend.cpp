@@ -109,6 +109,15 @@ class CudaBackend final : public Backend {
     return std::nullopt;
   }
 
+  std::string kernel(const Problem& problem) const override {
+    const RowTiles tiles = tiles_of(problem);
+    std::string line = text(tiles.kernel.name, ", tiles of ", tiles.kernel.tile_rows,
+                            " rows in clusters of ", tiles.kernel.cluster);
+    if (tiles.fast_workers > 0)
+      line += text(", clusters of 4 for ", tiles.fast_workers, " of the workers");
+    return line;
+  }
+
   schedule::SplitParams split_params(const Problem& problem) const override {
     const RowTiles tiles = tiles_of(problem);
     // With one worker each request is computed on its own already, and needs no fixed pieces; the

@@ -1,7 +1,9 @@
 // Contents of device memory that no check can see: nothing leads outside of the buffers, the other
 // requests are right, and the status word names the first bad request.
 #include <limits>
+#include <vector>
 
+#include "flashmla/error.h"
 #include "support/random.h"
 #include "tests/backends/cuda/gpu_case.h"
 
@@ -57,15 +59,48 @@ TEST_F(HostileContents, PageNumbers) {
       }
 }
 
-// A table narrower than the plan's: every request is clamped to it.
+// A table that is narrower than lengths on the device need: they are clamped to it, and the status
+// word names the first such request. A schedule without one is not reported.
 TEST_F(HostileContents, NarrowTable) {
+  for (const std::int64_t heads : {16, 64, 128}) {
+    support::DenseCase dense_case = hostile_case(heads, 64);
+    dense_case.lengths = {100, 650, 300};
+    GpuCase c(dense_case, *memory_);
+    SCOPED_TRACE(describe(dense_case));
+    const auto run_with_pages = [&](std::int64_t pages) {
+      Inputs inputs = c.tensors.inputs();
+      inputs.block_table.shape[1] = pages;
+      c.schedule(c.tensors.lengths.view);
+      flashmla::run(c.plan, inputs, c.tensors.outputs(),
+                    {c.run_workspace.data(), c.run_workspace.bytes()});
+      c.results();
+      EXPECT_TRUE(c.tensors.out.buffer.guards_unchanged());
+      EXPECT_TRUE(c.tensors.kv_cache.buffer.unchanged());
+      return c.plan.status();
+    };
+    EXPECT_EQ(run_with_pages(11), 0);
+    EXPECT_EQ(run_with_pages(10), 2);
+    EXPECT_EQ(run_with_pages(2), 2);
+    EXPECT_EQ(run_with_pages(1), 1);
+    EXPECT_EQ(run_with_pages(0), 1);
+  }
+}
+
+// The host knows the lengths: such a table is an error, at every call.
+TEST_F(HostileContents, NarrowTableForLengthsOfTheHost) {
   GpuCase c(hostile_case(128, 64), *memory_);
-  c.schedule(c.tensors.lengths.view);
+  std::vector<std::int32_t>& lengths = c.tensors.dense_case.lengths;
+  c.schedule({lengths.data(), DType::i32, {std::ssize(lengths)}});
   Inputs inputs = c.tensors.inputs();
-  inputs.block_table.shape[1] = 2;
-  flashmla::run(c.plan, inputs, c.tensors.outputs(),
-                {c.run_workspace.data(), c.run_workspace.bytes()});
-  c.results();
+  inputs.block_table.shape[1] = 10;
+  for (int i = 0; i < 2; ++i)
+    try {
+      flashmla::run(c.plan, inputs, c.tensors.outputs(),
+                    {c.run_workspace.data(), c.run_workspace.bytes()});
+      ADD_FAILURE() << "a table of 10 pages for 700 tokens was taken";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.argument(), "block_table") << error.what();
+    }
   EXPECT_EQ(c.plan.status(), 0);
 }
 

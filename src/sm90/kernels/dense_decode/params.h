@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "schedule/split_kv.h"
+#include "schedule/walk.h"
 #include "sm90/kernels/dense_decode/partial_form.h"
 #include "sm90/ops/fast_divisor.h"
 

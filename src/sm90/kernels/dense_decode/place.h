@@ -80,7 +80,11 @@ struct TileSegment {
 // tiles of a worker are neighbours, so that they meet in the L2 cache.
 template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
-  const schedule::WorkTile work = p.work[p.first_worker + static_cast<std::int32_t>(blockIdx.y)];
+  const std::int32_t worker = p.first_worker + static_cast<std::int32_t>(blockIdx.y);
+  const schedule::WorkTile work = p.work[worker];
+  constexpr std::int32_t any = 0x7fffffff;
+  const schedule::Walk walk{
+      p.lengths, p.split_offset, p.split.requests, p.split.workers, block_tokens, any, any};
   const std::int32_t all_tiles = p.tiles * p.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {
@@ -93,7 +97,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
                        max(0, end - segment.first_block), segment.partial, place.kv_head,
                        place.first_row});
     };
-    schedule::for_each_segment(work, block_tokens, p.lengths, p.split_offset, of_tile);
+    schedule::for_each_segment(walk, work, worker, of_tile);
   }
 }
 

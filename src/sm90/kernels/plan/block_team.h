@@ -94,21 +94,27 @@ class BlockTeam {
 
   struct SharedStorage {
     Bits sum[most_warps];             // of each warp
+    std::uint32_t laid[most_warps];   // the same: items that cost something
     Largest<Ns> largest[most_warps];  // the same
     Bits before;                      // Σ over the items before the next ones
+    std::uint32_t laid_before;
   };
 
   FLASHMLA_DEVICE explicit BlockTeam(SharedStorage& shared) : shared_(&shared) {}
 
   template <class Value, class Store>
   FLASHMLA_DEVICE void scan(std::int32_t n, Value value, Store store) const {
-    run_scan<false>(n, value, [](std::int32_t) { return Largest<Ns>{0, 0}; }, store);
+    run_scan<false>(
+        n, value, [](std::int32_t) { return Largest<Ns>{0, 0}; },
+        [&](std::int32_t i, std::uint32_t, const auto& before, const auto& own) {
+          store(i, before, own);
+        });
   }
 
-  template <class Value, class Candidate, class Store>
-  FLASHMLA_DEVICE Largest<Ns> scan_and_max(std::int32_t n, Value value, Candidate candidate,
-                                           Store store) const {
-    return run_scan<true>(n, value, candidate, store);
+  template <class Cost, class Candidate, class Store>
+  FLASHMLA_DEVICE Largest<Ns> lay_out(std::int32_t n, Cost cost, Candidate candidate,
+                                      Store store) const {
+    return run_scan<true>(n, cost, candidate, store);
   }
 
   template <class Body>
@@ -124,13 +130,14 @@ class BlockTeam {
 
  private:
   // Item n, which has no value, comes by the total.
-  template <bool Max, class Value, class Candidate, class Store>
+  template <bool LaysOut, class Value, class Candidate, class Store>
   FLASHMLA_DEVICE Largest<Ns> run_scan(std::int32_t n, Value value, Candidate candidate,
                                        Store store) const {
     using Sum = decltype(value(0));
     const std::uint32_t lane = threadIdx.x % 32;
     const std::uint32_t warp = threadIdx.x / 32;
     Bits before = 0;
+    std::uint32_t laid_before = 0;
     Largest<Ns> largest{0, 0};
 #pragma unroll 1
     for (std::int32_t base = 0; base <= n; base += blockDim.x) {
@@ -142,27 +149,41 @@ class BlockTeam {
         most = candidate(i);
       }
       const Bits inside = scan_of_warp(to_bits<Bits>(own));
-      if constexpr (Max)
+      std::uint32_t laid = 0;  // lanes whose items cost something
+      if constexpr (LaysOut) {
         most = max_of_warp(most);
+        laid = __ballot_sync(all_lanes, own > 0);
+      }
       if (lane == 31) {
         shared_->sum[warp] = inside;
-        if constexpr (Max)
+        if constexpr (LaysOut) {
           shared_->largest[warp] = most;
+          shared_->laid[warp] = __popc(laid);
+        }
       }
       __syncthreads();
       const Bits upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : Bits{0});
-      if constexpr (Max)
+      std::uint32_t number = laid_before;  // of the item among those that cost something
+      if constexpr (LaysOut) {
         largest = Largest<Ns>::of(
             largest,
             max_of_warp(lane < blockDim.x / 32 ? shared_->largest[lane] : Largest<Ns>{0, 0}));
+        number +=
+            __popc(laid & ((1u << lane) - 1)) + sum_of_warp(lane < warp ? shared_->laid[lane] : 0u);
+      }
       if (i <= n)
-        store(i, from_bits<Sum>(upto - to_bits<Bits>(own)), own);
+        store(i, number, from_bits<Sum>(upto - to_bits<Bits>(own)), own);
       if constexpr (OneEach)
         break;
-      if (threadIdx.x == blockDim.x - 1)
+      if (threadIdx.x == blockDim.x - 1) {
         shared_->before = upto;
+        if constexpr (LaysOut)
+          shared_->laid_before = number + (own > 0 ? 1 : 0);
+      }
       __syncthreads();
       before = shared_->before;
+      if constexpr (LaysOut)
+        laid_before = shared_->laid_before;
     }
     __syncthreads();
     return largest;

@@ -19,18 +19,23 @@ inline constexpr std::int32_t most_requests_of_threads = most_threads - 1;
 // Dynamic shared memory: no more than the batch needs, so that a block of few_rows can start on the
 // same multiprocessor.
 struct SharedLine {
+  using Place = schedule::LinePlace<std::int32_t>;
+
   schedule::Cut* cuts;    // [workers + 1]
-  std::int32_t* start;    // [requests + 1], like `lengths` where each request has a thread
+  Place* line;            // [requests + 1], like what follows where each request has a thread
+  std::int32_t* before;   // [requests + 1]
   std::int32_t* lengths;  // [requests]
 
   FLASHMLA_DEVICE SharedLine(const schedule::SplitParams& params, std::uint8_t* bytes)
       : cuts(reinterpret_cast<schedule::Cut*>(bytes)),
-        start(reinterpret_cast<std::int32_t*>(cuts + params.workers + 1)),
-        lengths(start + params.requests + 1) {}
+        line(reinterpret_cast<Place*>(cuts + params.workers + 1)),
+        before(reinterpret_cast<std::int32_t*>(line + params.requests + 1)),
+        lengths(before + params.requests + 1) {}
 
   static std::uint32_t bytes(const schedule::SplitParams& params, bool thread_each) {
-    const auto requests = static_cast<std::uint32_t>(thread_each ? params.requests : 0);
-    return (params.workers + 1) * sizeof(schedule::Cut) + (2 * requests + 1) * sizeof(std::int32_t);
+    const auto requests = static_cast<std::uint32_t>(thread_each ? params.requests + 1 : 0);
+    return (params.workers + 1) * sizeof(schedule::Cut) +
+           requests * (sizeof(Place) + 2 * sizeof(std::int32_t));
   }
 };
 
@@ -81,13 +86,15 @@ __global__ void __launch_bounds__(most_threads, 1)
     params.speeds = {};
   params.block_tokens = dense_decode::block_tokens;
   std::int32_t* lengths = memory.lengths;
-  schedule::SplitMemory<typename Team::Ns> made{nullptr, shared.cuts, memory.work,
-                                                memory.split_offset, memory.split_list};
+  schedule::SplitMemory<typename Team::Ns> made{
+      nullptr,     memory.split_offset, shared.cuts,
+      memory.work, memory.split_offset, memory.split_list};
   if constexpr (ThreadEach) {
     lengths = shared.lengths;
-    made.start = shared.start;
+    made.line = shared.line;
+    made.before = shared.before;
   } else {
-    made.start = memory.start;
+    made.line = memory.line;
   }
   if (threadIdx.x == 0)
     *memory.status = 0;

@@ -1,0 +1,145 @@
+"""Arguments that are no tensors: what is taken for one, and the errors of what is not."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+from ._frameworks import error, torch, type_text
+
+KINDS = ("dense_decode", "sparse_decode", "sparse_prefill")
+DTYPES = ("bf16", "fp16")
+FORMATS = ("bf16", "fp16", "v32", "v4")
+_EMPTY = ("+inf", "-inf")
+_LONG_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
+
+
+def shown(given):
+    """An object in a message: a number or a name as it is, anything else by its type."""
+    if isinstance(given, int) and not -(2**127) <= given < 2**127:
+        return f"an integer of {given.bit_length()} bits"
+    if given is None or isinstance(given, (bool, int, float)):
+        return repr(given)
+    if isinstance(given, str):
+        return repr(given if len(given) <= 60 else given[:60] + "…")
+    return f"a {type_text(type(given))}"
+
+
+def integer(name, given):
+    """An integer of 64 bits; no bool."""
+    if isinstance(given, bool) or not isinstance(given, numbers.Integral):
+        raise error(TypeError, name, shown(given), "an integer")
+    if not -(2**63) <= given < 2**63:
+        raise error(ValueError, name, shown(given), "an integer of at most 64 bits")
+    return int(given)
+
+
+def flag(name, given):
+    """True or False, and nothing that is as good as one of them."""
+    if given is not True and given is not False:
+        raise error(TypeError, name, shown(given), "True or False")
+    return given
+
+
+def one_of(name, given, names):
+    """One of these names."""
+    if isinstance(given, str) and given in names:
+        return names[names.index(given)]  # plain text, of an enumerator that is one, too
+    wanted = ", ".join(names[:-1]) + f" or {names[-1]}"
+    if not isinstance(given, str):
+        raise error(TypeError, name, shown(given), wanted)
+    raise error(ValueError, name, shown(given), wanted)
+
+
+def _dtype_text(given):
+    """The name of a dtype of PyTorch or NumPy, or of a scalar type; any other object as it is."""
+    if torch is not None and isinstance(given, torch.dtype):
+        return str(given).removeprefix("torch.")
+    if isinstance(given, type):
+        return given.__name__
+    if isinstance(given, str):
+        return given.removeprefix("torch.")
+    name = getattr(given, "name", None)
+    return name if isinstance(name, str) and hasattr(given, "itemsize") else given
+
+
+def dtype(name, given, names=DTYPES):
+    """One of the short names, of any spelling of it or of a dtype of PyTorch or NumPy."""
+    text = _dtype_text(given)
+    return one_of(name, _LONG_NAMES.get(text, text) if isinstance(text, str) else text, names)
+
+
+def kv_format(name, given):
+    """The name of a cache format; of a dtype where the format is plain."""
+    return dtype(name, given, FORMATS)
+
+
+def number(name, given):
+    """A float, of a number or a 0-d tensor on the CPU; the library itself checks that it is finite.
+
+    A number on a GPU would have to be waited for.
+    """
+    if type(given) is float:
+        return given
+    kind = str(getattr(given, "dtype", ""))
+    real = not isinstance(given, numbers.Complex) or isinstance(given, numbers.Real)
+    if (
+        isinstance(given, bool)
+        or not hasattr(given, "__float__")
+        or tuple(getattr(given, "shape", ())) != ()
+        or "bool" in kind
+        or "complex" in kind
+        or not real
+    ):
+        raise error(TypeError, name, shown(given), "a number")
+    if getattr(given, "is_cuda", False) or hasattr(given, "__cuda_array_interface__"):
+        raise error(ValueError, name, "a number on a GPU", "one on the host: nothing is waited for")
+    if getattr(given, "requires_grad", False) and torch.is_grad_enabled():
+        wanted = "one that does not, or a call under torch.no_grad(): there is no backward pass"
+        raise error(ValueError, name, "a tensor that requires grad", wanted)
+    try:
+        return float(given)
+    except OverflowError:
+        raise error(ValueError, name, shown(given), "a number of type float32") from None
+    except Exception:
+        raise error(TypeError, name, shown(given), "a number") from None
+
+
+def scale_arguments(name, scale):
+    """The scale as operators take it: a number, or a 0-d tensor under a name of its own.
+
+    Inside of torch.compile, whose tracing knows no attributes of exceptions.
+    """
+    if isinstance(scale, torch.Tensor):
+        return {"scale_tensor": scale}
+    if scale is None or isinstance(scale, (int, float)):
+        return {name: scale}
+    if isinstance(scale, str) or not hasattr(scale, "dtype"):
+        raise TypeError(f"{name}: given a {type(scale).__name__}, wanted a number")
+    return {"scale_tensor": torch.as_tensor(scale)}  # of NumPy
+
+
+def lse_form(empty_lse, lse_base):
+    """(logarithms are to base 2, −inf where no token is seen), of the two arguments."""
+    one_of("empty_lse", empty_lse, _EMPTY)
+    if lse_base is None:
+        return False, empty_lse == "-inf"
+    base = number("lse_base", lse_base)
+    if base not in (2.0, math.e):
+        raise error(ValueError, "lse_base", shown(lse_base), "2, or None or math.e for natural")
+    return base == 2.0, empty_lse == "-inf"
+
+
+def renamed(failure, names):
+    """The same error under the name that the caller knows.
+
+    names: {name in the library: name of the caller's argument, or (that, what of it)}
+    """
+    name = getattr(failure, "argument", None)
+    if name not in names:
+        return failure
+    known, given = names[name], failure.given
+    if isinstance(known, tuple):
+        known, part = known
+        given = f"{part} = {given}" if part else given
+    return error(type(failure), known, given, failure.wanted)
