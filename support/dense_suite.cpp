@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
+#include "support/pooled_error.h"
 #include "support/random.h"
 #include "support/sanitizer_cases.h"
 
@@ -127,6 +129,50 @@ bool fits(const DenseCase& c, const Scale& scale) {
          c.row_tokens() <= scale.row_tokens && c.rows() <= scale.rows;
 }
 
+// Which cases there are for the pooled rule alone (pooled_error.h), of all sizes.
+constexpr bool is_pooled(std::int64_t index) {
+  return index % 25 == 13;
+}
+
+// Few and many heads, several query tokens, several requests; at most 96 rows.
+struct PooledShape {
+  std::int64_t query_heads;
+  std::int64_t query_tokens;
+  std::int64_t batch;
+};
+constexpr std::array<PooledShape, 8> pooled_shapes{{{96, 1, 1},
+                                                    {3, 30, 1},
+                                                    {32, 1, 3},
+                                                    {16, 2, 3},
+                                                    {48, 2, 1},
+                                                    {1, 30, 3},
+                                                    {10, 9, 1},
+                                                    {5, 6, 3}}};
+
+// Requests of 1,024 tokens and more, all of them cut in two, whose scores have a spread of
+// 0.6 … 1.6; both types in turn. Two of three have rows with much in common: out then keeps its
+// size while the error of P, which would hide another one, averages out.
+void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
+  const PooledShape shape = random.pick(std::span<const PooledShape>(pooled_shapes));
+  c.query_heads = shape.query_heads;
+  c.query_tokens = shape.query_tokens;
+  if (size != SuiteSize::tiny && random.chance(0.3))
+    c.query_heads = 128;
+  c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
+  const std::int64_t shortest = PooledError::least_tokens + c.query_tokens;
+  const std::int64_t more = size == SuiteSize::tiny ? 8 : size == SuiteSize::full ? 6'000 : 1'500;
+  const std::int64_t length = random.between(shortest, shortest + more);
+  c.lengths.assign(static_cast<std::size_t>(shape.batch), static_cast<std::int32_t>(length));
+  c.common = index / 25 % 3 == 0 ? 0.0f : 0.2f;
+  c.type = index / 25 % 2 == 0 ? DType::bf16 : DType::fp16;
+  c.softmax_scale.reset();
+  if (random.chance(0.5))
+    c.softmax_scale =
+        static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
+  c.batch_invariant = false;
+  c.max_workers = static_cast<std::int32_t>(2 * shape.batch);
+}
+
 // Engines pass all tokens as query tokens of one request, or as requests of one token. And many
 // requests of two query tokens, whose rows fill four large tiles.
 DenseCase extreme_case(std::int64_t which, Random& random) {
@@ -189,6 +235,10 @@ DenseCase DenseSuite::draw(std::int64_t index) const {
     return extreme;
   }
   draw_options(drawn, random);
+  if (is_pooled(index)) {
+    draw_pooled_case(drawn, size_, index, random);
+    return drawn;
+  }
   const bool gpu_alone = index >= full_cases;
   const Scale scale = gpu_alone ? gpu_scale_of(index) : scale_of(size_, index);
   constexpr int attempts = 20;
