@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,7 @@
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/files.h"
+#include "tools/option_values.h"
 #include "tools/progress.h"
 
 namespace flashmla::tools {
@@ -55,7 +57,7 @@ std::vector<Suite> suites_of(const CheckOptions& options, support::SuiteSize siz
   std::erase_if(suites, [](const Suite& suite) { return suite.cases == 0; });
   if (options.suite == "all") {
     if (options.only_case)
-      throw BadInput("--case: wanted the suite that the case is of, not all");
+      throw BadInput("--suite: given 'all' with --case, wanted the suite that the case is of");
     return suites;
   }
   std::erase_if(suites, [&](const Suite& suite) { return suite.name != options.suite; });
@@ -69,15 +71,13 @@ struct Shard {
 };
 
 Shard shard_of(const std::string& text) {
-  if (text.empty())
-    return {};
   Shard shard;
   const char* const end = text.data() + text.size();
   const auto [slash, no_place] = std::from_chars(text.data(), end, shard.place);
   const bool two = no_place == std::errc() && slash != end && *slash == '/';
   const auto [stopped, no_count] = std::from_chars(two ? slash + 1 : end, end, shard.count);
   if (no_count != std::errc() || stopped != end || shard.place < 1 || shard.place > shard.count)
-    throw BadInput(fmt::format("--shard: given '{}', wanted i/n with 1 ≤ i ≤ n", text));
+    throw BadInput(fmt::format("--shard: given {}, wanted i/n with 1 ≤ i ≤ n", shown(text)));
   return shard;
 }
 
@@ -90,7 +90,7 @@ std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t sui
                                  *options.only_case, suite_cases));
     return {*options.only_case};
   }
-  const Shard shard = shard_of(options.shard);
+  const Shard shard = options.shard.empty() ? Shard{} : shard_of(options.shard);
   std::vector<std::int64_t> cases;
   const std::int64_t end = std::min(suite_cases, options.cases.value_or(suite_cases));
   for (std::int64_t i = 0; i < end; ++i)
@@ -147,7 +147,9 @@ CheckReport run_check(const CheckOptions& options) {
   const std::vector<Suite> suites =
       size ? suites_of(options, *size, report.seed) : std::vector<Suite>{};
   if (suites.empty())
-    throw BadInput(fmt::format("no suite '{}' of size '{}'", options.suite, options.size));
+    throw BadInput(
+        fmt::format("--suite: given {} of --size {}, wanted dense, which alone has that size",
+                    options.suite, options.size));
   std::int64_t cases = 0;
   for (const Suite& suite : suites)
     cases += std::ssize(cases_of(options, suite.cases));
@@ -165,29 +167,30 @@ CheckReport run_check(const CheckOptions& options) {
 Subcommand add_check(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("check", "Compare random cases with a float64 oracle");
   const auto options = std::make_shared<CheckOptions>();
-  app->add_option("--suite", options->suite, "Which kind of attention")
-      ->check(CLI::IsMember({"dense", "sparse", "prefill", "all"}))
-      ->capture_default_str();
-  app->add_option("--size", options->size,
-                  "full: 1,040 dense (1,524 on cuda), 900 sparse, 600 prefill cases; short: 300, "
-                  "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
-                  "reach every kernel of a GPU")
-      ->check(CLI::IsMember({"full", "short", "tiny", "sanitizer"}))
-      ->capture_default_str();
-  app->add_option("--backend", options->backend, "Backend, and so the device, to run on")
-      ->capture_default_str();
-  app->add_option("--seed", options->seed, "Seed of the suite; a fresh one is printed");
-  auto* only_case =
-      app->add_option("--case", options->only_case, "Run this case of the suite alone")
-          ->check(CLI::NonNegativeNumber);
-  app->add_option("--cases", options->cases, "Run the first cases of each suite alone")
-      ->check(CLI::PositiveNumber)
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  add_choice_option(*app, "--suite", options->suite, {"dense", "sparse", "prefill", "all"},
+                    "Which kind of attention");
+  add_choice_option(*app, "--size", options->size, {"full", "short", "tiny", "sanitizer"},
+                    "full: 1,040 dense (1,524 on cuda), 900 sparse, 600 prefill cases; short: 300, "
+                    "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
+                    "reach every kernel of a GPU");
+  add_backend_option(*app, options->backend);
+  add_seed_option(*app, options->seed, "Seed of the suite; a fresh one is printed");
+  auto* only_case = add_integer_option(*app, "--case", options->only_case, 0, most,
+                                       "Run this case of the suite alone");
+  add_integer_option(*app, "--cases", options->cases, 1, most,
+                     "Run the first cases of each suite alone")
       ->excludes(only_case);
-  app->add_option("--shard", options->shard, "i/n: the i-th of n parts of each suite")
+  const auto take_shard = [options](const std::string& text) {
+    shard_of(text);  // or what is wrong with it
+    options->shard = text;
+  };
+  add_value_option(*app, "--shard", "i/n", take_shard, "The i-th of n parts of each suite")
       ->excludes(only_case);
-  app->add_option("--jobs", options->jobs, "Cases at a time (default: 1 on the CPU, 4 on a GPU)")
-      ->check(CLI::Range(1, 64));
-  app->add_option("--json", options->json, "Write the report to this file; - prints it instead");
+  add_integer_option(*app, "--jobs", options->jobs, 1, 64,
+                     "Cases at a time (default: 1 on the CPU, 4 on a GPU)");
+  add_text_option(*app, "--json", options->json, "PATH",
+                  "Write the report to this file; - prints it instead");
   app->footer(
       "Example:\n"
       "  flashmla check --suite dense --backend cpu --seed 7 --json report.json\n"

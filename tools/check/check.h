@@ -22,7 +22,7 @@ struct CheckOptions {
   std::optional<std::int64_t> only_case;  // index in the suite
   std::optional<std::int64_t> cases;      // the suite's first ones
   std::string shard;                      // "i/n": the i-th of n parts of these
-  int jobs = 0;                           // cases at a time; 0: 1 on the CPU, 4 on a GPU
+  std::int32_t jobs = 0;                  // cases at a time; 0: 1 on the CPU, 4 on a GPU
   std::string json;                       // as in write_json
 };
 
