@@ -89,8 +89,11 @@ std::vector<Option> problem_options() {
 std::vector<Option> options_of(const std::string& subcommand) {
   if (subcommand == "info")
     return {{"--json", {"=maybe"}}};
-  if (subcommand == "plan")
-    return problem_options();
+  if (subcommand == "plan") {
+    std::vector<Option> options = problem_options();
+    options.push_back({"--json", {"=maybe"}});
+    return options;
+  }
   if (subcommand == "run") {
     std::vector<Option> options = problem_options();
     options.insert(options.end(), {choice("--kind"),

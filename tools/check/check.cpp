@@ -48,19 +48,23 @@ Suite suite_of(std::string name, const Cases& cases) {
           }};
 }
 
-std::vector<Suite> suites_of(const CheckOptions& options, support::SuiteSize size,
-                             std::uint64_t seed) {
+std::vector<Suite> suites_of(const CheckOptions& options, std::uint64_t seed) {
+  const auto size = support::suite_size_of(options.size);
+  if (!size)
+    throw BadInput(fmt::format("--size: given {}, wanted a size of suites", shown(options.size)));
   std::vector<Suite> suites{
-      suite_of("dense", support::DenseSuite(size, seed, options.backend == "cuda")),
-      suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, size, seed)),
-      suite_of("prefill", support::SparseSuite(AttentionKind::sparse_prefill, size, seed))};
-  std::erase_if(suites, [](const Suite& suite) { return suite.cases == 0; });
-  if (options.suite == "all") {
-    if (options.only_case)
-      throw BadInput("--suite: given 'all' with --case, wanted the suite that the case is of");
-    return suites;
-  }
-  std::erase_if(suites, [&](const Suite& suite) { return suite.name != options.suite; });
+      suite_of("dense", support::DenseSuite(*size, seed, options.backend == "cuda")),
+      suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, *size, seed)),
+      suite_of("prefill", support::SparseSuite(AttentionKind::sparse_prefill, *size, seed))};
+  std::erase_if(suites, [&](const Suite& suite) {
+    return suite.cases == 0 || (options.suite != "all" && suite.name != options.suite);
+  });
+  if (suites.empty())
+    throw BadInput(
+        fmt::format("--suite: given {} of --size {}, wanted dense, which alone has that size",
+                    shown(options.suite), options.size));
+  if (options.only_case && options.suite == "all")
+    throw BadInput("--suite: given 'all' with --case, wanted the suite that the case is of");
   return suites;
 }
 
@@ -100,6 +104,14 @@ std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t sui
   return cases;
 }
 
+// The cases of all suites that the options ask for; finds what is wrong with the options.
+std::int64_t count_cases(const CheckOptions& options) {
+  std::int64_t cases = 0;
+  for (const Suite& suite : suites_of(options, 0))
+    cases += std::ssize(cases_of(options, suite.cases));
+  return cases;
+}
+
 // Several cases at a time: while one waits for its device, others draw their numbers.
 void run_cases(const Suite& suite, const std::vector<std::int64_t>& cases, int jobs,
                support::Memory& memory, CheckReport& report, Progress& progress) {
@@ -125,6 +137,7 @@ int check(const CheckOptions& options) {
   const bool for_people = seeded.json != "-";
   if (!seeded.json.empty() && for_people)
     check_writable("--json", seeded.json);
+  count_cases(seeded);  // or what is wrong
   // The seed comes first, so that it is known however the work ends.
   fmt::print(for_people ? stdout : stderr, "suite {} ({}) on {}, seed {}\n", seeded.suite,
              seeded.size, seeded.backend, *seeded.seed);
@@ -143,18 +156,9 @@ CheckReport run_check(const CheckOptions& options) {
   CheckReport report;
   report.options = options;
   report.seed = options.seed ? *options.seed : support::fresh_seed();
-  const auto size = support::suite_size_of(options.size);
-  const std::vector<Suite> suites =
-      size ? suites_of(options, *size, report.seed) : std::vector<Suite>{};
-  if (suites.empty())
-    throw BadInput(
-        fmt::format("--suite: given {} of --size {}, wanted dense, which alone has that size",
-                    options.suite, options.size));
-  std::int64_t cases = 0;
-  for (const Suite& suite : suites)
-    cases += std::ssize(cases_of(options, suite.cases));
+  const std::vector<Suite> suites = suites_of(options, report.seed);
   const auto memory = memory_of_backend(options.backend);
-  Progress progress("check", cases);
+  Progress progress("check", count_cases(options));
   const int default_jobs = options.backend == "cuda" ? 4 : 1;
   for (const Suite& suite : suites)
     run_cases(suite, cases_of(options, suite.cases), options.jobs > 0 ? options.jobs : default_jobs,
