@@ -237,7 +237,7 @@ TEST(OptionValues, TogetherTheyAreNamedAsTyped) {
        "--batch, --tokens: given what needs"},
       {{"plan", "--lengths", "1", "--tokens", "5"}, "--tokens excludes --lengths"},
       {{"check", "--suite", "all", "--case", "1"}, "--suite: given 'all' with --case"},
-      {{"check", "--suite", "sparse", "--size", "sanitizer"}, "--suite: given sparse"}};
+      {{"check", "--suite", "sparse", "--size", "sanitizer"}, "--suite: given 'sparse' of"}};
   for (const Case& wrong : cases) {
     const Folder folder;
     const CommandResult result = run_command(folder, wrong.words);

@@ -108,8 +108,8 @@ TEST(DenseOptions, LengthsFromAFile) {
 }
 
 TEST(DenseOptions, ABadLengthsFileNamesTheLine) {
-  for (const char* text :
-       {"1\n2\nx\n", "1\n2\n-3\n", "1\n2\n5,,7\n", "1\n2\n,5\n", "1\n2\n5x\n", "1\n2\n3.5\n", "1\n2\n2147483648\n", "1\n2\n1e3\n"}) {
+  for (const char* text : {"1\n2\nx\n", "1\n2\n-3\n", "1\n2\n5,,7\n", "1\n2\n,5\n", "1\n2\n5x\n",
+                           "1\n2\n3.5\n", "1\n2\n2147483648\n", "1\n2\n1e3\n"}) {
     const LengthsFile file(text);
     try {
       read_lengths(file.path());

@@ -226,15 +226,17 @@ constexpr const char* description =
     "step, and check the results.";
 
 constexpr const char* footer =
-    "TRACE.csv has the columns arrival_s, context_tokens and generated_tokens. Time is virtual: a "
-    "step\n"
-    "takes --step-ms, a prompt no time. A request is admitted, first come, first served, when the "
-    "batch\n"
-    "has room and pages for its context and all its tokens can be reserved, so none is evicted on "
-    "its\n"
-    "way; it waits while the cache is full, and is rejected when it could never fit.\n\n"
+    "TRACE is CSV with the columns arrival_s, context_tokens and generated_tokens, or as services\n"
+    "publish it: CSV with TIMESTAMP, ContextTokens and GeneratedTokens (Azure), or JSON lines\n"
+    "with timestamp in milliseconds, input_length and output_length (Mooncake). - is standard\n"
+    "input; either may be compressed by gzip.\n\n"
+    "Time is virtual: a step takes --step-ms, a prompt no time. A request is admitted, first\n"
+    "come, first served, when the batch has room and pages for its context and all its tokens\n"
+    "can be reserved, so none is evicted on its way; it waits while the cache is full, and is\n"
+    "rejected when it could never fit.\n\n"
     "Example:\n"
-    "  flashmla replay traces/azure_conversation_2023.csv --max-requests 200 --json replay.json";
+    "  flashmla replay traces/azure_conversation_2023.csv --max-requests 200 --json replay.json\n"
+    "  zcat conversation_trace.jsonl.gz | flashmla replay - --max-requests 200";
 
 }  // namespace
 
