@@ -158,17 +158,17 @@ std::vector<float> attend_by(const Backend& backend, DType type, const std::vect
   return out;
 }
 
-// Rows of 1,024 tokens, whose scores have a spread of 0.6 to `most_spread`.
+// Rows of 1,024 tokens, whose scores have a spread of about 0.8 to `most_spread`.
 PooledError pool_of(const Backend& backend, double most_spread, std::uint64_t seed,
                     DType type = DType::bf16) {
   PooledError pool;
   Random random(seed);
-  for (std::int64_t i = 0; i < PooledError::least_rows; ++i) {
+  for (std::int64_t i = 0; i < PooledError::least_rows + 20; ++i) {
     constexpr auto tokens = static_cast<std::size_t>(enough);
     OracleShape shape;
     shape.qk_dim = shape.v_dim = dim;
     shape.type = type;
-    shape.softmax_scale = (0.6 + (most_spread - 0.6) * random.unit()) / std::sqrt(double{dim});
+    shape.softmax_scale = (0.8 + (most_spread - 0.8) * random.unit()) / std::sqrt(double{dim});
     std::vector<float> q(dim);
     std::vector<float> rows(tokens * dim);
     fill_normal(q, random.next());
@@ -212,9 +212,9 @@ TEST(PooledError, SeesPartialResultsInTheType) {
   SCOPED_TRACE(seed);
   for (const double lag : {0.0, 8.0}) {
     const Backend backend{.parts = 2, .lag = lag, .rounds_partials = true};
-    EXPECT_FALSE(pool_of(backend, 1, seed).passed());
+    EXPECT_FALSE(pool_of(backend, 1.2, seed).passed());
     EXPECT_FALSE(pool_of(backend, 4, seed).passed());
-    EXPECT_FALSE(pool_of(backend, 1, seed, DType::fp16).passed());
+    EXPECT_FALSE(pool_of(backend, 1.2, seed, DType::fp16).passed());
   }
 }
 
