@@ -139,8 +139,8 @@ Verdict verify_with_progress(std::span<const Sample> samples, std::span<const Re
       .format = options.format,
       .drafts = options.server.drafts,
       .qk_dim = replay_qk_dim(options.format),
-      .element_rule = device.type == DeviceType::cuda ? Comparison::rounded_weights
-                                                      : Comparison::exact_weights};
+      .element_tokens = device.type == DeviceType::cuda ? Comparison::rounded_weights
+                                                        : Comparison::exact_weights};
   return verify(samples, requests, verify_options,
                 [&](std::int64_t amount) { progress.advance(amount); });
 }
