@@ -134,43 +134,52 @@ constexpr bool is_pooled(std::int64_t index) {
   return index % 25 == 13;
 }
 
-// Few and many heads, several query tokens, several requests; at most 96 rows.
 struct PooledShape {
   std::int64_t query_heads;
   std::int64_t query_tokens;
   std::int64_t batch;
 };
-constexpr std::array<PooledShape, 8> pooled_shapes{{{96, 1, 1},
-                                                    {3, 30, 1},
-                                                    {32, 1, 3},
-                                                    {16, 2, 3},
-                                                    {48, 2, 1},
-                                                    {1, 30, 3},
-                                                    {10, 9, 1},
-                                                    {5, 6, 3}}};
 
-// Requests of 1,024 tokens and more, all of them cut in two, whose scores have a spread of
-// 0.6 … 1.6; both types in turn. Two of three have rows with much in common: out then keeps its
-// size while the error of P, which would hide another one, averages out.
-void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
-  const PooledShape shape = random.pick(std::span<const PooledShape>(pooled_shapes));
+// At most 96 rows. Few of each request: one tile on a GPU, which a worker takes by itself.
+constexpr std::array<PooledShape, 7> pooled_few_rows{
+    {{16, 1, 6}, {8, 2, 6}, {4, 4, 6}, {3, 5, 6}, {1, 15, 6}, {5, 3, 6}, {10, 1, 9}}};
+constexpr std::array<PooledShape, 6> pooled_many_rows{
+    {{96, 1, 1}, {48, 2, 1}, {32, 1, 3}, {16, 2, 3}, {12, 8, 1}, {3, 32, 1}}};
+
+// Requests that every backend cuts in two: either by two workers for each of equally long ones, or
+// in the batch-invariant mode, which cuts sixteen blocks in two.
+void draw_pooled_lengths(DenseCase& c, SuiteSize size, bool invariant, Random& random) {
+  const PooledShape shape = random.pick(invariant ? std::span<const PooledShape>(pooled_many_rows)
+                                                  : std::span<const PooledShape>(pooled_few_rows));
   c.query_heads = shape.query_heads;
   c.query_tokens = shape.query_tokens;
-  if (size != SuiteSize::tiny && random.chance(0.3))
-    c.query_heads = 128;
-  c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
-  const std::int64_t shortest = PooledError::least_tokens + c.query_tokens;
-  const std::int64_t more = size == SuiteSize::tiny ? 8 : size == SuiteSize::full ? 6'000 : 1'500;
-  const std::int64_t length = random.between(shortest, shortest + more);
+  c.batch_invariant = invariant;
+  std::int64_t length = PooledError::least_tokens;
+  if (invariant) {
+    c.causal = false;  // the first query token sees all tokens, too
+    c.max_workers = 0;
+    if (size != SuiteSize::tiny && random.chance(0.3))
+      c.query_heads = 128;
+  } else {
+    const std::int64_t more = size == SuiteSize::tiny ? 8 : size == SuiteSize::full ? 6'000 : 1'000;
+    length += c.query_tokens + random.between(0, more);
+    c.max_workers = static_cast<std::int32_t>(2 * shape.batch);
+  }
   c.lengths.assign(static_cast<std::size_t>(shape.batch), static_cast<std::int32_t>(length));
-  c.common = index / 25 % 3 == 0 ? 0.0f : 0.2f;
-  c.type = index / 25 % 2 == 0 ? DType::bf16 : DType::fp16;
+}
+
+// Both types in turn, scores with a spread of 0.6 … 1.6. Two of three have rows with much in
+// common: out then keeps its size while the error of P, which would hide another one, averages out.
+void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
+  const std::int64_t number = index / 25;
+  draw_pooled_lengths(c, size, number / 2 % 2 == 0, random);
+  c.type = number % 2 == 0 ? DType::bf16 : DType::fp16;
+  c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
+  c.common = number % 3 == 0 ? 0.0f : 0.2f;
   c.softmax_scale.reset();
   if (random.chance(0.5))
     c.softmax_scale =
         static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
-  c.batch_invariant = false;
-  c.max_workers = static_cast<std::int32_t>(2 * shape.batch);
 }
 
 // Engines pass all tokens as query tokens of one request, or as requests of one token. And many
@@ -235,7 +244,7 @@ DenseCase DenseSuite::draw(std::int64_t index) const {
     return extreme;
   }
   draw_options(drawn, random);
-  if (is_pooled(index)) {
+  if (index < full_cases && is_pooled(index)) {
     draw_pooled_case(drawn, size_, index, random);
     return drawn;
   }
