@@ -57,6 +57,8 @@ std::string describe(const DenseCase& c) {
   line << (c.lengths.size() > shown ? ", …]" : "]") << " longest=" << c.longest();
   if (c.softmax_scale)
     line << " softmax_scale=" << *c.softmax_scale;
+  if (c.common > 0)
+    line << " common=" << c.common;
   if (c.max_workers > 0)
     line << " max_workers=" << c.max_workers;
   for (const CaseOption& option : options_of(c))

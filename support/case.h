@@ -28,6 +28,7 @@ struct DenseCase {
   bool causal = false;
   bool sink = false;
   std::optional<float> softmax_scale;
+  float common = 0;  // this times one row of random numbers is part of every cached row
   bool batch_invariant = false;
   std::int32_t max_workers = 0;
 

@@ -1,8 +1,16 @@
 #include "support/case_result.h"
 
+#include <cstddef>
+#include <iterator>
 #include <sstream>
 
 namespace flashmla::support {
+
+Cut CaseResult::cut_of(std::int64_t request) const {
+  if (request >= std::ssize(partials) || partials[static_cast<std::size_t>(request)] == 0)
+    return Cut::none;
+  return partials[static_cast<std::size_t>(request)] == 2 ? Cut::in_two : Cut::in_more;
+}
 
 std::string text_of(const RowIndex& row) {
   std::ostringstream text;

@@ -7,16 +7,21 @@
 #include <vector>
 
 #include "support/compare.h"
+#include "support/pooled_error.h"
 
 namespace flashmla::support {
 
 struct CaseResult {
   Errors errors;
+  ErrorPools pools;
   std::vector<std::string> faults;  // everything that is wrong, one line each
   std::int64_t rows_checked = 0;    // against the oracle
   bool split = false;               // the schedule cut a request
+  // Partial results of each request, of sparse cases of each query token; 0 where it is not cut.
+  std::vector<std::int32_t> partials;
 
   bool passed() const { return faults.empty(); }
+  Cut cut_of(std::int64_t request) const;
 };
 
 // One row of out.

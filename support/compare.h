@@ -47,29 +47,21 @@ struct Errors {
   bool passed() const;
 };
 
-// The element rule is for rows that average over `least_tokens`: with fewer, rounding alone may
-// exceed its absolute limit. That limit rises by `rounding` of what the heaviest token's weight, of
-// softmax, has above light_token.
-struct ElementRule {
-  std::int64_t least_tokens;
-  double rounding;
-};
-
 // Compares the rows of one call.
 class Comparison {
  public:
-  static constexpr double light_token = 1.0 / 64;
-  static constexpr ElementRule exact_weights{.least_tokens = 128, .rounding = 0};
-  // Where P and partial results are rounded to the type, as tensor cores take them. Rounding to
-  // bf16 has a relative standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens each of the two
-  // gives out an error of 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is six times
-  // both. A token of weight w adds up to 2⁻⁹ w |v| by each, with |v| up to 4.
-  static constexpr ElementRule rounded_weights{.least_tokens = 1024, .rounding = 2 * 0x1p-9 * 4};
+  // The element rule is for rows that average over so many tokens: with fewer, rounding alone may
+  // exceed its absolute limit.
+  static constexpr std::int64_t exact_weights = 128;
+  // Where P is rounded to the type, as tensor cores take it. Rounding to bf16 has a relative
+  // standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens it gives out an error of
+  // 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is nine times that.
+  static constexpr std::int64_t rounded_weights = 1024;
 
   // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
   Comparison(DType type, bool unit_scale, AttentionKind kind = AttentionKind::dense_decode,
-             const ElementRule& element_rule = exact_weights)
-      : type_(type), kind_(kind), unit_scale_(unit_scale), element_rule_(element_rule) {}
+             std::int64_t element_tokens = exact_weights)
+      : type_(type), kind_(kind), unit_scale_(unit_scale), element_tokens_(element_tokens) {}
 
   // `tokens`: what the row sees.
   void add_row(std::span<const float> out, float lse, const Reference& reference,
@@ -102,7 +94,7 @@ class Comparison {
   DType type_;
   AttentionKind kind_;
   bool unit_scale_;
-  ElementRule element_rule_;
+  std::int64_t element_tokens_;  // of rows that the element rule is for
   Errors errors_;
   Sums out_;
   Sums lse_;

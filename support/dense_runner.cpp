@@ -105,22 +105,31 @@ void check_against_oracle(DenseTensors& tensors, const Results& results, CaseRes
     return std::tuple(row.request, kv_head_of(c, row.head), row.query_token, row.head);
   });
   const auto groups = group_rows(c, rows);
-  // Where partial results are rounded to the type: on a GPU, and what merge() takes.
-  const bool rounded = c.merged || tensors.q.view.device.type == DeviceType::cuda;
-  const Comparison none(c.type, !c.softmax_scale.has_value(), AttentionKind::dense_decode,
+  const bool rounded = tensors.q.view.device.type == DeviceType::cuda;
+  // The parts that merge() takes are rounded to the type: single numbers of what it makes of them
+  // may be off by more.
+  const bool by_element = !c.softmax_scale.has_value() && !c.merged;
+  const Comparison none(c.type, by_element, AttentionKind::dense_decode,
                         rounded ? Comparison::rounded_weights : Comparison::exact_weights);
   std::vector<Comparison> comparisons(groups.size(), none);
+  std::vector<PooledError> pools(groups.size());
   parallel_for(static_cast<std::int64_t>(groups.size()), [&](std::int64_t g) {
-    const std::span<const RowIndex> group = groups[static_cast<std::size_t>(g)];
-    const std::vector<Reference> references = reference_of(tensors, group);
-    for (std::size_t i = 0; i < group.size(); ++i)
-      comparisons[static_cast<std::size_t>(g)].add_row(
-          results.out_row(tensors, group[i]), results.lse(tensors, group[i]), references[i],
-          c.visible_tokens(group[i].request, group[i].query_token));
+    const auto at = static_cast<std::size_t>(g);
+    const std::vector<Reference> references = reference_of(tensors, groups[at]);
+    for (std::size_t i = 0; i < groups[at].size(); ++i) {
+      const RowIndex& row = groups[at][i];
+      const std::vector<float> out = results.out_row(tensors, row);
+      const std::int64_t tokens = c.visible_tokens(row.request, row.query_token);
+      comparisons[at].add_row(out, results.lse(tensors, row), references[i], tokens);
+      if (!c.merged)  // whose parts the caller gets in the type of the call
+        pools[at].add_row(c.type, out, references[i], tokens);
+    }
   });
   Comparison whole = none;
-  for (const Comparison& comparison : comparisons)
-    whole.add(comparison);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    whole.add(comparisons[g]);
+    result.pools[{c.type, result.cut_of(groups[g][0].request)}].add(pools[g]);
+  }
   result.errors = whole.finish();
   result.rows_checked = static_cast<std::int64_t>(rows.size());
   add_faults(result.errors, result.faults);

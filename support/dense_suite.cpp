@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
+#include "support/pooled_error.h"
 #include "support/random.h"
 #include "support/sanitizer_cases.h"
 
@@ -127,6 +129,59 @@ bool fits(const DenseCase& c, const Scale& scale) {
          c.row_tokens() <= scale.row_tokens && c.rows() <= scale.rows;
 }
 
+// Which cases there are for the pooled rule alone (pooled_error.h), of all sizes.
+constexpr bool is_pooled(std::int64_t index) {
+  return index % 25 == 13;
+}
+
+struct PooledShape {
+  std::int64_t query_heads;
+  std::int64_t query_tokens;
+  std::int64_t batch;
+};
+
+// At most 96 rows. Few of each request: one tile on a GPU, which a worker takes by itself.
+constexpr std::array<PooledShape, 7> pooled_few_rows{
+    {{16, 1, 6}, {8, 2, 6}, {4, 4, 6}, {3, 5, 6}, {1, 15, 6}, {5, 3, 6}, {10, 1, 9}}};
+constexpr std::array<PooledShape, 6> pooled_many_rows{
+    {{96, 1, 1}, {48, 2, 1}, {32, 1, 3}, {16, 2, 3}, {12, 8, 1}, {3, 32, 1}}};
+
+// Requests that every backend cuts in two: either by two workers for each of equally long ones, or
+// in the batch-invariant mode, which cuts sixteen blocks in two.
+void draw_pooled_lengths(DenseCase& c, SuiteSize size, bool invariant, Random& random) {
+  const PooledShape shape = random.pick(invariant ? std::span<const PooledShape>(pooled_many_rows)
+                                                  : std::span<const PooledShape>(pooled_few_rows));
+  c.query_heads = shape.query_heads;
+  c.query_tokens = shape.query_tokens;
+  c.batch_invariant = invariant;
+  std::int64_t length = PooledError::least_tokens;
+  if (invariant) {
+    c.causal = false;  // the first query token sees all tokens, too
+    c.max_workers = 0;
+    if (size != SuiteSize::tiny && random.chance(0.3))
+      c.query_heads = 128;
+  } else {
+    const std::int64_t more = size == SuiteSize::tiny ? 8 : size == SuiteSize::full ? 6'000 : 1'000;
+    length += c.query_tokens + random.between(0, more);
+    c.max_workers = static_cast<std::int32_t>(2 * shape.batch);
+  }
+  c.lengths.assign(static_cast<std::size_t>(shape.batch), static_cast<std::int32_t>(length));
+}
+
+// Both types in turn, scores with a spread of 0.6 … 1.6. Two of three have rows with much in
+// common: out then keeps its size while the error of P, which would hide another one, averages out.
+void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
+  const std::int64_t number = index / 25;
+  draw_pooled_lengths(c, size, number / 2 % 2 == 0, random);
+  c.type = number % 2 == 0 ? DType::bf16 : DType::fp16;
+  c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
+  c.common = number % 3 == 0 ? 0.0f : 0.2f;
+  c.softmax_scale.reset();
+  if (random.chance(0.5))
+    c.softmax_scale =
+        static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
+}
+
 // Engines pass all tokens as query tokens of one request, or as requests of one token. And many
 // requests of two query tokens, whose rows fill four large tiles.
 DenseCase extreme_case(std::int64_t which, Random& random) {
@@ -189,6 +244,10 @@ DenseCase DenseSuite::draw(std::int64_t index) const {
     return extreme;
   }
   draw_options(drawn, random);
+  if (index < full_cases && is_pooled(index)) {
+    draw_pooled_case(drawn, size_, index, random);
+    return drawn;
+  }
   const bool gpu_alone = index >= full_cases;
   const Scale scale = gpu_alone ? gpu_scale_of(index) : scale_of(size_, index);
   constexpr int attempts = 20;

@@ -13,7 +13,7 @@ namespace flashmla::support {
 namespace {
 
 // What a number is drawn for: the first part of its key.
-enum Stream : int { queries, cache, table, sinks, pages };
+enum Stream : int { queries, cache, table, sinks, pages, common_row };
 
 std::int64_t pages_of(std::int64_t tokens, std::int64_t page_size) {
   return (tokens + page_size - 1) / page_size;
@@ -161,12 +161,14 @@ void DenseTensors::fill_cache() {
   const DenseCase& c = dense_case;
   poison(c.type, kv_cache.buffer.image_as<std::uint16_t>());
   const std::vector<PageFill> fills = page_fills(c, assign_pages(c));
+  const CommonRow common{c.common, key_of(c.seed, Stream::common_row)};
   parallel_for(static_cast<std::int64_t>(fills.size()), [&](std::int64_t i) {
     const PageFill& fill = fills[static_cast<std::size_t>(i)];
     for (std::int64_t token = 0; token < fill.tokens; ++token)
       for (std::int64_t head = 0; head < c.kv_heads; ++head)
         write_row(c.type, key_of(c.seed, Stream::cache, fill.page, token, head),
-                  {at(kv_cache, {fill.page, token, head, 0}), static_cast<std::size_t>(c.qk_dim)});
+                  {at(kv_cache, {fill.page, token, head, 0}), static_cast<std::size_t>(c.qk_dim)},
+                  common);
   });
 }
 

@@ -49,9 +49,16 @@ void poison(DType type, std::span<std::uint16_t> bits) {
     bits[i] = pattern[i % 4];
 }
 
-void write_row(DType type, std::uint64_t key, std::span<std::uint16_t> bits) {
+void write_row(DType type, std::uint64_t key, std::span<std::uint16_t> bits,
+               const CommonRow& common) {
   std::vector<float> values(bits.size());
   fill_normal(values, key);
+  if (common.amount != 0) {
+    std::vector<float> shared(bits.size());
+    fill_normal(shared, common.key);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] += common.amount * shared[i];
+  }
   encode(type, values, bits);
 }
 

@@ -31,8 +31,15 @@ TensorView strided_view(DType type, std::array<std::int64_t, 4> shape, std::int6
 // NaN and both infinities in turn.
 void poison(DType type, std::span<std::uint16_t> bits);
 
+// A row that is part of each of many rows, times `amount`.
+struct CommonRow {
+  float amount = 0;
+  std::uint64_t key = 0;
+};
+
 // Random numbers of unit scale.
-void write_row(DType type, std::uint64_t key, std::span<std::uint16_t> bits);
+void write_row(DType type, std::uint64_t key, std::span<std::uint16_t> bits,
+               const CommonRow& common = {});
 
 // From sinks that hardly matter to sinks that outweigh thousands of tokens, some infinite.
 std::vector<float> draw_sinks(std::int64_t heads, std::uint64_t key);

@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 namespace flashmla::support {
 
@@ -20,10 +21,13 @@ void GuardedWorkspaces::judge(const Plan& plan, std::int64_t requests, CaseResul
     result.faults.emplace_back("memory around the plan workspace was written to");
   if (!run_.guards_unchanged())
     result.faults.emplace_back("memory around the run workspace was written to");
-  std::int32_t partials = 0;
-  memory_.download(std::as_writable_bytes(std::span(&partials, 1)),
-                   reinterpret_cast<const std::byte*>(plan.view().split_offset + requests));
-  result.split |= partials != 0;
+  std::vector<std::int32_t> offsets(static_cast<std::size_t>(requests) + 1);
+  memory_.download(std::as_writable_bytes(std::span(offsets)),
+                   reinterpret_cast<const std::byte*>(plan.view().split_offset));
+  result.split |= offsets.back() != 0;
+  result.partials.clear();
+  for (std::size_t r = 0; r + 1 < offsets.size(); ++r)
+    result.partials.push_back(offsets[r + 1] - offsets[r]);
 }
 
 }  // namespace flashmla::support

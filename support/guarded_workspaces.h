@@ -16,8 +16,8 @@ class GuardedWorkspaces {
   Workspace plan() { return {plan_.data(), plan_.bytes()}; }
   Workspace run() { return {run_.data(), run_.bytes()}; }
 
-  // Adds faults: a status other than 0, memory around a workspace that was written to. Notes in
-  // `split` whether the schedule cut any of its `requests`.
+  // Adds faults: a status other than 0, memory around a workspace that was written to. Notes how
+  // many partial results the schedule has of each of its `requests`.
   void judge(const Plan& plan, std::int64_t requests, CaseResult& result) const;
 
  private:

@@ -95,6 +95,7 @@ class Row {
       scores[j] *= scale_;
       largest = std::max(largest, scores[j]);
     }
+    note_spread({scores.data(), visible});
     if (largest > largest_)
       rescale(largest);
     std::array<T, block_tokens> weights{};
@@ -108,6 +109,15 @@ class Row {
   }
 
   T largest() const { return largest_; }
+
+  // Standard deviation of the scores.
+  T spread() const {
+    if (seen_ == 0)
+      return 0;
+    const T mean = moment_ / static_cast<T>(seen_);
+    return std::sqrt(std::max(second_moment_ / static_cast<T>(seen_) - mean * mean, T{0}));
+  }
+
   T lse() const {
     return sum_ > 0 ? largest_ + std::log(sum_) : std::numeric_limits<T>::infinity();
   }
@@ -125,6 +135,16 @@ class Row {
   }
 
  private:
+  void note_spread(std::span<const T> scores) {
+    if (seen_ == 0 && !scores.empty())
+      first_score_ = scores[0];
+    for (const T score : scores) {
+      moment_ += score - first_score_;
+      second_moment_ += (score - first_score_) * (score - first_score_);
+    }
+    seen_ += scores.size();
+  }
+
   void rescale(T largest) {
     const T factor = std::exp(largest_ - largest);
     for (T& number : out_)
@@ -137,8 +157,12 @@ class Row {
   T scale_;
   T largest_ = -std::numeric_limits<T>::infinity();  // of the scores so far
   T sum_ = 0;                                        // Σ exp(score − largest_)
-  std::vector<T> q_;                                 // [d_qk], rounded up with zeros
-  std::vector<T> out_;                               // Σ exp(score − largest_) v
+  T first_score_ = 0;
+  T moment_ = 0;         // Σ (score − first_score_)
+  T second_moment_ = 0;  // Σ (score − first_score_)²
+  std::size_t seen_ = 0;
+  std::vector<T> q_;    // [d_qk], rounded up with zeros
+  std::vector<T> out_;  // Σ exp(score − largest_) v
 };
 
 }  // namespace
@@ -175,6 +199,7 @@ std::vector<Reference> attend(const OracleShape& shape, std::span<const OracleQu
   for (std::size_t i = 0; i < queries.size(); ++i) {
     references[i].lse = exact[i].lse();
     references[i].max_logit = exact[i].largest();
+    references[i].spread = exact[i].spread();
     references[i].out = exact[i].finish(queries[i].sink);
     references[i].plain = plain[i].finish(static_cast<float>(queries[i].sink));
   }

@@ -37,6 +37,7 @@ struct Reference {
   double lse;                // natural logarithm; without the sink
   std::vector<float> plain;  // [d_v] `out` in plain arithmetic: fp32, P and out rounded to the type
   double max_logit = -std::numeric_limits<double>::infinity();  // the largest score
+  double spread = 0;                                            // standard deviation of the scores
 };
 
 // The rows of one request and KV head; each cached row is asked for once and serves all queries.

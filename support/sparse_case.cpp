@@ -34,6 +34,8 @@ std::string describe(const SparseCase& c) {
          << " extra_blocks=" << c.extra_blocks;
   if (c.softmax_scale)
     line << " softmax_scale=" << *c.softmax_scale;
+  if (c.common > 0)
+    line << " common=" << c.common;
   if (c.max_workers > 0)
     line << " max_workers=" << c.max_workers;
   for (const CaseOption& option : options_of(c))

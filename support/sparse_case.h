@@ -38,6 +38,7 @@ struct SparseCase {
   bool sink = false;
   bool max_logits = true;  // prefill: asked for
   std::optional<float> softmax_scale;
+  float common = 0;  // as in dense cases
   bool batch_invariant = false;
   std::int32_t max_workers = 0;
 

@@ -13,7 +13,7 @@ namespace flashmla::support {
 namespace {
 
 // What a number is drawn for: the first part of its key.
-enum Stream : int { queries, cache, lists, sinks };
+enum Stream : int { queries, cache, lists, sinks, common_row };
 
 TensorView cache_view(const SparseCase& c, std::int64_t num_blocks, std::int64_t page_size,
                       const Device& device) {
@@ -208,7 +208,8 @@ void SparseTensors::fill_cache(IndexedCache& part, int which) {
     const std::int64_t in_page = slot % part.page_size;
     const std::int64_t page = offset_of(part.cache.view, {slot / part.page_size, 0});
     std::vector<std::uint16_t> row(static_cast<std::size_t>(c.qk_dim));
-    write_row(DType::bf16, key_of(c.seed, int{cache}, which, slot), row);
+    write_row(DType::bf16, key_of(c.seed, int{cache}, which, slot), row,
+              {c.common, key_of(c.seed, int{common_row})});
     if (is_plain(c.format))
       std::ranges::copy(row, part.cache.buffer.image_as<std::uint16_t>().data() + page +
                                  in_page * part.cache.view.strides[1]);

@@ -70,14 +70,16 @@ std::vector<std::span<const RowIndex>> group_rows(const std::vector<RowIndex>& r
 }
 
 void check_group(SparseTensors& tensors, const Results& results, std::span<const RowIndex> group,
-                 Comparison& comparison) {
+                 Comparison& comparison, PooledError& pool) {
   const std::vector<Reference> references = reference_of(tensors, group);
   const SparseCase& c = tensors.sparse_case;
   const auto tokens =
       static_cast<std::int64_t>(tensors.attended(group[0].request, group[0].query_token).size() /
                                 static_cast<std::size_t>(c.qk_dim));
   for (std::size_t i = 0; i < group.size(); ++i) {
-    comparison.add_row(results.out(group[i]), results.lse(group[i]), references[i], tokens);
+    const std::vector<float> out = results.out(group[i]);
+    comparison.add_row(out, results.lse(group[i]), references[i], tokens);
+    pool.add_row(DType::bf16, out, references[i], tokens);
     if (c.prefill() && c.max_logits)
       comparison.add_max_logit(results.max_logit(group[i]), references[i], tokens);
   }
@@ -89,13 +91,18 @@ void check_against_oracle(SparseTensors& tensors, const Results& results, CaseRe
   const auto groups = group_rows(rows);
   const Comparison none(DType::bf16, !c.softmax_scale.has_value(), c.kind);
   std::vector<Comparison> comparisons(groups.size(), none);
+  std::vector<PooledError> pools(groups.size());
   parallel_for(static_cast<std::int64_t>(groups.size()), [&](std::int64_t g) {
     const auto at = static_cast<std::size_t>(g);
-    check_group(tensors, results, groups[at], comparisons[at]);
+    check_group(tensors, results, groups[at], comparisons[at], pools[at]);
   });
   Comparison whole = none;
-  for (const Comparison& comparison : comparisons)
-    whole.add(comparison);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    whole.add(comparisons[g]);
+    const RowIndex& row = groups[g][0];
+    const Cut cut = result.cut_of(row.request * c.query_tokens + row.query_token);
+    result.pools[{DType::bf16, cut}].add(pools[g]);
+  }
   result.errors = whole.finish();
   result.rows_checked = static_cast<std::int64_t>(rows.size());
   add_faults(result.errors, result.faults);

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
+#include <utility>
 
+#include "support/pooled_error.h"
 #include "support/random.h"
 
 namespace flashmla::support {
@@ -108,6 +111,48 @@ void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   c.extra_topk_length = random.chance(0.6);
 }
 
+// Which cases there are for the pooled rule alone (pooled_error.h), of all sizes.
+constexpr bool is_pooled(std::int64_t index) {
+  return index % 25 == 13;
+}
+
+// Few and many heads; at most 96 rows.
+struct PooledShape {
+  std::int64_t query_heads;
+  std::int64_t query_tokens;
+};
+constexpr std::array<PooledShape, 6> pooled_shapes{
+    {{96, 1}, {48, 2}, {32, 3}, {16, 6}, {12, 8}, {8, 12}}};
+
+// Lists of 1,024 entries and more that all count, all of them cut in two; scores with a spread of
+// 0.6 … 1.6. Two of three have rows with much in common, as in the dense suite.
+void draw_pooled_shape(SparseCase& c, SuiteSize size, std::int64_t index, Random& random) {
+  const PooledShape shape = random.pick(std::span<const PooledShape>(pooled_shapes));
+  c.query_heads = shape.query_heads;
+  c.query_tokens = shape.query_tokens;
+  if (!c.prefill() && random.chance(0.5))
+    std::swap(c.batch, c.query_tokens);
+  c.topk_length = c.empty_lists = false;
+  c.invalid_share = 0;
+  const std::int64_t more = size == SuiteSize::full && random.chance(0.5) ? 1'024 : 16;
+  c.topk = random.between(PooledError::least_tokens, PooledError::least_tokens + more);
+  c.page_size = c.prefill() ? 1 : draw_page_size(random);
+  c.num_blocks = 4'096 / c.page_size;
+  if (!c.prefill() && random.chance(0.4)) {
+    c.extra_topk = random.between(100, 500);
+    c.topk -= c.extra_topk;
+    c.extra_page_size = draw_page_size(random);
+    c.extra_blocks = 2'048 / c.extra_page_size;
+  }
+  c.common = index / 25 % 3 == 0 ? 0.0f : 0.2f;
+  c.softmax_scale.reset();
+  if (random.chance(0.5))
+    c.softmax_scale =
+        static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
+  c.batch_invariant = false;
+  c.max_workers = static_cast<std::int32_t>(2 * shape.query_tokens);
+}
+
 }  // namespace
 
 std::int64_t SparseSuite::cases() const {
@@ -137,6 +182,10 @@ SparseCase SparseSuite::draw(std::int64_t index) const {
     drawn.kind = kind_;
     draw_options(drawn, random);
     draw_format(drawn, random);
+    if (is_pooled(index)) {
+      draw_pooled_shape(drawn, size_, index, random);
+      return drawn;
+    }
     draw_shape(drawn, scale, random);
     if (drawn.row_entries() <= scale.row_entries)
       return drawn;

@@ -15,18 +15,40 @@
 #include "support/python_random.h"
 #include "support/random.h"
 #include "tools/command.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
 
 namespace {
 
 constexpr std::int32_t most_tokens = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t most_requests = 131072;
+constexpr std::int64_t most_workers = 65536;
 
-template <class Value>
-void demand(const char* option, Value value, Value least, Value most) {
-  if (value < least || value > most)
-    throw BadInput(fmt::format("{}: given {}, wanted {} … {}", option, value, least, most));
+constexpr const char* wanted_lengths =
+    "numbers of tokens, 0 … 2147483647, with one comma between two";
+
+// Numbers of tokens with a comma or white space between them; a comma may end the text. False on
+// anything else.
+bool add_lengths(std::string_view text, std::vector<std::int32_t>& lengths) {
+  const auto skip_space = [&] {
+    while (!text.empty() && (text[0] == ' ' || text[0] == '\t' || text[0] == '\r'))
+      text.remove_prefix(1);
+  };
+  for (skip_space(); !text.empty(); skip_space()) {
+    std::int32_t length = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
+    if (error != std::errc() || length < 0)
+      return false;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    const std::size_t before = text.size();
+    skip_space();
+    if (!text.empty() && text[0] == ',')
+      text.remove_prefix(1);
+    else if (!text.empty() && text.size() == before)
+      return false;
+    lengths.push_back(length);
+  }
+  return true;
 }
 
 }  // namespace
@@ -35,7 +57,7 @@ KvFormat format_named(const std::string& name) {
   for (const KvFormat format : {KvFormat::bf16, KvFormat::fp16, KvFormat::v32, KvFormat::v4})
     if (name == name_of(format))
       return format;
-  throw BadInput(fmt::format("--format: given '{}', wanted bf16, fp16, v32 or v4", name));
+  throw BadInput(fmt::format("--format: given {}, wanted bf16, fp16, v32 or v4", shown(name)));
 }
 
 Device device_of_backend(const std::string& backend) {
@@ -50,7 +72,7 @@ Device device_of_backend(const std::string& backend) {
   if (backend == "cuda")
     throw Error(ErrorCode::unsupported, "--backend", backend,
                 "one of this build, which has no CUDA backend");
-  throw BadInput(fmt::format("--backend: given '{}', wanted cuda or cpu", backend));
+  throw BadInput(fmt::format("--backend: given {}, wanted cpu or cuda", shown(backend)));
 }
 
 std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend) {
@@ -61,27 +83,19 @@ std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend) {
 std::vector<std::int32_t> read_lengths(const std::string& path) {
   std::ifstream file(path);
   if (!file)
-    throw BadInput(fmt::format("--lengths-file: cannot read '{}'", path));
+    throw BadInput(
+        fmt::format("--lengths-file: given {}, wanted a file that can be read", shown(path)));
   std::vector<std::int32_t> lengths;
   std::int64_t number = 0;
   for (std::string line; std::getline(file, line);) {
     ++number;
-    for (const char* rest = line.data(); rest != line.data() + line.size();) {
-      if (*rest == ',' || *rest == ' ' || *rest == '\t' || *rest == '\r') {
-        ++rest;
-        continue;
-      }
-      std::int32_t length = -1;
-      const auto [end, error] = std::from_chars(rest, line.data() + line.size(), length);
-      if (error != std::errc() || length < 0)
-        throw BadInput(fmt::format("{}, line {}: wanted numbers of tokens, 0 … {}", path, number,
-                                   most_tokens));
-      lengths.push_back(length);
-      rest = end;
-    }
+    if (!add_lengths(line, lengths))
+      throw BadInput(fmt::format("--lengths-file: {}, line {}: given {}, wanted {}", path, number,
+                                 shown(line), wanted_lengths));
   }
   if (file.bad() || lengths.empty())
-    throw BadInput(fmt::format("--lengths-file: no lengths in '{}'", path));
+    throw BadInput(
+        fmt::format("--lengths-file: given {}, wanted a file with lengths", shown(path)));
   return lengths;
 }
 
@@ -97,12 +111,6 @@ std::vector<std::int32_t> varlen_lengths(std::int64_t batch, std::int64_t tokens
 }
 
 support::DenseCase DenseOptions::to_case() {
-  demand<std::int64_t>("--batch", batch, 0, most_requests);
-  demand<std::int64_t>("--tokens", tokens, 0, most_tokens);
-  demand<std::int64_t>("--query-tokens", query_tokens, 1, most_requests);
-  demand<std::int64_t>("--page-size", page_size, 1, most_tokens);
-  for (const std::int32_t length : lengths)
-    demand("--lengths", length, 0, most_tokens);
   if (!seed)
     seed = support::fresh_seed();
   support::DenseCase made;
@@ -138,47 +146,74 @@ Problem DenseOptions::problem(const support::DenseCase& dense_case) const {
 }
 
 void add_format_option(CLI::App& app, std::string& format) {
-  app.add_option("--format", format, "Of the cache: bf16, fp16, v32 or v4")
-      ->check(CLI::IsMember({"bf16", "fp16", "v32", "v4"}))
-      ->capture_default_str();
+  add_choice_option(app, "--format", format, {"bf16", "fp16", "v32", "v4"}, "Of the cache");
 }
 
 void add_backend_options(CLI::App& app, std::string& backend, int& threads) {
-  app.add_option("--backend", backend, "Backend, and so the device: cpu or cuda")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->capture_default_str();
-  app.add_option("--threads", threads, "Of the CPU backend; 0: all that the process may use")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
+  add_backend_option(app, backend);
+  add_integer_option(app, "--threads", threads, 0, 4096,
+                     "Of the CPU backend; 0: all that the process may use");
 }
 
-void add_dense_options(CLI::App& app, DenseOptions& o) {
-  auto* batch = app.add_option("--batch", o.batch, "Requests")->capture_default_str();
-  auto* tokens = app.add_option("--tokens", o.tokens, "Tokens in each request's cache");
-  tokens->capture_default_str();
+void add_backend_option(CLI::App& app, std::string& backend) {
+  add_choice_option(app, "--backend", backend, {"cpu", "cuda"}, "Backend, and so the device");
+}
+
+void add_qk_dim_option(CLI::App& app, std::int64_t& qk_dim) {
+  const auto take = [&qk_dim](const std::string& text) {
+    if (text != "512" && text != "576")
+      throw CLI::ValidationError("--d-qk", fmt::format("given {}, wanted 576 or 512", shown(text)));
+    qk_dim = text == "512" ? 512 : 576;
+  };
+  show_default(add_value_option(app, "--d-qk", "INT", take, "576 or 512"), std::to_string(qk_dim));
+}
+
+void add_kv_heads_option(CLI::App& app, std::int64_t& kv_heads) {
+  add_integer_option(app, "--kv-heads", kv_heads, 1, most_heads, "h_kv, KV heads");
+}
+
+namespace {
+
+// The options that say how long requests are; one way excludes the others.
+void add_length_options(CLI::App& app, DenseOptions& o) {
+  auto* batch = add_integer_option(app, "--batch", o.batch, 0, most_requests, "Requests");
+  auto* tokens = add_integer_option(app, "--tokens", o.tokens, 0, most_tokens,
+                                    "Tokens in each request's cache");
   auto* varlen =
-      app.add_flag("--varlen", o.varlen, "Draw each length from normal(tokens, tokens / 2)");
-  auto* lengths = app.add_option("--lengths", o.lengths, "Tokens of each request: 100,7,2048");
-  lengths->delimiter(',')->excludes(tokens)->excludes(batch)->excludes(varlen);
-  app.add_option("--lengths-file", o.lengths_file, "The same from a file of numbers")
+      add_switch(app, "--varlen", o.varlen, "Draw each length from normal(tokens, tokens / 2)");
+  const auto take = [&o](const std::string& text) {
+    if (text.empty() || text.ends_with(',') || !add_lengths(text, o.lengths))
+      throw CLI::ValidationError("--lengths",
+                                 fmt::format("given {}, wanted {}", shown(text), wanted_lengths));
+  };
+  auto* lengths = add_repeated_option(app, "--lengths", "INT,INT,…", take,
+                                      "Tokens of each request: 100,7,2048");
+  lengths->allow_extra_args()->excludes(tokens)->excludes(batch)->excludes(varlen);
+  add_text_option(app, "--lengths-file", o.lengths_file, "PATH", "The same from a file of numbers")
       ->excludes(tokens)
       ->excludes(batch)
       ->excludes(varlen)
       ->excludes(lengths);
-  app.add_option("--query-tokens", o.query_tokens, "s_q, query tokens of a request")
-      ->capture_default_str();
-  app.add_option("--heads", o.query_heads, "h_q, query heads")->capture_default_str();
-  app.add_option("--kv-heads", o.kv_heads, "h_kv, KV heads")->capture_default_str();
-  app.add_option("--d-qk", o.qk_dim, "576 or 512")->capture_default_str();
-  app.add_option("--page-size", o.page_size, "Tokens in a page")->capture_default_str();
+}
+
+}  // namespace
+
+void add_dense_options(CLI::App& app, DenseOptions& o) {
+  add_length_options(app, o);
+  add_integer_option(app, "--query-tokens", o.query_tokens, 1, most_requests,
+                     "s_q, query tokens of a request");
+  add_integer_option(app, "--heads", o.query_heads, 1, most_heads, "h_q, query heads");
+  add_kv_heads_option(app, o.kv_heads);
+  add_qk_dim_option(app, o.qk_dim);
+  add_integer_option(app, "--page-size", o.page_size, 1, most_tokens, "Tokens in a page");
   add_format_option(app, o.format);
   add_backend_options(app, o.backend, o.threads);
-  app.add_flag("--causal", o.causal, "Query token t sees tokens up to s_k − s_q + t");
-  app.add_flag("--batch-invariant", o.batch_invariant,
-               "Results do not depend on the other requests of the batch");
-  app.add_option("--max-workers", o.max_workers, "Workers that may be used; 0 is all")
-      ->capture_default_str();
-  app.add_option("--seed", o.seed, "Seed of all random numbers; a fresh one is printed");
+  add_switch(app, "--causal", o.causal, "Query token t sees tokens up to s_k − s_q + t");
+  add_switch(app, "--batch-invariant", o.batch_invariant,
+             "Results do not depend on the other requests of the batch");
+  add_integer_option(app, "--max-workers", o.max_workers, 0, most_workers,
+                     "Workers that may be used; 0 is all");
+  add_seed_option(app, o.seed, "Seed of all random numbers; a fresh one is printed");
 }
 
 }  // namespace flashmla::tools

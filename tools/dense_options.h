@@ -17,6 +17,9 @@ class App;
 
 namespace flashmla::tools {
 
+inline constexpr std::int64_t most_requests = 131072;  // and query tokens
+inline constexpr std::int64_t most_heads = 65536;
+
 struct DenseOptions {
   std::int64_t batch = 1;
   std::int64_t tokens = 1024;
@@ -38,7 +41,8 @@ struct DenseOptions {
   bool sink = false;
   std::optional<float> softmax_scale;
 
-  // The case with its lengths read or drawn; fixes the seed. Throws BadInput on what makes no case.
+  // The case with its lengths read or drawn; fixes the seed. Throws BadInput on a bad file of
+  // lengths.
   support::DenseCase to_case();
 
   // The library's problem for a case that to_case() made; it, not the case, knows FP8 formats.
@@ -51,6 +55,9 @@ void add_dense_options(CLI::App& app, DenseOptions& options);
 // Options of every subcommand that computes.
 void add_format_option(CLI::App& app, std::string& format);
 void add_backend_options(CLI::App& app, std::string& backend, int& threads);
+void add_backend_option(CLI::App& app, std::string& backend);
+void add_qk_dim_option(CLI::App& app, std::int64_t& qk_dim);
+void add_kv_heads_option(CLI::App& app, std::int64_t& kv_heads);
 
 KvFormat format_named(const std::string& name);
 
@@ -61,8 +68,8 @@ Device device_of_backend(const std::string& backend);
 // Memory of that device; throws the same.
 std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend);
 
-// Tokens of each request, integers separated by commas or white space. Throws BadInput naming the
-// line.
+// Tokens of each request, integers with a comma or white space between them. Throws BadInput naming
+// the line.
 std::vector<std::int32_t> read_lengths(const std::string& path);
 
 // Tokens of each of b requests by the recipe of the recorded figures: Python's

@@ -8,8 +8,18 @@
 #include <fstream>
 
 #include "tools/command.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
+
+namespace {
+
+[[noreturn]] void refuse_path(std::string_view option, const std::string& path) {
+  throw BadInput(
+      fmt::format("{}: given {}, wanted a path that can be written", option, shown(path)));
+}
+
+}  // namespace
 
 void check_writable(std::string_view option, const std::string& path) {
   std::error_code error;
@@ -18,7 +28,7 @@ void check_writable(std::string_view option, const std::string& path) {
       std::filesystem::exists(whole, error) ? whole : whole.parent_path();
   if (path.empty() || std::filesystem::is_directory(whole, error) ||
       ::access(target.c_str(), W_OK) != 0)
-    throw BadInput(fmt::format("{}: cannot write '{}'", option, path));
+    refuse_path(option, path);
 }
 
 void write_file(std::string_view option, const std::string& path, std::string_view contents) {
@@ -26,7 +36,7 @@ void write_file(std::string_view option, const std::string& path, std::string_vi
   file.write(contents.data(), static_cast<std::streamsize>(contents.size()));
   file.flush();
   if (!file)
-    throw BadInput(fmt::format("{}: cannot write '{}'", option, path));
+    refuse_path(option, path);
 }
 
 std::string json_text(const Json& report) {

@@ -8,6 +8,7 @@
 #include "flashmla/backends.h"
 #include "tools/command.h"
 #include "tools/files.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
 
@@ -89,7 +90,7 @@ Subcommand add_info(CLI::App& parent) {
   CLI::App* app =
       parent.add_subcommand("info", "Show the version, the backends in order and what they serve");
   const auto json = std::make_shared<bool>(false);
-  app->add_flag("--json", *json, "Print JSON");
+  add_switch(*app, "--json", *json, "Print JSON");
   app->footer("Example:\n  flashmla info --json");
   return {app, [json] { return info(*json); }};
 }

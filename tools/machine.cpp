@@ -49,11 +49,11 @@ Machine this_machine() {
           .memory_bytes = positive(::sysconf(_SC_PHYS_PAGES)) * positive(::sysconf(_SC_PAGESIZE))};
 }
 
-void demand_memory(double bytes) {
+void demand_memory(std::string_view options, double bytes) {
   const auto there = static_cast<double>(this_machine().memory_bytes);
   if (there > 0 && bytes > there)
-    throw BadInput(fmt::format("this size needs {} of memory, the machine has {}",
-                               bytes_text(bytes), bytes_text(there)));
+    throw BadInput(fmt::format("{}: given what needs {} of memory, wanted at most the machine's {}",
+                               options, bytes_text(bytes), bytes_text(there)));
 }
 
 std::string utc_time() {

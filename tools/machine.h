@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace flashmla::tools {
 
@@ -17,9 +18,9 @@ struct Machine {
 
 Machine this_machine();
 
-// Throws BadInput when so many bytes exceed the physical memory: on most systems an allocation that
-// large succeeds, and its first use ends the process.
-void demand_memory(double bytes);
+// Throws BadInput naming the options when so many bytes exceed the physical memory: on most systems
+// an allocation that large succeeds, and its first use ends the process.
+void demand_memory(std::string_view options, double bytes);
 
 // "2026-01-31T12:34:56Z", now.
 std::string utc_time();

@@ -8,11 +8,14 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "flashmla/backends.h"
 #include "flashmla/error.h"
 #include "tools/command.h"
+#include "tools/option_names.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
 
@@ -31,8 +34,9 @@ int run_subcommand(const std::string& name, const Subcommand& subcommand) {
       throw BadInput("standard output cannot be written");
     return status;
   } catch (const Error& error) {
-    report_error(name, error.what());
-    return error.code() == ErrorCode::invalid_argument ? bad_input : no_backend;
+    const bool wrong = error.code() == ErrorCode::invalid_argument;
+    report_error(name, wrong ? in_options(*subcommand.app, error.what()) : error.what());
+    return wrong ? bad_input : no_backend;
   } catch (const std::bad_alloc&) {
     report_error(name, "not enough memory for this size");
   } catch (const std::exception& error) {
@@ -45,6 +49,30 @@ int run_subcommand(const std::string& name, const Subcommand& subcommand) {
 std::string name_of(const CLI::App& app) {
   const std::vector<CLI::App*> parsed = app.get_subcommands();
   return parsed.empty() ? "flashmla" : "flashmla " + parsed.front()->get_name();
+}
+
+// What is wrong with the words of a command line, as CLI11 says it; of an option without its value
+// in our words: "--heads: 1 required INT 1 … 65536 missing".
+std::string what_of(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  constexpr std::string_view middle = ": 1 required ";
+  constexpr std::string_view end = " missing";
+  const std::size_t at = text.find(middle);
+  if (at == std::string::npos || !text.ends_with(end))
+    return text;
+  const std::size_t kind = at + middle.size();
+  return fmt::format("{}: given nothing, wanted {}", text.substr(0, at),
+                     text.substr(kind, text.size() - end.size() - kind));
+}
+
+// What is wrong with a command line without a subcommand.
+std::string without_subcommand(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const CLI::App* subcommand : app.get_subcommands({}))
+    names.push_back(subcommand->get_name());
+  return fmt::format("given {}, wanted a subcommand: {} or {}",
+                     argc > 1 ? shown(argv[1]) : "nothing",
+                     fmt::join(names.begin(), names.end() - 1, ", "), names.back());
 }
 
 int run_command(int argc, char** argv) {
@@ -64,7 +92,12 @@ int run_command(int argc, char** argv) {
     return app.exit(wanted);
   } catch (const CLI::ParseError& error) {
     const std::string name = name_of(app);
-    report_error(name, fmt::format("{}; see {} --help", error.what(), name));
+    const std::string what =
+        app.get_subcommands().empty() ? without_subcommand(app, argc, argv) : what_of(error);
+    report_error(name, fmt::format("{}; see {} --help", what, name));
+    return bad_input;
+  } catch (const BadInput& error) {  // a value of more parts
+    report_error(name_of(app), error.what());
     return bad_input;
   }
   const auto chosen = std::ranges::find_if(

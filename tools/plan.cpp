@@ -10,6 +10,7 @@
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/files.h"
+#include "tools/option_values.h"
 #include "tools/scheduled_plan.h"
 #include "tools/segments.h"
 
@@ -110,7 +111,7 @@ Subcommand add_plan(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("plan", "Print how the work of a batch is divided");
   const auto options = std::make_shared<PlanOptions>();
   add_dense_options(*app, options->dense);
-  app->add_flag("--json", options->json, "Print JSON: every worker's segments, every request");
+  add_switch(*app, "--json", options->json, "Print JSON: every worker's segments, every request");
   app->footer("Example:\n  flashmla plan --heads 128 --lengths 8192,100,0,3000 --max-workers 8");
   return {app, [options] { return plan_command(*options); }};
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <limits>
 #include <memory>
 
 #include "flashmla/decode.h"
@@ -18,12 +19,15 @@
 #include "tools/host_copy.h"
 #include "tools/machine.h"
 #include "tools/npy_tensors.h"
+#include "tools/option_values.h"
 #include "tools/scheduled_plan.h"
 #include "tools/sparse_options.h"
 
 namespace flashmla::tools {
 
 namespace {
+
+constexpr double most_float = std::numeric_limits<float>::max();
 
 struct RunOptions {
   std::string kind = "dense";
@@ -152,7 +156,7 @@ double memory_needed(const support::SparseCase& c) {
 template <class Tensors, class Case>
 int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& scheduled,
             support::Memory& memory) {
-  demand_memory(memory_needed(chosen));
+  demand_memory("--batch, --tokens", memory_needed(chosen));
   const Tensors tensors(chosen, memory);
   const auto start = std::chrono::steady_clock::now();
   run(scheduled.plan(), tensors.inputs(), tensors.outputs(), scheduled.run_workspace());
@@ -184,20 +188,20 @@ int run_command(RunOptions options) {
 Subcommand add_run(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("run", "Compute one case of random numbers");
   const auto options = std::make_shared<RunOptions>();
-  app->add_option("--kind", options->kind, "Dense decoding, sparse decoding, sparse prefill")
-      ->check(CLI::IsMember({"dense", "sparse", "prefill"}))
-      ->capture_default_str();
+  add_choice_option(*app, "--kind", options->kind, {"dense", "sparse", "prefill"},
+                    "Dense decoding, sparse decoding, sparse prefill");
   add_dense_options(*app, options->dense);
   add_sparse_options(*app, options->sparse);
-  app->add_flag("--sink", options->dense.sink, "Draw a sink for each head");
-  app->add_option("--softmax-scale", options->dense.softmax_scale, "d_qk^(−1/2) unless given");
-  app->add_option("--output", options->output,
+  add_switch(*app, "--sink", options->dense.sink, "Draw a sink for each head");
+  add_number_option(*app, "--softmax-scale", options->dense.softmax_scale, -most_float, most_float,
+                    "d_qk^(−1/2) unless given");
+  add_text_option(*app, "--output", options->output, "FOLDER",
                   "Folder for out.npy [b, s_q, h_q, 512] and lse.npy [b, h_q, s_q]; prefill: "
                   "[s_q, h_q, 512], [s_q, h_q] and max_logits.npy; all float32")
       ->required();
-  app->add_flag("--save-inputs", options->save_inputs,
-                "Write q, kv_cache (float32), block_table and lengths or indices, and attn_sink as "
-                "well; what no request uses of the cache is NaN or infinite");
+  add_switch(*app, "--save-inputs", options->save_inputs,
+             "Write q, kv_cache (float32), block_table and lengths or indices, and attn_sink as "
+             "well; what no request uses of the cache is NaN or infinite");
   app->footer(
       "Example:\n  flashmla run --batch 4 --heads 64 --tokens 4096 --seed 7 --output case\n"
       "  flashmla run --kind sparse --format v32 --heads 128 --tokens 4096 --output case");

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "tools/command.h"
+#include "tools/dense_options.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
 
@@ -26,12 +28,12 @@ std::vector<std::string_view> parts_of(std::string_view text) {
   return parts;
 }
 
-// 0 for what is no number from 1 to the largest int32.
-std::int64_t size_of(std::string_view text) {
+// 0 for what is no number from 1 to `most`.
+std::int64_t size_of(std::string_view text, std::int64_t most) {
   std::int64_t value = 0;
   const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool sound = error == std::errc() && stopped == text.data() + text.size() && value >= 1 &&
-                     value <= std::numeric_limits<std::int32_t>::max();
+  const bool sound =
+      error == std::errc() && stopped == text.data() + text.size() && value >= 1 && value <= most;
   return sound ? value : 0;
 }
 
@@ -43,15 +45,18 @@ std::string text_of(const Shape& shape) {
 }
 
 Shape parse_shape(const std::string& text) {
+  constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max();
   const BadInput wrong(
-      fmt::format("--shape: given '{}', wanted b,s_q,h_q,tokens[,varlen][,causal]", text));
+      fmt::format("--shape: given {}, wanted b,s_q,h_q,tokens[,varlen][,causal] with numbers from "
+                  "1 to {}, {}, {} and {}",
+                  shown(text), most_requests, most_requests, most_heads, most_tokens));
   const std::vector<std::string_view> parts = parts_of(text);
   if (parts.size() < 4)
     throw wrong;
-  Shape shape{.batch = size_of(parts[0]),
-              .query_tokens = size_of(parts[1]),
-              .query_heads = size_of(parts[2]),
-              .tokens = size_of(parts[3])};
+  Shape shape{.batch = size_of(parts[0], most_requests),
+              .query_tokens = size_of(parts[1], most_requests),
+              .query_heads = size_of(parts[2], most_heads),
+              .tokens = size_of(parts[3], most_tokens)};
   if (shape.batch == 0 || shape.query_tokens == 0 || shape.query_heads == 0 || shape.tokens == 0)
     throw wrong;
   for (std::size_t i = 4; i < parts.size(); ++i) {

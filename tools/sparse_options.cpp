@@ -9,6 +9,7 @@
 #include "flashmla/backends.h"
 #include "support/random.h"
 #include "tools/command.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
 
@@ -23,7 +24,7 @@ void demand(const char* option, std::int64_t value, std::int64_t least, std::int
 
 void refuse(const char* option, bool given) {
   if (given)
-    throw BadInput(fmt::format("{}: given, but sparse attention has no such option", option));
+    throw BadInput(fmt::format("{}: given in sparse attention, wanted in dense alone", option));
 }
 
 std::int64_t pages_of(std::int64_t slots, std::int64_t page_size) {
@@ -33,15 +34,12 @@ std::int64_t pages_of(std::int64_t slots, std::int64_t page_size) {
 }  // namespace
 
 void add_sparse_options(CLI::App& app, SparseOptions& o) {
-  app.add_option("--topk", o.topk, "Sparse: entries of a query token's index list")
-      ->check(CLI::Range(std::int64_t{1}, most))
-      ->capture_default_str();
-  app.add_option("--extra-topk", o.extra_topk, "Sparse decoding: entries into an extra cache")
-      ->check(CLI::Range(std::int64_t{0}, most))
-      ->capture_default_str();
-  app.add_option("--extra-page-size", o.extra_page_size, "Tokens in a page of the extra cache")
-      ->check(CLI::Range(std::int64_t{1}, most))
-      ->capture_default_str();
+  add_integer_option(app, "--topk", o.topk, 1, most,
+                     "Sparse: entries of a query token's index list");
+  add_integer_option(app, "--extra-topk", o.extra_topk, 0, most,
+                     "Sparse decoding: entries into an extra cache");
+  add_integer_option(app, "--extra-page-size", o.extra_page_size, 1, most,
+                     "Tokens in a page of the extra cache");
 }
 
 AttentionKind kind_named(const std::string& name) {
@@ -51,7 +49,7 @@ AttentionKind kind_named(const std::string& name) {
     return AttentionKind::sparse_decode;
   if (name == "prefill")
     return AttentionKind::sparse_prefill;
-  throw BadInput(fmt::format("given '{}', wanted dense, sparse or prefill", name));
+  throw BadInput(fmt::format("given {}, wanted dense, sparse or prefill", shown(name)));
 }
 
 support::SparseCase sparse_case_of(AttentionKind kind, const DenseOptions& dense,
@@ -60,13 +58,13 @@ support::SparseCase sparse_case_of(AttentionKind kind, const DenseOptions& dense
   refuse("--varlen", dense.varlen);
   refuse("--lengths", !dense.lengths.empty());
   refuse("--lengths-file", !dense.lengths_file.empty());
-  refuse("--kv-heads above 1", dense.kv_heads > 1);
+  if (dense.kv_heads > 1)
+    throw BadInput(
+        fmt::format("--kv-heads: given {}, wanted 1 in sparse attention", dense.kv_heads));
   const bool prefill = kind == AttentionKind::sparse_prefill;
-  demand("--batch", dense.batch, prefill ? 1 : 0, prefill ? 1 : 131072);
-  demand("--query-tokens", dense.query_tokens, 1, 131072);
-  demand("--heads", dense.query_heads, 1, 65536);
+  if (prefill && dense.batch != 1)
+    throw BadInput(fmt::format("--batch: given {}, wanted 1 in sparse prefill", dense.batch));
   demand("--tokens", dense.tokens, 1, most / std::max<std::int64_t>(1, dense.batch));
-  demand("--page-size", dense.page_size, 1, most);
   support::SparseCase made;
   made.seed = dense.seed ? *dense.seed : support::fresh_seed();
   made.kind = kind;

@@ -24,6 +24,33 @@ TEST_P(CheckOn, TheTinySuitePasses) {
   EXPECT_TRUE(report.contains("seed"));
 }
 
+// Each suite has enough rows of cut requests whose errors are pooled.
+TEST_P(CheckOn, EverySuitePoolsTheErrorsOfCutRequests) {
+  const Folder folder;
+  for (const char* suite : {"dense", "sparse", "prefill"}) {
+    const CommandResult result = run_command(folder, {"check", "--suite", suite, "--size", "tiny",
+                                                      "--backend", backend(), "--json", "-"});
+    if (result.status == 3)
+      continue;  // the backend serves no such problem
+    EXPECT_EQ(result.status, 0) << result.out << result.err;
+    const auto report = nlohmann::json::parse(result.out);
+    EXPECT_EQ(report["suite_faults"].size(), 0u);
+    int judged = 0;
+    for (const auto& pool : report["pooled_errors"]) {
+      EXPECT_EQ(pool["suite"], suite);
+      EXPECT_EQ(pool["limit"], 1.08);
+      if (!pool["judged"].get<bool>() ||
+          pool["pool"].get<std::string>().find("cut in") == std::string::npos)
+        continue;
+      ++judged;
+      EXPECT_GE(pool["rows"].get<int>(), 200);
+      EXPECT_LE(pool["ratio"].get<double>(), 1.08);
+      EXPECT_GT(pool["ratio"].get<double>(), 0.5);
+    }
+    EXPECT_GE(judged, std::string(suite) == "dense" ? 2 : 1) << result.out;
+  }
+}
+
 TEST(Check, OneCaseAlone) {
   const Folder folder;
   const CommandResult result = run_command(

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -113,6 +114,37 @@ TEST(Replay, RequestsThatCannotFitAreRejectedAndSaid) {
       run_command(folder, {"replay", "trace.csv", "--pages", "1", "--no-svg"});
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_THAT(result.out + result.err, HasSubstr("reject"));
+}
+
+// As services publish them.
+TEST(Replay, PublishedTracesAreServed) {
+  const Folder folder;
+  for (const char* text :
+       {"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,10,2\n"
+        "2023-11-16 18:15:50.9951690,20,3\n",
+        "{\"timestamp\": 0, \"input_length\": 10, \"output_length\": 2, \"hash_ids\": [0]}\n"
+        "{\"timestamp\": 30, \"input_length\": 20, \"output_length\": 3, \"hash_ids\": [0, 1]}\n",
+        "\"note, quoted\",arrival_s,context_tokens,generated_tokens\n\"a, "
+        "b\",0,10,2\nc,1,20,3\n"}) {
+    write(folder, text);
+    const CommandResult result =
+        run_command(folder, {"replay", "trace.csv", "--no-svg", "--json", "-"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(nlohmann::json::parse(result.out)["generated_tokens"], 5);
+  }
+}
+
+TEST(Replay, StandardInputIsATrace) {
+  const Folder folder;
+  write(folder, std::string(header) + "0,10,2\n");
+  const std::string command = "cd '" + folder.path().string() + "' && " FLASHMLA_COMMAND;
+  const auto run = [&](const std::string& line) { return std::system((command + line).c_str()); };
+  EXPECT_EQ(run(" replay - --no-svg --json report.json <trace.csv >out"), 0);
+  EXPECT_EQ(nlohmann::json::parse(contents(folder.file("report.json")))["generated_tokens"], 2);
+  EXPECT_NE(run(" replay - --no-svg </dev/null 2>err"), 0);
+  EXPECT_TRUE(
+      is_one_line(contents(folder.file("err")), "flashmla replay: standard input: line 1: "))
+      << contents(folder.file("err"));
 }
 
 }  // namespace

@@ -80,11 +80,15 @@ TEST(DenseOptions, ValuesThatMakeNoCase) {
                                                                  {"--tokens", "-1"},
                                                                  {"--tokens", "2147483648"},
                                                                  {"--lengths", "5,-5"},
+                                                                 {"--lengths", ""},
+                                                                 {"--lengths", "5,,7"},
                                                                  {"--query-tokens", "0"},
-                                                                 {"--page-size", "0"}})
-    EXPECT_THROW(parse(words).to_case(), BadInput) << words[0] << " " << words[1];
-  EXPECT_THROW(parse({"--format", "fp4"}), CLI::ParseError);
-  EXPECT_THROW(parse({"--backend", "tpu"}), CLI::ParseError);
+                                                                 {"--page-size", "0"},
+                                                                 {"--seed", "-1"},
+                                                                 {"--d-qk", "192"},
+                                                                 {"--format", "fp4"},
+                                                                 {"--backend", "tpu"}})
+    EXPECT_THROW(parse(words), CLI::ParseError) << words[0] << " " << words[1];
 }
 
 TEST(DenseOptions, ABackendThatIsNotThere) {
@@ -104,8 +108,8 @@ TEST(DenseOptions, LengthsFromAFile) {
 }
 
 TEST(DenseOptions, ABadLengthsFileNamesTheLine) {
-  for (const char* text :
-       {"1\n2\nx\n", "1\n2\n-3\n", "1\n2\n3.5\n", "1\n2\n2147483648\n", "1\n2\n1e3\n"}) {
+  for (const char* text : {"1\n2\nx\n", "1\n2\n-3\n", "1\n2\n5,,7\n", "1\n2\n,5\n", "1\n2\n5x\n",
+                           "1\n2\n3.5\n", "1\n2\n2147483648\n", "1\n2\n1e3\n"}) {
     const LengthsFile file(text);
     try {
       read_lengths(file.path());

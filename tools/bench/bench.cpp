@@ -20,6 +20,7 @@
 #include "tools/figures.h"
 #include "tools/files.h"
 #include "tools/machine.h"
+#include "tools/option_values.h"
 #include "tools/progress.h"
 #include "tools/roofline.h"
 #include "tools/scheduled_plan.h"
@@ -117,7 +118,7 @@ Timing time_dense(const Shape& shape, const BenchOptions& options, const Rooflin
   support::HostMemory memory;
   const ScheduledPlan scheduled(problem, dense_case.lengths, memory);
   Timing timing = dense_timing(shape, problem, dense_case, roofline);
-  demand_memory(2 * timing.bytes);
+  demand_memory("--shape", 2 * timing.bytes);
   const support::DenseTensors tensors(dense_case, memory);
   timing.seconds =
       time_calls(scheduled, tensors.inputs(), tensors.outputs(), tensors.kv_cache, options);
@@ -141,7 +142,7 @@ Timing time_sparse(const Shape& shape, const BenchOptions& options, const Roofli
   const auto rows = static_cast<double>(shape.batch * shape.query_tokens * shape.tokens);
   Timing timing =
       timing_of(shape, problem, rows, static_cast<double>(shape.query_heads) * rows, roofline);
-  demand_memory(2 * timing.bytes);
+  demand_memory("--shape", 2 * timing.bytes);
   const support::SparseTensors tensors(sparse_case, memory);
   timing.seconds =
       time_calls(scheduled, tensors.inputs(), tensors.outputs(), tensors.main.cache, options);
@@ -259,39 +260,33 @@ int bench(const BenchOptions& options) {
 Subcommand add_bench(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("bench", "Time shapes against the measured roofline");
   const auto options = std::make_shared<BenchOptions>();
-  app->add_option("--suite", options->suite, "Which list of shapes")
-      ->check(CLI::IsMember({"dense", "sparse", "prefill"}))
-      ->capture_default_str();
-  app->add_option("--shape", options->shapes,
-                  "b,s_q,h_q,tokens[,varlen][,causal] instead of the suite; may be repeated. "
-                  "Sparse: tokens are those of each list, no flags")
-      ->allow_extra_args(false);
+  add_choice_option(*app, "--suite", options->suite, {"dense", "sparse", "prefill"},
+                    "Which list of shapes");
+  add_texts_option(*app, "--shape", options->shapes, "SHAPE",
+                   "b,s_q,h_q,tokens[,varlen][,causal] instead of the suite; may be repeated. "
+                   "Sparse: tokens are those of each list, no flags");
   add_format_option(*app, options->format);
-  app->add_option("--page-size", options->page_size, "Tokens in a page, dense")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  app->add_option("--kv-heads", options->kv_heads, "h_kv, KV heads, dense")->capture_default_str();
-  app->add_option("--d-qk", options->qk_dim, "576 or 512, dense")->capture_default_str();
+  add_integer_option(*app, "--page-size", options->page_size, 1, 65536, "Tokens in a page, dense");
+  add_kv_heads_option(*app, options->kv_heads);
+  add_qk_dim_option(*app, options->qk_dim);
   add_backend_options(*app, options->backend, options->threads);
-  app->add_option("--min-time", options->min_time,
-                  "Seconds of calls for each shape, at least (default: cpu 0.5; cuda 0.12, of hot "
-                  "replays)")
-      ->check(CLI::Range(0.0, 3600.0));
-  app->add_option("--rounds", options->rounds,
-                  "Calls for each shape, at least (default: cpu 5; cuda 10 cold replays)")
-      ->check(CLI::Range(1, 1000000));
-  app->add_option("--seed", options->seed, "Of numbers and varlen lengths")->capture_default_str();
-  app->add_flag("--warm", options->warm,
-                "Read one cache again and again, not copies that exceed the last-level cache");
-  app->add_flag("--with-schedule", options->with_schedule,
-                "cuda: time schedule and run in one graph besides, and say what schedule adds");
-  app->add_flag("--host-time", options->host_time,
-                "cuda: time run on the host besides, and bare launches of its kernels");
-  app->add_option("--reference", options->references,
-                  "File of recorded figures to compare with; may be repeated (default: those that "
-                  "came with the command for this GPU)")
-      ->allow_extra_args(false);
-  app->add_option("--json", options->json, "Write the figures to this file; - prints them instead");
+  add_number_option(*app, "--min-time", options->min_time, 0, 3600,
+                    "Seconds of calls for each shape, at least (default: cpu 0.5; cuda 0.12, of "
+                    "hot replays)");
+  add_integer_option(*app, "--rounds", options->rounds, 1, 1'000'000,
+                     "Calls for each shape, at least (default: cpu 5; cuda 10 cold replays)");
+  add_seed_option(*app, options->seed, "Of numbers and varlen lengths (default: 0)");
+  add_switch(*app, "--warm", options->warm,
+             "Read one cache again and again, not copies that exceed the last-level cache");
+  add_switch(*app, "--with-schedule", options->with_schedule,
+             "cuda: time schedule and run in one graph besides, and say what schedule adds");
+  add_switch(*app, "--host-time", options->host_time,
+             "cuda: time run on the host besides, and bare launches of its kernels");
+  add_texts_option(*app, "--reference", options->references, "PATH",
+                   "File of recorded figures to compare with; may be repeated (default: those that "
+                   "came with the command for this GPU)");
+  add_text_option(*app, "--json", options->json, "PATH",
+                  "Write the figures to this file; - prints them instead");
   app->footer(
       "Example:\n  flashmla bench --shape 4,1,64,4096 --shape 8,2,128,1024,causal\n"
       "  flashmla bench --backend cuda --json bench.json\n"

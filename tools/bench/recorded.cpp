@@ -11,6 +11,7 @@
 
 #include "tools/bench/reference_files.h"
 #include "tools/command.h"
+#include "tools/option_values.h"
 
 namespace flashmla::tools {
 
@@ -72,7 +73,8 @@ void Recordings::add(std::string_view source, std::string_view text) {
       }
     }
   } catch (const std::exception& error) {
-    throw BadInput(fmt::format("{}: no file of recorded figures: {}", source, error.what()));
+    throw BadInput(fmt::format("given {}, wanted a file of recorded figures: {}", shown(source),
+                               error.what()));
   }
   sources_.emplace_back(source);
 }
@@ -109,8 +111,13 @@ Recordings recordings_in(const std::vector<std::string>& paths) {
     std::ifstream file(path);
     std::ostringstream text;
     if (!file || !(text << file.rdbuf()))
-      throw BadInput(fmt::format("--reference: cannot read '{}'", path));
-    recordings.add(path, std::move(text).str());
+      throw BadInput(
+          fmt::format("--reference: given {}, wanted a file that can be read", shown(path)));
+    try {
+      recordings.add(path, std::move(text).str());
+    } catch (const BadInput& error) {
+      throw BadInput(fmt::format("--reference: {}", error.what()));
+    }
   }
   return recordings;
 }

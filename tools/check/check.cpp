@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,7 @@
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/files.h"
+#include "tools/option_values.h"
 #include "tools/progress.h"
 
 namespace flashmla::tools {
@@ -46,19 +48,23 @@ Suite suite_of(std::string name, const Cases& cases) {
           }};
 }
 
-std::vector<Suite> suites_of(const CheckOptions& options, support::SuiteSize size,
-                             std::uint64_t seed) {
+std::vector<Suite> suites_of(const CheckOptions& options, std::uint64_t seed) {
+  const auto size = support::suite_size_of(options.size);
+  if (!size)
+    throw BadInput(fmt::format("--size: given {}, wanted a size of suites", shown(options.size)));
   std::vector<Suite> suites{
-      suite_of("dense", support::DenseSuite(size, seed, options.backend == "cuda")),
-      suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, size, seed)),
-      suite_of("prefill", support::SparseSuite(AttentionKind::sparse_prefill, size, seed))};
-  std::erase_if(suites, [](const Suite& suite) { return suite.cases == 0; });
-  if (options.suite == "all") {
-    if (options.only_case)
-      throw BadInput("--case: wanted the suite that the case is of, not all");
-    return suites;
-  }
-  std::erase_if(suites, [&](const Suite& suite) { return suite.name != options.suite; });
+      suite_of("dense", support::DenseSuite(*size, seed, options.backend == "cuda")),
+      suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, *size, seed)),
+      suite_of("prefill", support::SparseSuite(AttentionKind::sparse_prefill, *size, seed))};
+  std::erase_if(suites, [&](const Suite& suite) {
+    return suite.cases == 0 || (options.suite != "all" && suite.name != options.suite);
+  });
+  if (suites.empty())
+    throw BadInput(
+        fmt::format("--suite: given {} of --size {}, wanted dense, which alone has that size",
+                    shown(options.suite), options.size));
+  if (options.only_case && options.suite == "all")
+    throw BadInput("--suite: given 'all' with --case, wanted the suite that the case is of");
   return suites;
 }
 
@@ -69,15 +75,13 @@ struct Shard {
 };
 
 Shard shard_of(const std::string& text) {
-  if (text.empty())
-    return {};
   Shard shard;
   const char* const end = text.data() + text.size();
   const auto [slash, no_place] = std::from_chars(text.data(), end, shard.place);
   const bool two = no_place == std::errc() && slash != end && *slash == '/';
   const auto [stopped, no_count] = std::from_chars(two ? slash + 1 : end, end, shard.count);
   if (no_count != std::errc() || stopped != end || shard.place < 1 || shard.place > shard.count)
-    throw BadInput(fmt::format("--shard: given '{}', wanted i/n with 1 ≤ i ≤ n", text));
+    throw BadInput(fmt::format("--shard: given {}, wanted i/n with 1 ≤ i ≤ n", shown(text)));
   return shard;
 }
 
@@ -90,13 +94,21 @@ std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t sui
                                  *options.only_case, suite_cases));
     return {*options.only_case};
   }
-  const Shard shard = shard_of(options.shard);
+  const Shard shard = options.shard.empty() ? Shard{} : shard_of(options.shard);
   std::vector<std::int64_t> cases;
   const std::int64_t end = std::min(suite_cases, options.cases.value_or(suite_cases));
   for (std::int64_t i = 0; i < end; ++i)
     if (support::key_of(0, i) % static_cast<std::uint64_t>(shard.count) ==
         static_cast<std::uint64_t>(shard.place - 1))
       cases.push_back(i);
+  return cases;
+}
+
+// The cases of all suites that the options ask for; finds what is wrong with the options.
+std::int64_t count_cases(const CheckOptions& options) {
+  std::int64_t cases = 0;
+  for (const Suite& suite : suites_of(options, 0))
+    cases += std::ssize(cases_of(options, suite.cases));
   return cases;
 }
 
@@ -125,6 +137,7 @@ int check(const CheckOptions& options) {
   const bool for_people = seeded.json != "-";
   if (!seeded.json.empty() && for_people)
     check_writable("--json", seeded.json);
+  count_cases(seeded);  // or what is wrong
   // The seed comes first, so that it is known however the work ends.
   fmt::print(for_people ? stdout : stderr, "suite {} ({}) on {}, seed {}\n", seeded.suite,
              seeded.size, seeded.backend, *seeded.seed);
@@ -133,7 +146,7 @@ int check(const CheckOptions& options) {
   if (for_people)
     fmt::print("{}", to_text(report));
   write_json(seeded.json, to_json(report));
-  return report.failed.empty() ? all_right : check_failed;
+  return report.passed() ? all_right : check_failed;
 }
 
 }  // namespace
@@ -143,20 +156,14 @@ CheckReport run_check(const CheckOptions& options) {
   CheckReport report;
   report.options = options;
   report.seed = options.seed ? *options.seed : support::fresh_seed();
-  const auto size = support::suite_size_of(options.size);
-  const std::vector<Suite> suites =
-      size ? suites_of(options, *size, report.seed) : std::vector<Suite>{};
-  if (suites.empty())
-    throw BadInput(fmt::format("no suite '{}' of size '{}'", options.suite, options.size));
-  std::int64_t cases = 0;
-  for (const Suite& suite : suites)
-    cases += std::ssize(cases_of(options, suite.cases));
+  const std::vector<Suite> suites = suites_of(options, report.seed);
   const auto memory = memory_of_backend(options.backend);
-  Progress progress("check", cases);
+  Progress progress("check", count_cases(options));
   const int default_jobs = options.backend == "cuda" ? 4 : 1;
   for (const Suite& suite : suites)
     run_cases(suite, cases_of(options, suite.cases), options.jobs > 0 ? options.jobs : default_jobs,
               *memory, report, progress);
+  report.judge_pools();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }
@@ -164,34 +171,37 @@ CheckReport run_check(const CheckOptions& options) {
 Subcommand add_check(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("check", "Compare random cases with a float64 oracle");
   const auto options = std::make_shared<CheckOptions>();
-  app->add_option("--suite", options->suite, "Which kind of attention")
-      ->check(CLI::IsMember({"dense", "sparse", "prefill", "all"}))
-      ->capture_default_str();
-  app->add_option("--size", options->size,
-                  "full: 1,040 dense (1,524 on cuda), 900 sparse, 600 prefill cases; short: 300, "
-                  "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
-                  "reach every kernel of a GPU")
-      ->check(CLI::IsMember({"full", "short", "tiny", "sanitizer"}))
-      ->capture_default_str();
-  app->add_option("--backend", options->backend, "Backend, and so the device, to run on")
-      ->capture_default_str();
-  app->add_option("--seed", options->seed, "Seed of the suite; a fresh one is printed");
-  auto* only_case =
-      app->add_option("--case", options->only_case, "Run this case of the suite alone")
-          ->check(CLI::NonNegativeNumber);
-  app->add_option("--cases", options->cases, "Run the first cases of each suite alone")
-      ->check(CLI::PositiveNumber)
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  add_choice_option(*app, "--suite", options->suite, {"dense", "sparse", "prefill", "all"},
+                    "Which kind of attention");
+  add_choice_option(*app, "--size", options->size, {"full", "short", "tiny", "sanitizer"},
+                    "full: 1,040 dense (1,524 on cuda), 900 sparse, 600 prefill cases; short: 300, "
+                    "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
+                    "reach every kernel of a GPU");
+  add_backend_option(*app, options->backend);
+  add_seed_option(*app, options->seed, "Seed of the suite; a fresh one is printed");
+  auto* only_case = add_integer_option(*app, "--case", options->only_case, 0, most,
+                                       "Run this case of the suite alone");
+  add_integer_option(*app, "--cases", options->cases, 1, most,
+                     "Run the first cases of each suite alone")
       ->excludes(only_case);
-  app->add_option("--shard", options->shard, "i/n: the i-th of n parts of each suite")
+  const auto take_shard = [options](const std::string& text) {
+    shard_of(text);  // or what is wrong with it
+    options->shard = text;
+  };
+  add_value_option(*app, "--shard", "i/n", take_shard, "The i-th of n parts of each suite")
       ->excludes(only_case);
-  app->add_option("--jobs", options->jobs, "Cases at a time (default: 1 on the CPU, 4 on a GPU)")
-      ->check(CLI::Range(1, 64));
-  app->add_option("--json", options->json, "Write the report to this file; - prints it instead");
+  add_integer_option(*app, "--jobs", options->jobs, 1, 64,
+                     "Cases at a time (default: 1 on the CPU, 4 on a GPU)");
+  add_text_option(*app, "--json", options->json, "PATH",
+                  "Write the report to this file; - prints it instead");
   app->footer(
       "Example:\n"
       "  flashmla check --suite dense --backend cpu --seed 7 --json report.json\n"
-      "Exit status: 0 every case passed, 1 a case failed, 2 bad input, 3 no backend serves the "
-      "suite.");
+      "Besides the bounds of each case, the error of out is pooled over all rows of a suite that\n"
+      "see at least 1,024 tokens, and compared with that of rounding P once and out once.\n"
+      "Exit status: 0 every case and every pool passed, 1 one failed, 2 bad input, 3 no backend "
+      "serves the suite.");
   return {app, [options] { return check(*options); }};
 }
 

@@ -1,6 +1,7 @@
 // `flashmla check`: a suite of random cases, run on a backend and compared with the oracle.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -21,7 +22,7 @@ struct CheckOptions {
   std::optional<std::int64_t> only_case;  // index in the suite
   std::optional<std::int64_t> cases;      // the suite's first ones
   std::string shard;                      // "i/n": the i-th of n parts of these
-  int jobs = 0;                           // cases at a time; 0: 1 on the CPU, 4 on a GPU
+  std::int32_t jobs = 0;                  // cases at a time; 0: 1 on the CPU, 4 on a GPU
   std::string json;                       // as in write_json
 };
 
@@ -39,6 +40,13 @@ struct CheckedCase {
   support::CaseResult result;
 };
 
+// Rows of a suite whose errors are pooled.
+struct SuitePool {
+  std::string suite;
+  std::string rows;  // which: "bf16", "bf16, requests cut in two"
+  support::PooledError error;
+};
+
 // What the suites found.
 struct CheckReport {
   CheckOptions options;
@@ -50,8 +58,21 @@ struct CheckReport {
   std::map<std::string, std::int64_t> suite_cases;    // of each suite that ran
   std::map<std::string, std::int64_t> option_counts;  // cases with the option on
   std::vector<FailedCase> failed;
+  std::map<std::string, support::ErrorPools> pools;  // of each suite that ran
+  std::vector<std::string> faults;                   // of suites as a whole, one line each
 
   void add(const std::string& suite, std::int64_t index, const CheckedCase& checked);
+
+  // The pools by name: of each suite and type all rows, then those of requests that the
+  // schedule cut.
+  std::vector<SuitePool> named_pools() const;
+
+  // Once all cases are there, adds the faults of suites as a whole: a pool beyond its limit; of the
+  // sizes short and full also a whole suite that has too few rows to judge.
+  void judge_pools();
+
+  bool passed() const { return failed.empty() && faults.empty(); }
+  std::size_t failures() const { return failed.size() + faults.size(); }
 };
 
 // The report for machines. A ratio that is infinite (NaN, or a wrong exact row) is null.

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "support/device/gpu_facts.h"
@@ -15,6 +16,7 @@
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/files.h"
+#include "tools/option_values.h"
 #include "tools/progress.h"
 #include "tools/replay/grouped_number.h"
 #include "tools/replay/replay.h"
@@ -36,9 +38,9 @@ struct Arguments {
   ReplayOptions replay;
   std::string format = "bf16";
   std::string backend = "cpu";
-  std::int64_t pages = 0;  // 0: enough for default_tokens
-  std::int64_t max_requests = most;
-  std::uint64_t seed = 0;  // 0: a fresh one
+  std::optional<std::int64_t> pages;  // enough for default_tokens where absent
+  std::optional<std::int64_t> max_requests;
+  std::optional<std::uint64_t> seed;  // a fresh one where absent
   double step_ms = 30;
   std::string svg = "replay.svg";
   std::string json;
@@ -76,10 +78,9 @@ ReplayOptions replay_options(const Arguments& arguments) {
   ServerOptions& server = options.server;
   options.format = format_named(arguments.format);
   server.step_seconds = arguments.step_ms / 1e3;
-  server.seed = arguments.seed == 0 ? support::fresh_seed() : arguments.seed;
-  server.pages = arguments.pages;
-  if (server.pages == 0)
-    server.pages = (server.max_batch * default_tokens + server.page_size - 1) / server.page_size;
+  server.seed = arguments.seed ? *arguments.seed : support::fresh_seed();
+  server.pages = arguments.pages.value_or(
+      (server.max_batch * default_tokens + server.page_size - 1) / server.page_size);
   if (server.pages > most / server.page_size)
     throw BadInput(fmt::format("--pages: given {} pages of {} tokens, wanted at most {} tokens",
                                server.pages, server.page_size, most));
@@ -92,8 +93,8 @@ Trace load(const Arguments& arguments) {
   if (trace.out_of_order > 0)
     fmt::print(stderr, "{}: {} arrivals out of order, sorted\n", arguments.trace,
                trace.out_of_order);
-  if (std::ssize(trace.requests) > arguments.max_requests)
-    trace.requests.resize(arguments.max_requests);
+  if (arguments.max_requests && std::ssize(trace.requests) > *arguments.max_requests)
+    trace.requests.resize(static_cast<std::size_t>(*arguments.max_requests));
   return trace;
 }
 
@@ -138,8 +139,8 @@ Verdict verify_with_progress(std::span<const Sample> samples, std::span<const Re
       .format = options.format,
       .drafts = options.server.drafts,
       .qk_dim = replay_qk_dim(options.format),
-      .element_rule = device.type == DeviceType::cuda ? Comparison::rounded_weights
-                                                      : Comparison::exact_weights};
+      .element_tokens = device.type == DeviceType::cuda ? Comparison::rounded_weights
+                                                        : Comparison::exact_weights};
   return verify(samples, requests, verify_options,
                 [&](std::int64_t amount) { progress.advance(amount); });
 }
@@ -182,52 +183,41 @@ int run_replay(const Arguments& arguments) {
 
 void add_model_options(CLI::App& app, Arguments& arguments) {
   ReplayOptions& replay = arguments.replay;
-  app.add_option("--heads", replay.heads, "Query heads")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  app.add_option("--layers", replay.layers, "Attention layers, each with its own cache")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  app.add_option("--format", arguments.format,
-                 "Cache format: bf16, fp16 (dense), v32, v4 (sparse: indices are random tokens)")
-      ->capture_default_str();
-  app.add_option("--page-size", replay.server.page_size, "Tokens in a page of the cache")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  app.add_option(
-         "--pages", arguments.pages,
-         "Pages of the cache (default: room for 4,096 tokens for each request of --max-batch)")
-      ->check(CLI::Range(std::int64_t{1}, most));
-  app.add_option("--backend", arguments.backend, "Backend of the library")->capture_default_str();
+  add_integer_option(app, "--heads", replay.heads, 1, 1024, "Query heads");
+  add_integer_option(app, "--layers", replay.layers, 1, 1024,
+                     "Attention layers, each with its own cache");
+  add_choice_option(app, "--format", arguments.format, {"bf16", "fp16", "v32", "v4"},
+                    "Of the cache; v32 and v4 are sparse: indices are random tokens");
+  add_integer_option(app, "--page-size", replay.server.page_size, 1, 65536,
+                     "Tokens in a page of the cache");
+  add_integer_option(app, "--pages", arguments.pages, 1, most,
+                     "Pages of the cache (default: room for 4,096 tokens for each request of "
+                     "--max-batch)");
+  add_backend_option(app, arguments.backend);
 }
 
 void add_serving_options(CLI::App& app, Arguments& arguments) {
   ServerOptions& server = arguments.replay.server;
-  app.add_option("--max-batch", server.max_batch, "Requests decoded at once")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
-  app.add_option("--max-requests", arguments.max_requests, "Serve only the first so many requests")
-      ->check(CLI::Range(std::int64_t{1}, most));
-  app.add_option(
-         "--speculative", server.drafts,
-         "Query tokens of a request in each step; 1 to all of them are accepted, by the seed")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  app.add_option("--step-ms", arguments.step_ms, "Virtual time of a decode step")
-      ->check(CLI::Range(0.001, 1e6))
-      ->capture_default_str();
-  app.add_option("--seed", arguments.seed, "Seed of all numbers (default: a fresh one, printed)")
-      ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0}));
+  add_integer_option(app, "--max-batch", server.max_batch, 1, 4096, "Requests decoded at once");
+  add_integer_option(app, "--max-requests", arguments.max_requests, 1, most,
+                     "Serve only the first so many requests");
+  add_integer_option(app, "--speculative", server.drafts, 1, 64,
+                     "Query tokens of a request in each step; 1 to all of them are accepted, by "
+                     "the seed");
+  show_default(add_number_option(app, "--step-ms", arguments.step_ms, 0.001, 1e6,
+                                 "Virtual time of a decode step"),
+               fmt::format("{}", arguments.step_ms));
+  add_seed_option(app, arguments.seed, "Seed of all numbers (default: a fresh one, printed)");
 }
 
 void add_output_options(CLI::App& app, Arguments& arguments) {
-  app.add_option("--samples", arguments.replay.samples, "Results to compare with the oracle")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-  app.add_flag("--no-check", arguments.no_check, "Compare nothing with the oracle");
-  app.add_option("--svg", arguments.svg, "Picture of the replay")->capture_default_str();
-  app.add_flag("--no-svg", arguments.no_svg, "Draw no picture");
-  app.add_option("--json", arguments.json, "Write the report to this file; - prints it instead");
+  add_integer_option(app, "--samples", arguments.replay.samples, 1, 1'000'000,
+                     "Results to compare with the oracle");
+  add_switch(app, "--no-check", arguments.no_check, "Compare nothing with the oracle");
+  add_text_option(app, "--svg", arguments.svg, "PATH", "Picture of the replay");
+  add_switch(app, "--no-svg", arguments.no_svg, "Draw no picture");
+  add_text_option(app, "--json", arguments.json, "PATH",
+                  "Write the report to this file; - prints it instead");
 }
 
 constexpr const char* description =
@@ -236,15 +226,17 @@ constexpr const char* description =
     "step, and check the results.";
 
 constexpr const char* footer =
-    "TRACE.csv has the columns arrival_s, context_tokens and generated_tokens. Time is virtual: a "
-    "step\n"
-    "takes --step-ms, a prompt no time. A request is admitted, first come, first served, when the "
-    "batch\n"
-    "has room and pages for its context and all its tokens can be reserved, so none is evicted on "
-    "its\n"
-    "way; it waits while the cache is full, and is rejected when it could never fit.\n\n"
+    "TRACE is CSV with the columns arrival_s, context_tokens and generated_tokens, or as services\n"
+    "publish it: CSV with TIMESTAMP, ContextTokens and GeneratedTokens (Azure), or JSON lines\n"
+    "with timestamp in milliseconds, input_length and output_length (Mooncake). - is standard\n"
+    "input; either may be compressed by gzip.\n\n"
+    "Time is virtual: a step takes --step-ms, a prompt no time. A request is admitted, first\n"
+    "come, first served, when the batch has room and pages for its context and all its tokens\n"
+    "can be reserved, so none is evicted on its way; it waits while the cache is full, and is\n"
+    "rejected when it could never fit.\n\n"
     "Example:\n"
-    "  flashmla replay traces/azure_conversation_2023.csv --max-requests 200 --json replay.json";
+    "  flashmla replay traces/azure_conversation_2023.csv --max-requests 200 --json replay.json\n"
+    "  zcat conversation_trace.jsonl.gz | flashmla replay - --max-requests 200";
 
 }  // namespace
 
@@ -252,7 +244,7 @@ Subcommand add_replay(CLI::App& parent) {
   CLI::App* app = parent.add_subcommand("replay", description);
   app->footer(footer);
   const auto arguments = std::make_shared<Arguments>();
-  app->add_option("TRACE.csv", arguments->trace, "Request trace")->required();
+  add_text_option(*app, "TRACE", arguments->trace, "PATH", "Request trace")->required();
   add_model_options(*app, *arguments);
   add_serving_options(*app, *arguments);
   add_output_options(*app, *arguments);

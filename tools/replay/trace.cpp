@@ -3,31 +3,46 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <charconv>
-#include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <iterator>
-#include <limits>
-#include <optional>
 #include <system_error>
 
 #include "tools/command.h"
+#include "tools/replay/gunzip.h"
+#include "tools/replay/trace_text.h"
 
 namespace flashmla::tools {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> column_names = {"arrival_s", "context_tokens",
-                                                          "generated_tokens"};
-constexpr std::string_view wanted_columns = "arrival_s, context_tokens, generated_tokens";
-constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max();
-constexpr std::size_t none = std::string_view::npos;
+[[noreturn]] void reject_file(const std::string& path, std::string_view reason) {
+  throw BadInput(fmt::format("{}: cannot be read: {}", path, reason));
+}
 
-// Any bytes as one short piece of a line: control and non-ASCII bytes as \xNN, long texts cut.
-std::string quoted(std::string_view bytes) {
+std::string contents_of(std::istream& stream, const std::string& name) {
+  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (stream.bad())
+    reject_file(name, "reading failed");
+  return text;
+}
+
+std::string contents_of(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    reject_file(path, "it is a directory");
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    reject_file(path, std::generic_category().message(errno));
+  return contents_of(file, path);
+}
+
+}  // namespace
+
+std::string in_quotes(std::string_view bytes) {
   constexpr std::size_t longest = 40;
   std::string text = "\"";
   for (const char c : bytes.substr(0, longest)) {
@@ -39,19 +54,19 @@ std::string quoted(std::string_view bytes) {
   return text + (bytes.size() > longest ? "…\"" : "\"");
 }
 
-// Where in the file the reader is, for messages.
-struct Place {
-  std::string_view name;
-  std::size_t line = 0;  // counted from 1
+void Place::reject(std::string_view given, std::string_view wanted) const {
+  std::string shown(name);
+  std::replace_if(shown.begin(), shown.end(), [](char c) { return c >= 0 && c < ' '; }, '?');
+  throw BadInput(fmt::format("{}: line {}: given {}, wanted {}", shown, line, given, wanted));
+}
 
-  [[noreturn]] void reject(std::string_view given, std::string_view wanted) const {
-    std::string shown(name);
-    std::replace_if(shown.begin(), shown.end(), [](char c) { return c >= 0 && c < ' '; }, '?');
-    throw BadInput(fmt::format("{}: line {}: given {}, wanted {}", shown, line, given, wanted));
-  }
-};
+std::string_view trimmed(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos)
+    return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
 
-// Takes the next line off `text`, without its LF or CRLF.
 std::string_view take_line(std::string_view& text) {
   const std::size_t end = std::min(text.find('\n'), text.size());
   std::string_view line = text.substr(0, end);
@@ -61,127 +76,37 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-std::string_view trimmed(std::string_view field) {
-  const std::size_t first = field.find_first_not_of(" \t");
-  if (first == none)
-    return {};
-  return field.substr(first, field.find_last_not_of(" \t") - first + 1);
-}
-
-void split_fields(std::string_view line, std::vector<std::string_view>& fields) {
-  fields.clear();
-  for (std::size_t comma = 0; comma != none;) {
-    comma = line.find(',');
-    fields.push_back(trimmed(line.substr(0, comma)));
-    line.remove_prefix(comma == none ? line.size() : comma + 1);
-  }
-}
-
-struct Columns {
-  std::array<std::size_t, 3> index;  // of arrival, context and generated
-  std::size_t count;
-};
-
-Columns parse_header(std::string_view line, const Place& place) {
-  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
-  if (line.starts_with(byte_order_mark))
-    line.remove_prefix(byte_order_mark.size());
-  std::vector<std::string_view> fields;
-  split_fields(line, fields);
-  Columns columns{.index = {}, .count = fields.size()};
-  for (std::size_t i = 0; i < column_names.size(); ++i) {
-    const auto found = std::find(fields.begin(), fields.end(), column_names[i]);
-    if (found == fields.end())
-      place.reject(fmt::format("the header {} without {}", quoted(line), column_names[i]),
-                   fmt::format("a header with the columns {}", wanted_columns));
-    if (std::find(std::next(found), fields.end(), column_names[i]) != fields.end())
-      place.reject(fmt::format("the column {} twice", column_names[i]), "each column once");
-    columns.index[i] = static_cast<std::size_t>(found - fields.begin());
-  }
-  return columns;
-}
-
-template <class Number>
-std::optional<Number> parse_number(std::string_view field) {
-  Number number{};
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), number);
-  if (error != std::errc{} || end != field.data() + field.size())
-    return std::nullopt;
-  return number;
-}
-
-double parse_arrival(std::string_view field, const Place& place) {
-  const auto seconds = parse_number<double>(field);
-  if (!seconds || !std::isfinite(*seconds) || *seconds < 0)
-    place.reject(fmt::format("arrival_s {}", quoted(field)), "a finite number of seconds ≥ 0");
-  return *seconds;
-}
-
-std::int64_t parse_tokens(std::string_view field, std::string_view column, const Place& place) {
-  const auto tokens = parse_number<std::int64_t>(field);
-  if (!tokens || *tokens < 0 || *tokens > most_tokens)
-    place.reject(fmt::format("{} {}", column, quoted(field)),
-                 fmt::format("a whole number from 0 to {}", most_tokens));
-  return *tokens;
-}
-
-Request parse_request(const std::vector<std::string_view>& fields, const Columns& columns,
-                      const Place& place) {
-  const std::int64_t context = parse_tokens(fields[columns.index[1]], column_names[1], place);
-  const std::int64_t generated = parse_tokens(fields[columns.index[2]], column_names[2], place);
+Request request_of(std::int64_t context, std::int64_t generated, const FieldNames& names,
+                   const Place& place) {
   if (context + generated > most_tokens)
     place.reject(fmt::format("{} + {} tokens", context, generated),
-                 fmt::format("context_tokens + generated_tokens of at most {}", most_tokens));
-  return {.arrival = parse_arrival(fields[columns.index[0]], place),
+                 fmt::format("{} + {} of at most {}", names.context, names.generated, most_tokens));
+  return {.arrival = 0,
           .context = static_cast<std::int32_t>(context),
           .generated = static_cast<std::int32_t>(generated)};
 }
 
-[[noreturn]] void reject_file(const std::string& path, std::string_view reason) {
-  throw BadInput(fmt::format("{}: cannot be read: {}", path, reason));
-}
-
-}  // namespace
-
 Trace parse_trace(std::string_view text, std::string_view name) {
-  Place place{name, 1};
-  if (text.empty())
-    place.reject("an empty file", fmt::format("a header with the columns {}", wanted_columns));
-  const Columns columns = parse_header(take_line(text), place);
+  constexpr std::string_view byte_order_mark = "\xef\xbb\xbf";
+  if (text.starts_with(byte_order_mark))
+    text.remove_prefix(byte_order_mark.size());
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  const bool json = first != std::string_view::npos && text[first] == '{';
   Trace trace;
-  std::vector<std::string_view> fields;
-  while (!text.empty()) {
-    const std::string_view line = take_line(text);
-    ++place.line;
-    if (trimmed(line).empty())
-      continue;
-    split_fields(line, fields);
-    if (fields.size() != columns.count)
-      place.reject(fmt::format("{} fields in {}", fields.size(), quoted(line)),
-                   fmt::format("{}, as in the header", columns.count));
-    const Request request = parse_request(fields, columns, place);
-    if (!trace.requests.empty() && request.arrival < trace.requests.back().arrival)
-      ++trace.out_of_order;
-    trace.requests.push_back(request);
-  }
-  if (trace.requests.empty())
-    place.reject("no request after the header", "at least one request");
+  trace.requests = json ? parse_json_lines(text, name) : parse_csv(text, name);
+  for (std::size_t i = 1; i < trace.requests.size(); ++i)
+    trace.out_of_order += trace.requests[i].arrival < trace.requests[i - 1].arrival ? 1 : 0;
   std::stable_sort(trace.requests.begin(), trace.requests.end(),
                    [](const Request& a, const Request& b) { return a.arrival < b.arrival; });
   return trace;
 }
 
 Trace read_trace(const std::string& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error))
-    reject_file(path, "it is a directory");
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    reject_file(path, std::generic_category().message(errno));
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad())
-    reject_file(path, "reading failed");
-  return parse_trace(text, path);
+  const std::string name = path == "-" ? "standard input" : path;
+  std::string text = path == "-" ? contents_of(std::cin, name) : contents_of(path);
+  if (is_gzip(text))
+    text = gunzip(text, name);
+  return parse_trace(text, name);
 }
 
 }  // namespace flashmla::tools

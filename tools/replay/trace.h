@@ -1,4 +1,4 @@
-// Request traces: CSV files with a header line and one line for each request of a service.
+// Request traces as services publish them: one record for each request.
 #pragma once
 
 #include <cstddef>
@@ -17,15 +17,19 @@ struct Request {
 
 struct Trace {
   std::vector<Request> requests;  // by arrival; equal arrivals in the order of the file
-  std::size_t out_of_order = 0;   // lines whose arrival lies before that of the line above
+  std::size_t out_of_order = 0;   // records whose arrival lies before that of the one above
 };
 
-// Columns arrival_s, context_tokens and generated_tokens in any order; others are ignored. Lines
-// end with LF or CRLF; empty lines are skipped. `name` stands for the file in messages. Throws
-// BadInput with one line that names file, line, what was given and what is wanted.
+// CSV (RFC 4180) with a header: the columns arrival_s, context_tokens and generated_tokens, or
+// TIMESTAMP, ContextTokens and GeneratedTokens as the Azure traces have them ("2023-11-16
+// 18:15:46.6805900", counted from the earliest), in any order; others are ignored. Or JSON lines
+// with timestamp (milliseconds), input_length and output_length, as the Mooncake traces have them.
+// Lines end with LF or CRLF; empty lines are skipped. `name` stands for the file in messages.
+// Throws BadInput with one line that names file, line, what was given and what is wanted.
 Trace parse_trace(std::string_view text, std::string_view name);
 
-// The same from a file. Throws BadInput where it cannot be read.
+// The same from a file, or from standard input where the path is "-"; either may be compressed by
+// gzip. Throws BadInput where it cannot be read.
 Trace read_trace(const std::string& path);
 
 }  // namespace flashmla::tools

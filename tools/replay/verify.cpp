@@ -97,7 +97,7 @@ support::Reference reference_of(const Sample& sample, const AttendedRows& attend
 support::Comparison comparison_for(const VerifyOptions& options) {
   return {options.type, true,
           is_plain(options.format) ? AttentionKind::dense_decode : AttentionKind::sparse_decode,
-          options.element_rule};
+          options.element_tokens};
 }
 
 support::Comparison compare(const Sample& sample, std::span<const Request> requests,

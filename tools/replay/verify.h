@@ -23,7 +23,7 @@ struct VerifyOptions {
   std::int64_t drafts = 1;
   std::int64_t qk_dim = 576;
   std::int64_t v_dim = 512;
-  support::ElementRule element_rule = support::Comparison::exact_weights;
+  std::int64_t element_tokens = support::Comparison::exact_weights;
 };
 
 struct Verdict {

@@ -113,12 +113,130 @@ TEST(Trace, RejectsBadLines) {
                            "0,2147483648,0",
                            "0,2147483647,1",
                            "0,1073741824,1073741824",
-                           "0,1,\"2\"",
-                           "\"0\",1,2"}) {
+                           "0,1,\"2",
+                           "\"0\"0,1,2",
+                           "0,1,\" 2\"",
+                           "0,1,2\""}) {
     const std::string message = complaint_about_line(line);
     EXPECT_THAT(message, AllOf(HasSubstr("t.csv: line 3: given "), HasSubstr(", wanted "),
                                Not(HasSubstr("\n"))))
         << line;
+  }
+}
+
+TEST(Trace, ReadsQuotedFields) {
+  const Trace trace = parse_trace(
+      "note,\"arrival_s\",context_tokens,\"generated_tokens\"\r\n"
+      "\"a, b \"\"c\"\" \",\"0.5\",1,2\r\n"
+      "\"two\r\nlines\n\",1,3, \"4\" \n"
+      "\"\",2,5,6",
+      "t.csv");
+  ASSERT_EQ(trace.requests.size(), 3u);
+  EXPECT_EQ(trace.requests[0].arrival, 0.5);
+  EXPECT_EQ(trace.requests[0].generated, 2);
+  EXPECT_EQ(trace.requests[1].generated, 4);
+  EXPECT_EQ(trace.requests[2].context, 5);
+}
+
+TEST(Trace, CountsTheLinesOfQuotedFields) {
+  const std::string noted = "note,arrival_s,context_tokens,generated_tokens\n";
+  EXPECT_THAT(complaint(noted + "\"two\nlines\",1,3,4\n\nx,1,3,x\n"), HasSubstr("t.csv: line 5: "));
+  EXPECT_THAT(complaint(noted + "a,1,3,4\n\"two\nlines\",1,x,4\n"), HasSubstr("t.csv: line 3: "));
+  EXPECT_THAT(complaint(noted + "a,1,3,4\n\"open\n,1,3,4\n"),
+              AllOf(HasSubstr("t.csv: line 3: "), HasSubstr("not closed")));
+}
+
+TEST(Trace, ReadsAzureTracesAsPublished) {
+  const Trace trace = parse_trace(
+      "TIMESTAMP,ContextTokens,GeneratedTokens\r\n"
+      "2023-11-16 18:15:46.6805900,374,44\r\n"
+      "2023-11-16 18:15:50.9951690,396,109\r\n"
+      "2023-11-17 00:00:00.0000000,1,2",
+      "t.csv");
+  ASSERT_EQ(trace.requests.size(), 3u);
+  EXPECT_EQ(trace.requests[0].arrival, 0);
+  EXPECT_DOUBLE_EQ(trace.requests[1].arrival, 4.314579);
+  EXPECT_EQ(trace.requests[1].context, 396);
+  EXPECT_EQ(trace.requests[1].generated, 109);
+  EXPECT_DOUBLE_EQ(trace.requests[2].arrival, 20653.31941);
+  const Trace with_zone = parse_trace(
+      "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+      "2024-05-10 00:00:00.009930+00:00,2162,5\n"
+      "2024-05-10T02:00:01Z,1,1\n"
+      "2024-05-10 01:00:00.009930+02:00,7,8\n",
+      "t.csv");
+  EXPECT_EQ(with_zone.requests[0].context, 7);  // the earliest
+  EXPECT_EQ(with_zone.requests[0].arrival, 0);
+  EXPECT_EQ(with_zone.requests[1].arrival, 3600);
+  EXPECT_DOUBLE_EQ(with_zone.requests[2].arrival, 3 * 3600 + 0.99007);
+  EXPECT_EQ(with_zone.out_of_order, 1u);
+}
+
+TEST(Trace, RejectsBadTimestamps) {
+  for (const char* time : {"", "x", "12.5", "2023-11-16", "2023-11-16 18:15", "2023-13-16 18:15:46",
+                           "2023-02-29 18:15:46", "2023-11-16 24:15:46", "2023-11-16 18:60:46",
+                           "2023-11-16 18:15:61", "2023-11-16 18:15:46.", "2023-11-16 18:15:46.5x",
+                           "2023-11-16 18:15:46 ", "1969-11-16 18:15:46", "2023-11-16 18:15:46+2",
+                           "2023/11/16 18:15:46", "23-11-16 18:15:46", "nan"}) {
+    const std::string text = std::string("TIMESTAMP,ContextTokens,GeneratedTokens\n") +
+                             "2023-11-16 18:15:46,1,2\n\"" + time + "\",1,2\n";
+    EXPECT_THAT(complaint(text), AllOf(HasSubstr("t.csv: line 3: given TIMESTAMP "),
+                                       HasSubstr("wanted a time like 2023-11-16 18:15:46.6805900")))
+        << time;
+  }
+  EXPECT_THAT(complaint("TIMESTAMP,ContextTokens\n"), HasSubstr("without GeneratedTokens"));
+}
+
+TEST(Trace, ReadsMooncakesJsonLines) {
+  const Trace trace = parse_trace(
+      "\xef\xbb\xbf{\"timestamp\": 27482, \"input_length\": 6955, \"output_length\": 52, "
+      "\"hash_ids\": [46, 47, 2353]}\r\n\n"
+      "  {\"output_length\":3,\"input_length\":0,\"timestamp\":1500.5}  \n"
+      "{\"timestamp\": 30000, \"input_length\": 1, \"output_length\": 2}",
+      "t.jsonl");
+  ASSERT_EQ(trace.requests.size(), 3u);
+  EXPECT_EQ(trace.requests[0].arrival, 1.5005);
+  EXPECT_EQ(trace.requests[0].generated, 3);
+  EXPECT_EQ(trace.requests[1].arrival, 27.482);
+  EXPECT_EQ(trace.requests[1].context, 6955);
+  EXPECT_EQ(trace.requests[1].generated, 52);
+  EXPECT_EQ(trace.out_of_order, 1u);
+}
+
+TEST(Trace, RejectsBadJsonLines) {
+  const std::string good = "{\"timestamp\": 0, \"input_length\": 1, \"output_length\": 2}\n";
+  const auto line = [](const std::string& time, const std::string& input,
+                       const std::string& output) {
+    return "{\"timestamp\": " + time + ", \"input_length\": " + input +
+           ", \"output_length\": " + output + "}\n";
+  };
+  for (const std::string& bad :
+       {std::string("{\n"),
+        std::string("x\n"),
+        std::string("[1, 2, 3]\n"),
+        std::string("5\n"),
+        std::string("{\"timestamp\": 1}\n"),
+        good.substr(0, good.size() - 2) + "\n",
+        good.substr(0, good.size() - 1) + good,
+        line("-1", "1", "2"),
+        line("\"1\"", "1", "2"),
+        line("null", "1", "2"),
+        line("1e999", "1", "2"),
+        line("NaN", "1", "2"),
+        line("0", "-1", "2"),
+        line("0", "1.5", "2"),
+        line("0", "1", "\"2\""),
+        line("0", "1", "true"),
+        line("0", "2147483648", "0"),
+        line("0", "2147483647", "1"),
+        line("0", "99999999999999999999", "1"),
+        line("[1]", "1", "1"),
+        line("0", "{}", "1"),
+        line(std::string(100'000, '['), "1", "1"),
+        line(std::string(100'000, '[') + std::string(100'000, ']'), "1", "1")}) {
+    EXPECT_THAT(complaint(good + "\n" + bad), AllOf(HasSubstr("t.csv: line 3: given "),
+                                                    HasSubstr(", wanted "), Not(HasSubstr("\n"))))
+        << bad.substr(0, 100);
   }
 }
 
@@ -144,6 +262,65 @@ TEST(Trace, ReadsAFile) {
   EXPECT_EQ(trace.requests[0].generated, 5);
 }
 
+// What `gzip` makes of a header and the line "3,4,5".
+constexpr unsigned char compressed[] = {
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x4b, 0x2c, 0x2a, 0xca, 0x2c, 0x4b,
+    0xcc, 0x89, 0x2f, 0xd6, 0x49, 0xce, 0xcf, 0x2b, 0x49, 0xad, 0x28, 0x89, 0x2f, 0xc9, 0xcf, 0x4e,
+    0xcd, 0x2b, 0xd6, 0x49, 0x4f, 0xcd, 0x4b, 0x2d, 0x4a, 0x2c, 0x49, 0x4d, 0x81, 0x0a, 0x70, 0x19,
+    0xeb, 0x98, 0xe8, 0x98, 0x72, 0x01, 0x00, 0xcc, 0xf4, 0x9d, 0x70, 0x30, 0x00, 0x00, 0x00};
+
+std::string write_temporary(const std::string& name, const std::string& bytes) {
+  const auto path = std::filesystem::path(::testing::TempDir()) / name;
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path.string();
+}
+
+std::string complaint_about_file(const std::string& path) {
+  try {
+    read_trace(path);
+  } catch (const BadInput& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Trace, ReadsWhatGzipCompressed) {
+  const std::string bytes(reinterpret_cast<const char*>(compressed), sizeof(compressed));
+  const std::string path = write_temporary("flashmla_trace.csv.gz", bytes);
+  const std::string twice =
+      write_temporary("flashmla_twice.csv.gz", bytes + bytes + std::string(100, '\0'));
+  if (complaint_about_file(path).ends_with("has no zlib"))
+    GTEST_SKIP() << "this build has no zlib";
+  const Trace trace = read_trace(path);
+  ASSERT_EQ(trace.requests.size(), 1u);
+  EXPECT_EQ(trace.requests[0].context, 4);
+  // The second member's header is no request.
+  EXPECT_THAT(complaint_about_file(twice), HasSubstr("line 3: given context_tokens"));
+  std::filesystem::remove(path);
+  std::filesystem::remove(twice);
+}
+
+TEST(Trace, RejectsDamagedGzipFiles) {
+  const std::string bytes(reinterpret_cast<const char*>(compressed), sizeof(compressed));
+  const auto message = [&](const std::string& damaged) {
+    const std::string path = write_temporary("flashmla_damaged.csv.gz", damaged);
+    const std::string said = complaint_about_file(path);
+    EXPECT_THAT(said, AllOf(HasSubstr(path), Not(HasSubstr("\n"))));
+    std::filesystem::remove(path);
+    return said;
+  };
+  if (message(bytes.substr(0, 2)).ends_with("has no zlib"))
+    GTEST_SKIP() << "this build has no zlib";
+  for (std::size_t length = 2; length < bytes.size(); ++length)
+    EXPECT_THAT(message(bytes.substr(0, length)), HasSubstr("end early")) << length;
+  std::string wrong = bytes;
+  wrong[bytes.size() - 5] = static_cast<char>(wrong[bytes.size() - 5] ^ 1);  // of the check sum
+  EXPECT_THAT(message(wrong), HasSubstr("damaged"));
+  wrong = bytes;
+  wrong[2] = 0;  // the method
+  EXPECT_THAT(message(wrong), HasSubstr("damaged"));
+}
+
 // A good file with some bytes replaced, removed or inserted, or plain noise: either a sound trace
 // comes out or one line of complaint.
 std::string damaged(support::Random& random) {
@@ -153,7 +330,11 @@ std::string damaged(support::Random& random) {
             "," + std::to_string(random.between(0, 99)) + "\n";
   if (random.chance(0.3))
     text.assign(static_cast<std::size_t>(random.between(0, 200)), ' ');
-  constexpr std::string_view likely = ",,\n\r0123456789-+.eEnaif \"";
+  if (random.chance(0.3))
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,3,4\n";
+  else if (random.chance(0.4))
+    text = "{\"timestamp\": 3, \"input_length\": 4, \"output_length\": 5}\n";
+  constexpr std::string_view likely = ",,\n\r0123456789-+.eEnaif \"\"[]{}:";
   for (std::int64_t edits = random.between(1, 30); edits > 0; --edits) {
     const auto at = static_cast<std::size_t>(random.between(0, std::ssize(text)));
     const char byte = random.chance(0.5) ? static_cast<char>(random.next() & 0xff)
