@@ -117,6 +117,28 @@ def test_without_pytorch_nothing_is_wrong():
     assert result.stdout.strip() == "None", result.stderr
 
 
+@pytest.mark.parametrize("text", ["raise OSError('no disk')", "raise ImportError('ABI')"])
+def test_broken_ml_dtypes(tmp_path, text):
+    """NumPy has no bfloat16 then: results that would be of that type are refused by name."""
+    (tmp_path / "ml_dtypes.py").write_text(text)
+    code = """
+import sys; sys.modules["torch"] = None
+import numpy, flash_mla
+cache, slots = numpy.zeros((2, 4, 1, 656), numpy.uint8), numpy.zeros(3, numpy.int32)
+for call in (lambda: flash_mla.gather(cache, slots), lambda: flash_mla.dequantise(cache)):
+    try:
+        call()
+    except TypeError as error:
+        print(error.argument, error.wanted)
+half = numpy.zeros((2, 4, 1, 512), numpy.float16)
+assert flash_mla.gather(flash_mla.quantise(half, "fp16"), slots).shape == (3, 1, 512)
+"""
+    result = run(code, tmp_path)
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["out", "plain"], result.stderr
+    assert all("ml_dtypes cannot be imported" in line for line in lines)
+
+
 @pytest.mark.parametrize("left", [[], ["_core.cpython-33m-x86_64-linux-gnu.so"]])
 def test_without_the_compiled_part(tmp_path, left):
     ignored = shutil.ignore_patterns("_core*", "__pycache__")
