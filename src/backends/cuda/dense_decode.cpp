@@ -12,6 +12,7 @@
 #include "cuda/tensor_map.h"
 #include "sm90/kernels/combine/launch.h"
 #include "sm90/kernels/dense_decode/many_rows/launch.h"
+#include "sm90/kernels/plan/launch.h"
 
 namespace flashmla::backends::cuda {
 
@@ -21,21 +22,21 @@ namespace dense = sm90::dense_decode;
 using dense::block_tokens;
 using sm90::ops::FastDivisor;
 
-// Partial results in the run workspace: all out, then what belongs to each row.
+// Partial results in the run workspace: all out, then what is beside the rows.
 struct PartialLayout {
   std::int64_t rows;
   std::size_t out_bytes;
+  std::size_t beside_bytes;
 
   PartialLayout(const Problem& problem, const schedule::SplitParams& params)
       : rows(schedule::max_partials(params, problem.max_blocks * problem.page_size) *
-             problem.query_tokens * problem.query_heads),
-        out_bytes(static_cast<std::size_t>(rows * problem.v_dim) *
-                  dense::partial_number_bytes(problem.query_type)) {}
-
-  std::size_t bytes() const {
-    return out_bytes +
-           static_cast<std::size_t>(rows) * dense::row_halves * sizeof(dense::PartialRow);
+             problem.query_tokens * problem.query_heads) {
+    const dense::PartialBytes bytes = dense::PartialBytes::of(problem.query_type);
+    out_bytes = static_cast<std::size_t>(rows * problem.v_dim) * bytes.number;
+    beside_bytes = static_cast<std::size_t>(rows) * bytes.beside;
   }
+
+  std::size_t bytes() const { return out_bytes + beside_bytes; }
 };
 
 bool boxes_fit(const TensorView& cache) {
@@ -126,6 +127,9 @@ void set_schedule(dense::Params& p, const PlannedProblem& planned) {
   p.split_offset = memory.split_offset;
   p.split_list = memory.split_list;
   p.lengths = memory.lengths;
+  const schedule::Walk walk = planned.walk();
+  p.planned_tokens = walk.most_tokens;
+  p.partials = walk.partials;
   p.status = memory.status;
 }
 
@@ -147,6 +151,8 @@ void set_tensors(dense::Params& p, const Inputs& in, const Outputs& outputs) {
   p.out_strides = strides_of(outputs.out);
   p.out_aligned = ::flashmla::cuda::rows_aligned(outputs.out);
   p.lse = static_cast<float*>(outputs.lse.data);
+  p.lse_scale = static_cast<float>(std::numbers::ln2 * scale_of(outputs.lse_base));
+  p.empty_lse = value_of(outputs.empty_lse);
   p.sink = static_cast<const float*>(in.attn_sink.data);
 }
 
@@ -252,6 +258,8 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
     launch_workers(p, tiles.kernel, tiles, tiles.workers, inputs, stream);
   if (planned.may_split && partials.rows > 0)
     launch_combine(p, planned, tiles, stream);
+  if (p.most_tokens < p.planned_tokens)
+    sm90::plan::launch_report_longer(p.lengths, p.split.requests, p.most_tokens, p.status, stream);
 }
 
 }  // namespace flashmla::backends::cuda

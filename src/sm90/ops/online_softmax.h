@@ -54,10 +54,9 @@ struct FinishedRow {
     factor = sum == 0 ? 0 : ptx::reciprocal(divisor) * kept;
   }
 
-  // As callers get it: base e, +inf where there was no token.
-  FLASHMLA_DEVICE float natural_lse() const {
-    constexpr float ln_2 = 0.6931471805599453f;
-    return lse == minus_infinity ? -minus_infinity : lse * ln_2;
+  // As callers get it: `scale` · lse, or `empty` where there was no token.
+  FLASHMLA_DEVICE float lse_as(float scale, float empty) const {
+    return lse == minus_infinity ? empty : lse * scale;
   }
 };
 

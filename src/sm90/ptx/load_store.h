@@ -56,13 +56,6 @@ FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool w
                : "memory");
 }
 
-// The address, worked out where this stands.
-template <class T>
-FLASHMLA_DEVICE const T* here(const T* address) {
-  asm volatile("" : "+l"(address));
-  return address;
-}
-
 // Of global memory, past the L1 cache; `otherwise` or zeros where `wanted` is false. NOTE: as a
 // branch, each would cost a jump.
 FLASHMLA_DEVICE float load_if(bool wanted, const float* address, float otherwise) {

@@ -30,6 +30,24 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
   return (rows * units_per_row + units - 1) / units;
 }
 
+// Whether an entry names a request of the batch and partial results that there is room for. The
+// list is memory that a caller may have handed over.
+FLASHMLA_DEVICE bool is_sound(const Params& p, const Entry& entry) {
+  const auto request = static_cast<std::uint32_t>(entry.request);
+  const auto first = static_cast<std::uint32_t>(entry.first_partial);
+  const auto splits = static_cast<std::uint32_t>(entry.splits);
+  const auto partials = static_cast<std::uint32_t>(p.partials);
+  return request < static_cast<std::uint32_t>(p.split.requests) && splits >= 2 &&
+         splits <= partials && first <= partials - splits;
+}
+
+// Of 4 · lanes steps; a number of threads that there are for any other.
+FLASHMLA_DEVICE int lane_bits_of(std::int32_t steps) {
+  constexpr int most_bits = 4;
+  static_assert(schedule::most_combine_lanes == 1 << most_bits);
+  return max(1, min(most_bits, 29 - __clz(steps)));
+}
+
 // What a block works on.
 struct Step {
   Entry entry;
@@ -56,7 +74,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
   for (auto step = static_cast<std::int32_t>(blockIdx.x);;
        step += static_cast<std::int32_t>(gridDim.x)) {
     const std::int32_t group = p.by_combine_groups.quotient(step);
-    const std::int32_t groups = p.split_list[workers].steps_before;
+    const std::int32_t groups = schedule::smaller(p.split_list[workers].steps_before, workers - 1);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const auto index = schedule::smaller<std::int32_t>(
@@ -71,14 +89,16 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
     __syncthreads();
     const auto [entry, steps] = shared.step;
     const std::int32_t own = step - entry.steps_before * p.combine_groups;
-    if (steps == 1)
-      combine_few<T, 4, 2>(p, entry, own);
-    else if (steps == 2)
-      combine_few<T, 2, 4>(p, entry, own);
-    else if (steps == 4)
-      combine_few<T, 1, schedule::combine_loads>(p, entry, own);
-    else  // of steps = 4 · lanes
-      combine_many<T>(p, entry, own, 29 - __clz(steps), shared.sums);
+    if (is_sound(p, entry)) {
+      if (steps == 1)
+        combine_few<T, 4, 2>(p, entry, own);
+      else if (steps == 2)
+        combine_few<T, 2, 4>(p, entry, own);
+      else if (steps == 4)
+        combine_few<T, 1, schedule::combine_loads>(p, entry, own);
+      else  // of steps = 4 · lanes
+        combine_many<T>(p, entry, own, lane_bits_of(steps), shared.sums);
+    }
     __syncthreads();
   }
   // NOTE: no block leaves before: the kernel after this one waits for this one alone.
@@ -97,8 +117,9 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
   for (std::int64_t i = blockIdx.x; i < each * p.split.requests; i += gridDim.x) {
     const auto request = static_cast<std::int32_t>(i / each);
     const std::int32_t first = p.split_offset[request];
-    const Entry entry{request, first, p.split_offset[request + 1] - first, 0};
-    if (entry.splits >= 2)
+    const std::int32_t splits = p.split_offset[request + 1] - first;
+    const Entry entry{request, first, schedule::smaller(splits, schedule::max_pieces), 0};
+    if (is_sound(p, entry))
       combine_many<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lane_bits, shared.sums);
     __syncthreads();
   }

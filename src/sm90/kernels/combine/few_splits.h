@@ -12,7 +12,7 @@ namespace flashmla::sm90::combine {
 template <class T, int Units, int Loads>
 FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
   constexpr int row_threads = units_per_row / Units;
-  constexpr int half_threads = row_threads / row_halves;
+  constexpr int half_threads = row_threads / halves;
   const std::uint32_t thread = threadIdx.x;
   const std::int32_t row =
       step * (threads / row_threads) + static_cast<std::int32_t>(thread / row_threads);
@@ -21,7 +21,7 @@ FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32
   Partials<T, Units, Loads> partials;
   partials.load(p, entry, 0, 1, row, column);
   const ResultPlace place(p, entry, row, column);
-  if (row >= p.kv_heads * p.rows)
+  if (!is_row(p, row))
     return;
   const float max = partials.max_lse();
   float weights[Loads];

@@ -89,7 +89,7 @@ FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int3
   add_up<T>(partials, lane_bits, sums);
   __syncthreads();
   const std::int32_t columns = unit_columns << unit_bits;
-  if (row >= p.kv_heads * p.rows || thread * half_unit >= columns)
+  if (!is_row(p, row) || thread * half_unit >= columns)
     return;
   float2 of_warp[warps];
 #pragma unroll

@@ -11,11 +11,18 @@ namespace flashmla::sm90::combine {
 
 using dense_decode::PartialNumber;
 using dense_decode::PartialRow;
-using dense_decode::row_halves;
+using dense_decode::row_entries;
 using dense_decode::v_dim;
 inline constexpr int threads = 128;
 inline constexpr int units_per_row = v_dim / unit_columns;
-inline constexpr int half_columns = v_dim / row_halves;
+// A thread's units all lie in one half of a row.
+inline constexpr int halves = 2;
+inline constexpr int half_columns = v_dim / halves;
+
+// Rows are rounded up; and a schedule may hold anything.
+FLASHMLA_DEVICE bool is_row(const Params& p, std::int32_t row) {
+  return static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(p.kv_heads * p.rows);
+}
 
 // unit_columns numbers of a partial result of a call of type T.
 template <class T>
@@ -27,7 +34,7 @@ struct Unit {
 // `Units` of several partial results of one row, all on their way at once.
 template <class T, int Units, int Loads>
 struct Partials {
-  // Columns between the units of a thread, which all lie in one half of the row.
+  // Columns between the units of a thread.
   static constexpr int unit_distance = half_columns / Units;
 
   Unit<T> units[Units][Loads];
@@ -35,39 +42,33 @@ struct Partials {
   float scale[Loads];
 
   // Every `stride`-th of an entry's from `first` on; −inf for those that are not there, or where
-  // the row is not. Waits for the kernel that makes them, when it knows all addresses.
+  // the row is not. Waits for the kernel that makes them.
   FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
                             std::int32_t stride, std::int32_t row, std::uint32_t column) {
     const std::int32_t rows = p.kv_heads * p.rows;
     const std::int64_t at = std::int64_t{entry.first_partial + first} * rows + row;
     const auto* out = static_cast<const PartialNumber<T>*>(p.partial_out) + at * v_dim + column;
-    const PartialRow* row_at = p.partial_rows + at * row_halves + column / half_columns;
+    const PartialRow* row_at =
+        p.partial_rows + at * row_entries<T> + column / half_columns * row_entries<T> / halves;
     const std::int64_t distance = std::int64_t{stride} * rows;
-    const PartialNumber<T>* outs[Loads];
-    const PartialRow* rows_at[Loads];
-#pragma unroll
-    for (int i = 0; i < Loads; ++i) {
-      outs[i] = ptx::here(out + i * distance * v_dim);
-      rows_at[i] = ptx::here(row_at + i * distance * row_halves);
-    }
     ptx::wait_for_prerequisites();
-    const std::int32_t splits = row < rows ? entry.splits : 0;
+    const std::int32_t splits = is_row(p, row) ? entry.splits : 0;
     const auto wanted = [&](int i) { return first + i * stride < splits; };
 #pragma unroll
     for (int i = 0; i < Loads; ++i) {  // these first: weights are worked out while the rest comes
-      const float2 loaded =
-          ptx::load_pair_if(wanted(i), rows_at[i], float2{ops::minus_infinity, 1});
+      const float2 loaded = ptx::load_pair_if(wanted(i), row_at + i * distance * row_entries<T>,
+                                              float2{ops::minus_infinity, 1});
       lse[i] = loaded.x;
       scale[i] = loaded.y;
     }
 #pragma unroll
-    for (int i = 0; i < Loads; ++i)
+    for (int i = 0; i < Loads; ++i, out += distance * v_dim)
 #pragma unroll
       for (int j = 0; j < Units; ++j)
 #pragma unroll
         for (int k = 0; k < Unit<T>::loads; ++k)
           units[j][i].words[k] = ptx::load_unit_if(
-              wanted(i), reinterpret_cast<const uint4*>(outs[i] + j * unit_distance) + k);
+              wanted(i), reinterpret_cast<const uint4*>(out + j * unit_distance) + k);
     __syncwarp();  // the compiler would ask for the last ones when it has used the first
   }
 

@@ -20,14 +20,15 @@ inline constexpr int half_unit = 4;
 // Where a thread's result goes, and the sink of its row. Found while the partial results are on
 // their way.
 struct ResultPlace {
+  const Params& p;
   std::uint16_t* out;  // the thread's first column
   float* lse;          // null: another thread writes it
   float sink;          // −inf: none
   bool aligned;
 
-  FLASHMLA_DEVICE ResultPlace(const Params& p, const Entry& entry, std::int32_t row,
+  FLASHMLA_DEVICE ResultPlace(const Params& params, const Entry& entry, std::int32_t row,
                               std::int32_t column)
-      : aligned(p.out_aligned) {
+      : p(params), aligned(params.out_aligned) {
     const std::int32_t kv_head = p.by_rows.quotient(row);
     const RowPlace at = RowPlace::of(p, kv_head, row - kv_head * p.rows);
     out = dense_decode::output_row(p, entry.request, at) + column;
@@ -41,7 +42,7 @@ struct ResultPlace {
   FLASHMLA_DEVICE float finish(float max, float sum) const {
     const ops::FinishedRow row(max, sum, sum, sink);
     if (lse != nullptr)
-      *lse = row.natural_lse();
+      *lse = row.lse_as(p.lse_scale, p.empty_lse);
     return row.factor;
   }
 

@@ -46,6 +46,8 @@ struct Params {
   const std::int32_t* split_offset;          // [b + 1]
   const schedule::SplitRequest* split_list;  // [workers + 1]
   const std::int32_t* lengths;               // [b]
+  std::int32_t planned_tokens;               // of a request, at most, by its plan
+  std::int32_t partials;                     // that partial_out has room for
   std::int32_t* status;  // 0, or 1 + the first request with a page outside the cache
 
   const std::uint16_t* q;      // [b, s_q, h_q, d_qk]
@@ -63,9 +65,11 @@ struct Params {
   Strides out_strides;
   std::int64_t out_row_distance;  // between rows of a KV head; 0: not equal, or not aligned
   float* lse;                     // [b, h_q, s_q]
+  float lse_scale;                // what an lse is of one to base 2
+  float empty_lse;                // the lse of a row without tokens
   const float* sink;              // [h_q] or null
   void* partial_out;              // PartialNumber<T> [partials, kv_heads · rows, 512]
-  PartialRow* partial_rows;       // [partials, kv_heads · rows, row_halves]
+  PartialRow* partial_rows;       // [partials, kv_heads · rows, row_entries<T>]
 
   // Rows of a KV head: row = query token · group + head in group.
   std::int32_t query_tokens;  // s_q

@@ -23,15 +23,27 @@ namespace flashmla::sm90::dense_decode {
 template <class T>
 using PartialNumber = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, __half, float>;
 
-constexpr std::size_t partial_number_bytes(DType type) {
-  return type == DType::fp16 ? sizeof(PartialNumber<__half>) : sizeof(PartialNumber<__nv_bfloat16>);
-}
-
-// Beside the numbers of a row, of each half of its columns.
-inline constexpr int row_halves = 2;
+// Beside the numbers of a row. fp16 numbers have two, one for each half of the columns, since
+// different warps bring them into range.
 struct PartialRow {
   float lse;    // base 2; −inf: no token
   float scale;  // what the numbers are multiplied by: 1 / Σ P, and a power of two
+};
+template <class T>
+inline constexpr int row_entries = sizeof(PartialNumber<T>) == 2 ? 2 : 1;
+
+// Bytes of a number, and of what is beside the numbers of a row.
+struct PartialBytes {
+  std::size_t number;
+  std::size_t beside;
+
+  template <class T>
+  static constexpr PartialBytes of() {
+    return {sizeof(PartialNumber<T>), row_entries<T> * sizeof(PartialRow)};
+  }
+  static constexpr PartialBytes of(DType type) {
+    return type == DType::fp16 ? of<__half>() : of<__nv_bfloat16>();
+  }
 };
 
 // Powers of two by which a row's accumulators become fp16 numbers and back.

@@ -75,6 +75,11 @@ struct TileSegment {
   std::int32_t first_row;
 };
 
+// Remembers the first request with a page number outside of the cache.
+FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
+  ops::report_first(p.status, request, *static_cast<volatile std::int32_t*>(p.status));
+}
+
 // Calls body(TileSegment) for everything that the CTA does. The grid is (tiles of all KV heads,
 // workers from p.first_worker on), or as wide as the GPU where there are more tiles than that: the
 // tiles of a worker are neighbours, so that they meet in the L2 cache.
@@ -82,9 +87,8 @@ template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   const std::int32_t worker = p.first_worker + static_cast<std::int32_t>(blockIdx.y);
   const schedule::WorkTile work = p.work[worker];
-  constexpr std::int32_t any = 0x7fffffff;
-  const schedule::Walk walk{
-      p.lengths, p.split_offset, p.split.requests, p.split.workers, block_tokens, any, any};
+  const schedule::Walk walk{p.lengths,    p.split_offset,   p.split.requests, p.split.workers,
+                            block_tokens, p.planned_tokens, p.partials};
   const std::int32_t all_tiles = p.tiles * p.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {
@@ -99,11 +103,6 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
     };
     schedule::for_each_segment(walk, work, worker, of_tile);
   }
-}
-
-// Remembers the first request with a page number outside of the cache.
-FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
-  ops::report_first(p.status, request, *static_cast<volatile std::int32_t*>(p.status));
 }
 
 }  // namespace flashmla::sm90::dense_decode

@@ -43,16 +43,17 @@ class ResultRow {
     const ops::FinishedRow finished(row.max, row.sum, row.divisor,
                                     has_sink ? p.sink[at.head] : ops::minus_infinity);
     if (at.there && writes_lse)
-      *output_lse(p, segment.request, at) = finished.natural_lse();
+      *output_lse(p, segment.request, at) = finished.lse_as(p.lse_scale, p.empty_lse);
     return finished.factor;
   }
 
-  // Of a partial result, whose sink is left to combine: writes what belongs to a half of the
-  // columns. `down`: of RowScale.
-  FLASHMLA_DEVICE void finish_partial(const RowTotals& row, int half, float down) const {
+  // Of a partial result, whose sink is left to combine: writes one of the row's entries. `down`: of
+  // RowScale.
+  template <class T>
+  FLASHMLA_DEVICE void finish_partial(const RowTotals& row, int entry, float down) const {
     const ops::FinishedRow finished(row.max, row.sum, row.divisor, ops::minus_infinity);
     if (at.there)
-      p.partial_rows[partial_row * row_halves + half] = {finished.lse, finished.factor * down};
+      p.partial_rows[partial_row * row_entries<T> + entry] = {finished.lse, finished.factor * down};
   }
 
  private:

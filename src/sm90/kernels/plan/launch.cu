@@ -50,6 +50,11 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
   }
 }
 
+void launch_report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,
+                          std::int32_t* status, void* stream) {
+  cuda::launch(report_longer, {1, 256}, stream, lengths, count, most, status);
+}
+
 void load() {
   cudaFuncAttributes attributes{};
   for (const Kind kind : {Kind::equal_workers, Kind::two_speeds, Kind::batch_invariant})
@@ -62,6 +67,7 @@ void load() {
                   "cudaFuncSetAttribute");
     }
   cuda::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
+  cuda::check(cudaFuncGetAttributes(&attributes, report_longer), "cudaFuncGetAttributes");
 }
 
 }  // namespace flashmla::sm90::plan

@@ -15,6 +15,11 @@ void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMe
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,
                           std::int32_t count, void* stream);
 
+// Sets the status word where a request has more than `most` tokens: 1 + the first such request,
+// unless it names an earlier one.
+void launch_report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,
+                          std::int32_t* status, void* stream);
+
 // Loads the kernels, so that later launches can be captured.
 void load();
 

@@ -106,6 +106,17 @@ __global__ void __launch_bounds__(most_threads, 1)
     ops::report_first(memory.status, clamped);
 }
 
+// Reports the first request of more than `most` tokens: to calls whose block table is narrower than
+// their plan's lengths may be.
+__global__ void report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,
+                              std::int32_t* status) {
+  ptx::launch_dependents();
+  ptx::wait_for_prerequisites();
+  for (auto i = static_cast<std::int32_t>(threadIdx.x); i < count; i += blockDim.x)
+    if (lengths[i] > most)
+      return ops::report_first(status, i);
+}
+
 // Lengths that the host knows reach the device by value, so that nothing has to outlive the call.
 struct LengthChunk {
   static constexpr int most = 800;

@@ -113,8 +113,8 @@ class SegmentEnd {
 
   FLASHMLA_DEVICE void finish_partial_row(const RowTotals& row, float down) const {
 #pragma unroll
-    for (int half = 0; half < row_halves; ++half)
-      ResultRow(c.p, segment, threadIdx.x).finish_partial(row, half, down);
+    for (int entry = 0; entry < row_entries<T>; ++entry)
+      ResultRow(c.p, segment, threadIdx.x).template finish_partial<T>(row, entry, down);
   }
 
   // The accumulators as fp16 numbers; a power of two brings all rows into range where any row's

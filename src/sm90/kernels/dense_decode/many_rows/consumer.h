@@ -217,9 +217,9 @@ struct Consumer {
       stage_partials(down);
     exchange_sums(parity);
     const int second = own_row();
-    if (lane() % 4 < 2)
+    if (lane() % 4 < 2 && side < row_entries<T>)
       ResultRow(p, segment, row() + 8 * second)
-          .finish_partial(totals(second), side, second ? down[1] : down[0]);
+          .template finish_partial<T>(totals(second), side, second ? down[1] : down[0]);
     if constexpr (halves)
       write_staged_rows(segment, ResultRows::of_partial(p, segment));
     else
