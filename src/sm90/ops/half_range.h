@@ -8,7 +8,7 @@
 namespace flashmla::sm90::ops {
 
 // Bounds of Σ |number| of what a thread holds of a row, some 16 to 64 numbers. Above, one of them
-// may have overflowed; below, too many of them lose bits. 0 is good as well.
+// may have overflowed; below, too many of them lose bits, or are 0 that should not be.
 inline constexpr float largest_good = 0x1p15f;
 inline constexpr float least_good = 0x1p-3f;
 
@@ -28,7 +28,7 @@ struct HalfRange {
 
  private:
   static FLASHMLA_DEVICE bool good(float sum) {
-    return sum < largest_good && (sum >= least_good || sum == 0);
+    return sum >= least_good && sum < largest_good;
   }
 };
 

@@ -39,6 +39,9 @@ struct SharedStorage {
 
   float left_max[tile_rows];   // reference maximum of each row after an even block
   float right_max[tile_rows];  // the same after an odd block
+  // [consumer]: Σ P of a row, and Σ P as it is rounded. Written again one segment later, for which
+  // the queries have to be there, which are loaded when the other consumer has read them.
+  float2 sums[2][tile_rows];
   RecordQueue segments;
   std::uint32_t sink;  // of touch()
 
@@ -76,11 +79,8 @@ struct SharedAddresses {
     return base + (side == 0 ? offsetof(Storage, left_max) : offsetof(Storage, right_max)) +
            row * 4;
   }
-  // What a consumer shows of a row at a segment's end: Σ P, and Σ P as it is rounded. It takes the
-  // place of that row of the other consumer's P: the warp that writes it has read that P, as the
-  // only one, and the other consumer's warp reads it before it writes P again.
   FLASHMLA_DEVICE std::uint32_t sums(int side, int row) const {
-    return weights(1 - side) + tile::swizzled(row, 0);
+    return base + offsetof(Storage, sums) + (side * tile_rows + row) * sizeof(float2);
   }
   FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int part) const {
     return base + offsetof(Storage, keys_ready) + (buffer * key_parts + part) * 8;
