@@ -67,6 +67,7 @@ def table(comparison):
                         for name in (OURS, UPSTREAM))
         lines.append(f"{row['case']:<24} {row['dtype']} |     {ours} |         {theirs} | "
                      f"{row['ratio']:.3f}")
-    lines.append(f"residual, ours over upstream's: geometric mean {comparison['geometric_mean']:.3f}"
+    lines.append("residual, ours over upstream's: geometric mean "
+                 f"{comparison['geometric_mean']:.3f}"
                  f", largest {comparison['largest']:.3f}")
     return "\n".join(lines)
