@@ -27,9 +27,7 @@ struct HalfRange {
   }
 
  private:
-  static FLASHMLA_DEVICE bool good(float sum) {
-    return sum >= least_good && sum < largest_good;
-  }
+  static FLASHMLA_DEVICE bool good(float sum) { return sum >= least_good && sum < largest_good; }
 };
 
 }  // namespace flashmla::sm90::ops
