@@ -212,10 +212,11 @@ struct Consumer {
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
 
   FLASHMLA_DEVICE void finish_partial(const SegmentRecord& segment, int parity) {
+    // NOTE: first, for it also says that no warp reads the queries any more.
+    exchange_sums(parity);
     float down[2] = {1, 1};
     if constexpr (halves)
       stage_partials(down);
-    exchange_sums(parity);
     const int second = own_row();
     if (lane() % 4 < 2 && side < row_entries<T>)
       ResultRow(p, segment, row() + 8 * second)
@@ -257,8 +258,8 @@ struct Consumer {
         });
   }
 
-  // The accumulators as fp16 numbers, of rows whose values are no good as such multiplied by a
-  // power of two first; `down` takes it back.
+  // The accumulators as fp16 numbers. Where a row's values are no good as such, all rows of the
+  // warp are multiplied by powers of two; `down` takes them back.
   FLASHMLA_DEVICE void stage_partials(float (&down)[2]) {
     ops::HalfRange ranges[2];
     stage_rows<__half>(ranges);
