@@ -36,7 +36,7 @@ struct WorkerSpeeds {
 };
 
 // Hopper, four tiles of 64 rows: of one cluster, which loads its keys once, or of two pairs
-// (docs/performance-log.md).
+// (docs/experiments/clusters.md).
 inline constexpr std::int32_t speed_of_fours = 10;
 inline constexpr std::int32_t speed_of_pairs = 9;
 
@@ -50,8 +50,8 @@ constexpr CostModel cpu_cost_model(std::int64_t rows) {
 }
 
 // Hopper, blocks of 64 tokens, one thread block of an H200: from prototypes of its kernels; charges
-// of tiles of 64 rows from the kernels themselves (docs/performance-log.md). A worker computes all
-// tiles of a request's `rows` at once, and all their rows are combined.
+// of tiles of 64 rows from the kernels themselves (docs/experiments/schedules.md). A worker
+// computes all tiles of a request's `rows` at once, and all their rows are combined.
 constexpr CostModel hopper_cost_model(std::int64_t rows, std::int64_t tile_rows) {
   CostModel cost{.block_ns = 1710, .segment_ns = rows <= 64 ? 5130 : 3420, .split_ns = 35};
   if (rows <= 64)

@@ -24,7 +24,7 @@ constexpr bool makes_pairs(std::int64_t rows) {
 }
 
 // What a call takes with tiles of one size, in nanoseconds: hot, on an H100, less what all sizes
-// have in common (docs/performance-log.md).
+// have in common (docs/experiments/clusters.md).
 struct TileTime {
   std::int64_t rows;
   std::int64_t start_ns;  // queries, the end of a segment, code from a cold cache
@@ -114,7 +114,7 @@ constexpr Tile choose_tile(const TileQuestion& question) {
 
 // Blocks of keys for each worker, if all requests were the longest, from which on fours pay. Of two
 // launches the second one begins later; fitted to eleven shapes on an H100, builds side by side
-// (docs/performance-log.md).
+// (docs/experiments/clusters.md).
 inline constexpr std::int64_t least_blocks_in_fours = 400;
 
 struct FoursQuestion {
@@ -128,9 +128,9 @@ struct FoursQuestion {
 };
 
 // Whether four large tiles are better as one cluster, wherever one fits on the GPU, than as two
-// pairs that load the same keys (docs/performance-log.md). Of a single KV head, so that a worker is
-// one cluster; and where there are more requests than workers: fewer may have workers of their own,
-// who get even parts of a request, for which all have to be alike.
+// pairs that load the same keys (docs/experiments/clusters.md). Of a single KV head, so that a
+// worker is one cluster; and where there are more requests than workers: fewer may have workers of
+// their own, who get even parts of a request, for which all have to be alike.
 constexpr bool is_better_in_fours(const FoursQuestion& question) {
   return question.tiles == 4 && question.kv_heads == 1 && question.requests > question.workers &&
          question.requests * question.blocks >= question.workers * least_blocks_in_fours &&

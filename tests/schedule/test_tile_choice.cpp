@@ -47,7 +47,7 @@ TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
     }
 }
 
-// Shapes at which each size was measured to be the fastest (docs/performance-log.md).
+// Shapes at which each size was measured to be the fastest (docs/experiments/clusters.md).
 TEST(TileChoice, IsSmallWhereThereIsLittleToDo) {
   EXPECT_EQ(choose_tile(question_of(1, 128, 1024)), alone(16));
   EXPECT_EQ(choose_tile(question_of(4, 128, 1024)), alone(16));
