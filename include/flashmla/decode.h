@@ -23,12 +23,12 @@ struct Inputs {
   std::optional<float> softmax_scale;  // d_qk^(−1/2) where it is not given
 
   // Sparse attention.
-  TensorView indices;  // [b, s_q, topk] int32 cache slots: page · page_size + offset in page; a
-                       // slot outside the cache is no token
-  TensorView topk_length;     // [b] (prefill: [s_q]) int32, optional: number of entries that count
-  TensorView extra_kv_cache;  // a second cache of the same format; this and extra_indices are
-                              // given where Problem::extra_page_size > 0
-  TensorView extra_indices;   // [b, s_q, extra_topk] int32
+  TensorView indices;      // [b, s_q, topk] int32 cache slots: page · page_size + offset in page;
+                           // a slot outside the cache is no token
+  TensorView topk_length;  // [b] (prefill: [s_q]) int32, optional: number of entries that count
+  TensorView extra_kv_cache;     // a second cache of the same format; this and extra_indices are
+                                 // given where Problem::extra_page_size > 0
+  TensorView extra_indices;      // [b, s_q, extra_topk] int32
   TensorView extra_topk_length;  // [b] int32, optional
 
   // For Problem::ragged_queries, split_query and scaled_cache, in this order.
