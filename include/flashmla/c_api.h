@@ -1,11 +1,11 @@
 /* FlashMLA as a C library: everything that the C++ headers offer, with plain structs and status
- * codes. docs/c_api.md is the guide; the headers named below give the meaning of every field.
+ * codes. docs/c_api.md is the guide. The headers named below give the meaning of every field.
  *
- * Every struct begins with struct_size, which the caller sets to its sizeof: so the library knows
- * which version of the struct it sees. Fields that a caller knows and this library does not must
- * be zero. Functions return a flashmla_status; where it is not FLASHMLA_OK, nothing was written and
- * every object that took part stays usable, and flashmla_last_error() says what was wrong. No
- * exception leaves a function. */
+ * Every struct begins with struct_size. The caller sets it to the sizeof of the struct, so that the
+ * library knows which version of the struct it sees. Fields that a caller knows and this library
+ * does not know must be zero. Functions return a flashmla_status. Where the status is not
+ * FLASHMLA_OK, nothing was written, every object that took part stays usable, and
+ * flashmla_last_error() says what was wrong. No exception leaves a function. */
 #pragma once
 
 #include <stddef.h>
@@ -20,14 +20,14 @@ extern "C" {
 typedef enum flashmla_status {
   FLASHMLA_OK = 0,
   FLASHMLA_INVALID_ARGUMENT = 1, /* wrong shape, type, stride, device or value */
-  FLASHMLA_UNSUPPORTED = 2,      /* sound, but no backend serves it */
+  FLASHMLA_UNSUPPORTED = 2,      /* the call is sound, but no backend serves it */
   FLASHMLA_DEVICE_FAILURE = 3,   /* a runtime or driver call failed */
   FLASHMLA_OUT_OF_MEMORY = 4,
   FLASHMLA_INTERNAL_ERROR = 5 /* a fault of the library */
 } flashmla_status;
 
-/* The last failure of this thread: the whole text, and its parts. Never null; they stay as they are
- * until the next call of this thread fails. */
+/* The last failure of this thread: the whole text, and its parts. The pointers are never null. The
+ * texts stay as they are until the next call of this thread fails. */
 FLASHMLA_API const char* flashmla_last_error(void);
 FLASHMLA_API const char* flashmla_last_error_argument(void);
 FLASHMLA_API const char* flashmla_last_error_given(void);
@@ -114,13 +114,13 @@ typedef struct flashmla_problem {
 /* The defaults of the C++ Problem. */
 FLASHMLA_API flashmla_status flashmla_problem_init(flashmla_problem* problem, size_t struct_size);
 
-/* Texts are written to `text` [capacity], cut where they are longer, with a final zero; *length
- * becomes their full length without it. `text` may be null with capacity 0, `length` may be null.
- */
+/* A function that returns a text writes it to `text` [capacity] with a final zero, and cuts a
+ * longer text. *length becomes the full length of the text without the final zero. `text` may be
+ * null with capacity 0. `length` may be null. */
 FLASHMLA_API flashmla_status flashmla_problem_describe(const flashmla_problem* problem, char* text,
                                                        size_t capacity, size_t* length);
 
-/* Bytes of one cached token; qk_dim counts in bf16 and fp16. */
+/* Bytes of one cached token. qk_dim matters in the formats bf16 and fp16 alone. */
 FLASHMLA_API flashmla_status flashmla_token_bytes(int32_t kv_format, int64_t qk_dim,
                                                   int64_t* bytes);
 
@@ -139,13 +139,14 @@ FLASHMLA_API flashmla_status flashmla_plan_workspace_bytes(const flashmla_plan* 
                                                            size_t* plan_workspace,
                                                            size_t* run_workspace);
 
-/* `lengths` is null in sparse attention. Workspaces are aligned to FLASHMLA_WORKSPACE_ALIGNMENT. */
+/* `lengths` is null in sparse attention. Workspaces begin at multiples of
+ * FLASHMLA_WORKSPACE_ALIGNMENT bytes. */
 FLASHMLA_API flashmla_status flashmla_plan_schedule(flashmla_plan* plan,
                                                     const flashmla_tensor* lengths, void* workspace,
                                                     size_t workspace_bytes, void* stream);
 
-/* Takes a schedule that a plan of an equal problem wrote into this memory, which is checked on the
-   host. */
+/* Takes a schedule that a plan of an equal problem wrote into this memory. A schedule in memory of
+ * the host is checked. */
 FLASHMLA_API flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace,
                                                   size_t workspace_bytes);
 
@@ -219,7 +220,7 @@ FLASHMLA_API flashmla_status flashmla_quantise(const flashmla_tensor* plain,
 FLASHMLA_API flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_format,
                                                  const flashmla_tensor* plain, void* stream);
 
-/* flashmla/merge.h: part i is part_outs[i] with part_lses[i]; outputs->max_logits is null. */
+/* flashmla/merge.h. Part i is part_outs[i] with part_lses[i]. outputs->max_logits is null. */
 FLASHMLA_API flashmla_status flashmla_merge(const flashmla_tensor* const* part_outs,
                                             const flashmla_tensor* const* part_lses, size_t parts,
                                             const flashmla_tensor* attn_sink,
@@ -234,14 +235,14 @@ FLASHMLA_API flashmla_status flashmla_backend_unavailable(int32_t backend, char*
 FLASHMLA_API flashmla_status flashmla_backend_device_count(int32_t backend, int32_t* count);
 FLASHMLA_API flashmla_status flashmla_backend_device(int32_t backend, int32_t device, char* text,
                                                      size_t capacity, size_t* length);
-/* Why a backend does not serve a problem; an empty text when it does. */
+/* Says why a backend does not serve a problem. The text is empty when it does serve the problem. */
 FLASHMLA_API flashmla_status flashmla_refusal(const char* backend, const flashmla_problem* problem,
                                               char* text, size_t capacity, size_t* length);
 
 FLASHMLA_API flashmla_status flashmla_set_cpu_threads(int32_t threads);
 FLASHMLA_API flashmla_status flashmla_cpu_threads(int32_t* threads);
 
-/* A null callback makes the library silent again. It must not call back into the library. */
+/* A null callback makes the library silent again. The callback must not call the library. */
 typedef void (*flashmla_log_callback)(const char* message, size_t length, void* user);
 FLASHMLA_API flashmla_status flashmla_set_log_callback(flashmla_log_callback callback, void* user);
 

@@ -1,5 +1,5 @@
-// What the library throws. Bad input is reported before any work starts: no output is touched,
-// every object that took part stays usable, and the process goes on.
+// What the library throws. The library reports bad input before it starts any work. No output is
+// touched then, every object that took part stays usable, and the process goes on.
 #pragma once
 
 #include <stdexcept>
@@ -15,7 +15,7 @@ enum class FLASHMLA_API ErrorCode {
   device_failure,    // a runtime or driver call failed
 };
 
-// An error that names the argument, what was given and what is wanted. `what()` joins the three:
+// An error names the argument, what was given and what is wanted. `what()` joins the three texts:
 // "q: given shape [2, 1, 16, 512], wanted [b, s_q, h_q, 576]".
 class FLASHMLA_API Error : public std::runtime_error {
  public:

@@ -1,4 +1,4 @@
-// Marks what the shared library exports; everything else stays hidden.
+// Marks what the shared library exports. Everything else stays hidden.
 #pragma once
 
 #define FLASHMLA_API __attribute__((visibility("default")))

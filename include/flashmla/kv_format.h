@@ -1,5 +1,5 @@
-// How a cached token is laid out in memory. The one place that knows the byte layout: the packer,
-// the backends, their kernels, the tests and the documentation all read it here.
+// How a cached token is laid out in memory. Only this header knows the byte layout: the packer, the
+// backends, their kernels, the tests and the documentation all read it here.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ constexpr std::string_view name_of(KvFormat format) {
   return "?";
 }
 
-// True where a cached row is d_qk plain numbers of the query's type.
+// Whether a cached row is d_qk plain numbers of the query's type.
 constexpr bool is_plain(KvFormat format) {
   return format == KvFormat::bf16 || format == KvFormat::fp16;
 }
@@ -59,7 +59,7 @@ inline constexpr std::int64_t rotary_bytes = 2 * rotary_numbers;
 // Token i: 512 e4m3, then four fp32 scales (any finite number), then the rotary part.
 struct V32Layout {
   static constexpr std::int64_t latent_numbers = 512;
-  static constexpr std::int64_t tile_numbers = 128;  // that share a scale
+  static constexpr std::int64_t tile_numbers = 128;  // numbers that share a scale
   static constexpr std::int64_t tiles = latent_numbers / tile_numbers;
   static constexpr std::int64_t qk_dim = latent_numbers + rotary_numbers;
 
@@ -74,9 +74,9 @@ struct V32Layout {
 };
 static_assert(V32Layout::token_bytes == 656 && V32Layout::qk_dim == 576);
 
-// Token i: 448 e4m3, then the rotary part; behind the rows of all tokens of the page their scales,
-// eight bytes a token: seven e8m0 (byte s is 2^(s − 127), 255 is NaN) and one that may hold
-// anything.
+// Token i: 448 e4m3, then the rotary part. The scales of all tokens of a page lie behind their
+// rows, eight bytes for each token: seven e8m0 (byte s is 2^(s − 127), 255 is NaN), and one byte
+// that may hold anything.
 struct V4Layout {
   static constexpr std::int64_t latent_numbers = 448;
   static constexpr std::int64_t tile_numbers = 64;
@@ -95,7 +95,7 @@ struct V4Layout {
 };
 static_assert(V4Layout::token_bytes == 584 && V4Layout::qk_dim == 512);
 
-// Elements of one cached token along the cache tensor's last dimension.
+// Number of elements of one cached token, the size of the cache tensor's last dimension.
 constexpr std::int64_t token_elements(KvFormat format, std::int64_t qk_dim) {
   switch (format) {
     case KvFormat::bf16:
@@ -109,7 +109,7 @@ constexpr std::int64_t token_elements(KvFormat format, std::int64_t qk_dim) {
   return 0;
 }
 
-// d_qk of an FP8 format; 0 for plain formats, which hold rows of any.
+// d_qk of an FP8 format. 0 for a plain format, which holds rows of any d_qk.
 constexpr std::int64_t format_qk_dim(KvFormat format) {
   switch (format) {
     case KvFormat::bf16:

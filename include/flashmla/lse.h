@@ -33,7 +33,7 @@ constexpr std::string_view name_of(EmptyLse empty) {
   return "?";
 }
 
-// What a logarithm in this base is of the natural one: 1 or log2 e.
+// The factor that turns a natural logarithm into one of this base: 1 or log2 e.
 constexpr double scale_of(LseBase base) {
   constexpr double log2_e = 1.4426950408889634;
   return base == LseBase::two ? log2_e : 1.0;

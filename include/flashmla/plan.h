@@ -1,4 +1,5 @@
-// How a problem is divided among workers. describe → plan → schedule → run:
+// A plan divides the work of a problem among workers. A caller describes a problem, plans it,
+// schedules it and runs it:
 //
 //   Plan plan = make_plan(problem);                   // host only; refuses what cannot be served
 //   plan.schedule(lengths, plan_workspace, stream);   // once a decoding step
@@ -17,20 +18,20 @@
 
 namespace flashmla {
 
-// Where the parts of a schedule lie inside the plan workspace (on the plan's device).
-// docs/architecture.md gives the meaning of a row of `work`. In sparse problems b stands for the
-// b · s_q query tokens, and their lengths are topk + extra_topk.
+// Where the arrays of a schedule lie inside the plan workspace, on the plan's device.
+// docs/architecture.md gives the meaning of each column of `work`. In sparse problems b stands for
+// the b · s_q query tokens, and their lengths are topk + extra_topk.
 struct ScheduleView {
-  std::int32_t workers = 0;            // rows of `work`
-  std::int32_t block_tokens = 0;       // tokens in a block, the unit in which work is divided
-  const std::int32_t* work = nullptr;  // [workers][8]
+  std::int32_t workers = 0;                    // rows of `work`
+  std::int32_t block_tokens = 0;               // tokens in a block; work is divided block by block
+  const std::int32_t* work = nullptr;          // [workers][8]
   const std::int32_t* split_offset = nullptr;  // [b + 1], first partial result of each request
-  const std::int32_t* lengths = nullptr;       // [b], the plan's own copy, tokens
+  const std::int32_t* lengths = nullptr;       // [b] tokens, the plan's own copy
   std::int32_t* status = nullptr;              // [1], see Plan::status
 };
 
-// Opaque and movable. Only schedule() changes it. Concurrent run() calls on one plan are safe when
-// their run workspaces are distinct.
+// A plan is opaque and movable. Only schedule() and attach() change it. Concurrent run() calls on
+// one plan are safe when their run workspaces are distinct.
 class FLASHMLA_API Plan {
  public:
   class State;
@@ -42,37 +43,38 @@ class FLASHMLA_API Plan {
   const Problem& problem() const;
   std::string_view backend() const;  // name of the backend that serves the problem
 
-  // Upper bounds, known from the problem alone; in bytes. The plan workspace holds the schedule and
-  // the plan's copy of the lengths, and lives as long as the plan is run. The run workspace holds
-  // partial results: one for each stream that runs concurrently.
+  // Sizes in bytes. They are upper bounds that follow from the problem alone. The plan workspace
+  // holds the schedule and the plan's copy of the lengths; it has to live as long as the plan is
+  // run. The run workspace holds partial results; each stream that runs concurrently needs one.
   std::size_t plan_workspace_bytes() const;
   std::size_t run_workspace_bytes() const;
 
-  // Divides the work of `lengths` (int32 [b], tokens in each request's cache, the query's own
-  // included; dense decoding; sparse problems take a view that is not given) and writes schedule
-  // and lengths into `plan_workspace`. The caller keeps that memory alive until the last run.
-  // Lengths on the host that are negative or beyond max_blocks · page_size throw Error; lengths on
-  // a device are clamped to that range.
+  // Divides the work among the workers, and writes the schedule and the lengths into
+  // `plan_workspace`. The caller keeps that memory alive until the last run. `lengths` is int32
+  // [b]: the number of tokens in each request's cache, the query's own tokens included. Sparse
+  // problems take a view that is not given. Lengths on the host that are negative or beyond
+  // max_blocks · page_size throw Error. Lengths on a device are clamped to that range.
   void schedule(const TensorView& lengths, Workspace plan_workspace, void* stream = nullptr);
 
-  // Takes a schedule that a plan of an equal problem wrote into this memory, instead of making one:
-  // for callers who hand a schedule on as a tensor, and not as an object. Throws Error where memory
-  // on the host holds no such schedule. On a device nobody looks; there, as on the host where it
-  // is overwritten later, results are undefined, but nothing outside of the tensors and workspaces
-  // of a call is read or written.
+  // Takes a schedule that a plan of an equal problem wrote into this memory, instead of making one.
+  // It is for callers who hand a schedule on as a tensor and not as an object. Throws Error where
+  // memory on the host holds no such schedule. Memory on a device is not checked, nor is memory on
+  // the host that is overwritten later. Results are undefined then, but nothing outside of the
+  // tensors and workspaces of a call is read or written.
   void attach(Workspace plan_workspace);
 
   bool scheduled() const;
   ScheduleView view() const;  // throws Error before the first schedule()
 
-  // 0, or 1 + the first request in which the last run met a page number outside the cache or (on a
-  // device) schedule met a length outside its range or a run one beyond its block table; that
-  // request's result is unspecified. Reads the plan workspace: on a device this waits for the
-  // stream, so it is for debugging.
+  // 0, or 1 + the number of the first request with a bad value. A bad value is a page number
+  // outside the cache that the last run met. On a device it is also a length outside its range that
+  // schedule() met, or a length beyond the block table that run() met. The result of that request
+  // is unspecified. The function reads the plan workspace. On a device it waits for the stream, so
+  // it is for debugging.
   std::int32_t status(void* stream = nullptr) const;
 
-  // Problem, backend, workspaces, kernel with its tiles and, once scheduled on the host, the
-  // division of the work, as text.
+  // Text with the problem, the backend, the workspaces and the kernel with its tiles. Once the plan
+  // is scheduled on the host, the text also has the division of the work.
   std::string describe() const;
 
   State& state();  // throws Error where the plan was moved from
@@ -82,8 +84,8 @@ class FLASHMLA_API Plan {
   std::unique_ptr<State> state_;
 };
 
-// Validates the problem and asks the backends in order. Throws Error: invalid_argument names the
-// field that is wrong; unsupported carries the reason of every backend.
+// Validates the problem and asks the backends in order. Throws Error. An invalid_argument names the
+// field that is wrong. An unsupported has the reason of every backend.
 FLASHMLA_API Plan make_plan(const Problem& problem);
 
 }  // namespace flashmla

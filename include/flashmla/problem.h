@@ -1,5 +1,5 @@
-// The description of one attention call: everything that fixes a plan, nothing that may differ
-// between the layers of one decoding step (addresses, strides, softmax_scale, sinks).
+// The description of one attention call. It has everything that fixes a plan. It has nothing that
+// may differ between the layers of one decoding step: addresses, strides, softmax_scale, sinks.
 #pragma once
 
 #include <cstdint>
@@ -45,17 +45,17 @@ struct Problem {
   std::int64_t v_dim = 512;       // d_v: 512; v is the first d_v numbers of a cached row
 
   std::int64_t page_size = 64;  // tokens in a page of the cache, ≥ 1
-  // block_table width: pages that a request may have. On a GPU short requests are faster where it
-  // is no wider than need be: it tells how much there may be to do.
+  // Width of block_table: the number of pages that a request may have. It tells a GPU how much
+  // there may be to do. So short requests are faster where it is no larger than they need.
   std::int64_t max_blocks = 0;
 
-  // Sparse attention alone; max_blocks and causal are not for it, and prefill has batch = 1.
+  // For sparse attention alone, which takes neither max_blocks nor causal. Prefill has batch = 1.
   std::int64_t topk = 0;             // entries of a query token's index list, ≥ 0
   std::int64_t extra_topk = 0;       // entries of its list into the extra cache, ≥ 0
-  std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache; 0: there is none
+  std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache; 0: no extra cache
 
   bool causal = false;          // query token t sees cache tokens j ≤ s_k − s_q + t
-  bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where requests start
+  bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where a request starts
   bool split_query = false;     // q comes as two tensors: latent and rotary part
   bool scaled_cache = false;    // FP8 tensors with one scale each (Inputs::kv_scale)
 

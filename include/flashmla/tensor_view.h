@@ -22,8 +22,8 @@ struct Device {
 
 inline constexpr int max_rank = 5;
 
-// Sizes and strides are 64-bit and counted in elements (FP8 caches: bytes, which are their
-// elements). A default-constructed view means "not given".
+// Sizes and strides are 64-bit and counted in elements. The elements of FP8 caches are bytes. A
+// default-constructed view means "not given".
 struct FLASHMLA_API TensorView {
   void* data = nullptr;
   DType dtype = DType::bf16;
@@ -34,11 +34,11 @@ struct FLASHMLA_API TensorView {
 
   TensorView() = default;
 
-  // A contiguous (row-major) tensor of at most max_rank dimensions; throws Error on more.
+  // A contiguous (row-major) tensor of at most max_rank dimensions. Throws Error on more.
   TensorView(void* data, DType dtype, std::initializer_list<std::int64_t> shape,
              Device device = Device{});
 
-  // A strided tensor; both lists have the same length, at most max_rank; throws Error otherwise.
+  // A strided tensor. Both lists have the same length, at most max_rank. Throws Error otherwise.
   TensorView(void* data, DType dtype, std::initializer_list<std::int64_t> shape,
              std::initializer_list<std::int64_t> strides, Device device = Device{});
 

@@ -89,6 +89,11 @@ def flash_mla_with_kvcache(
 ):
     """Decoding over a paged latent cache: dense, or over the slots that `indices` names.
 
+    schedule, _ = flash_mla.get_mla_metadata()        # once a decoding step
+    out, lse = flash_mla.flash_mla_with_kvcache(      # once a layer
+        q, k_cache, block_table, cache_seqlens, 512, schedule, causal=True
+    )
+
     q: [b, s_q, h_q, d_qk] bf16 or fp16 (sparse: bf16), d_qk 576 or 512
     k_cache: [num_blocks, page_block_size, h_kv, d_qk] of q's type; with indices and
         is_fp8_kvcache bytes (uint8, int8 or float8_e4m3fn): 656 a token where d_qk is 576 (V3.2),

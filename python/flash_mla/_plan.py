@@ -276,6 +276,10 @@ def plan(
 ):
     """Plans one attention call; host only, no GPU memory is touched.
 
+    plan = flash_mla.plan(device="cuda", batch=32, query_heads=128, max_blocks=64)
+    plan.schedule(cache_seqlens)                      # once a decoding step
+    out, lse = plan.run(q, k_cache, block_table)      # once a layer
+
     kind: "dense_decode", "sparse_decode" or "sparse_prefill"
     device: "cpu", "cuda", "cuda:1", torch.device: where every tensor of the call lives
     batch, query_tokens, query_heads, kv_heads: b, s_q, h_q, h_kv
