@@ -108,7 +108,9 @@ def draw_peers(result):
     for axes in (table, *panels):
         axes.set_ylim(y - 0.9, -0.8)
         axes.set_facecolor("none")
-    table.barh([placed[n][0] for n in bands], 3.464, 1, color="#f5f7f9", clip_on=False, zorder=0)
+    # Bands behind the table and both panels: from 0.02 to 0.99 of the figure's width.
+    table.barh([placed[n][0] for n in bands], 0.97 / 0.28, 1, color="#f5f7f9", clip_on=False,
+               zorder=0)
     draw_shapes(table, placed)
     for side, axes in enumerate(panels):
         draw_ratios(axes, placed, side, names)
@@ -210,7 +212,8 @@ def label_roofline(figure, axes, result, measured):
     cold = Line2D([], [], marker="o", linestyle="none", markersize=8, color=GREY,
                   label="cold: keys come from memory")
     hot = Line2D([], [], marker="o", linestyle="none", markersize=6.5, markerfacecolor="white",
-                 markeredgecolor=GREY, markeredgewidth=1.4, label="hot: one call after another")
+                 markeredgecolor=GREY, markeredgewidth=1.4,
+                 label="hot: one call after another, some keys still in the cache")
     axes.legend(handles=[cold, hot], loc="upper left", frameon=False, fontsize=10,
                 bbox_to_anchor=(0.01, 0.97))
     figure.text(0.02, 0.945, f"What an {result['machine']['gpu']} can do, and what dense decoding "
