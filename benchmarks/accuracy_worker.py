@@ -6,18 +6,19 @@ draw the same numbers. usage: accuracy_worker.py NAME [PATH to look for the pack
 import json
 import sys
 
+from peer_accuracy import errors
 from peer_worker import LATENT, PAGE, SCALE, WIDTH, Upstream, tables
 
 
-def draw(torch, call):
+def draw(torch, call, device="cuda"):
     """(q, cache, table, lengths) of a call."""
     torch.manual_seed(call["seed"])
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[call["dtype"]]
     lengths = [call["tokens"]] * call["b"]
-    table, _, counts = tables(torch, lengths, PAGE)
+    table, _, counts = tables(torch, lengths, PAGE, device)
 
     def normal(*size):
-        return (torch.randn(*size, device="cuda") * call["scale"]).to(dtype)
+        return (torch.randn(*size, device=device) * call["scale"]).to(dtype)
 
     q = normal(call["b"], 1, call["h_q"], WIDTH)
     return q, normal(sum(counts), PAGE, 1, WIDTH), table, lengths
@@ -33,14 +34,10 @@ def reference(torch, q, cache, table, lengths):
     return torch.stack(rows)
 
 
-def errors(out, wanted):
-    """Of [b, h_q, 512] both in float64."""
-    norm = (wanted * wanted).sum(-1)
-    slope = (out * wanted).sum(-1) / norm
-    residual = (out - slope[..., None] * wanted).norm(dim=-1) / norm.sqrt()
-    distance = 1 - 2 * (out * wanted).sum() / (out * out + wanted * wanted).sum()
-    return {"residual": residual.mean().item(), "bias": (slope - 1).abs().mean().item(),
-            "distance": distance.item()}
+def sums(out, wanted):
+    """(⟨out, out⟩, ⟨out, wanted⟩, ⟨wanted, wanted⟩) of each row; both [b, h_q, 512] in float64."""
+    pairs = ((out, out), (out, wanted), (wanted, wanted))
+    return list(zip(*((a * b).sum(-1).flatten().tolist() for a, b in pairs)))
 
 
 def main():
@@ -56,7 +53,7 @@ def main():
         q, cache, table, lengths = draw(torch, call)
         out, _ = peer.prepare(q, cache, table, lengths, causal=False)()
         wanted = reference(torch, q, cache, table, lengths)
-        print(json.dumps(errors(out[:, 0].double(), wanted)), file=answers, flush=True)
+        print(json.dumps(errors(sums(out[:, 0].double(), wanted))), file=answers, flush=True)
         torch.cuda.empty_cache()
 
 

@@ -9,7 +9,7 @@ PATH is the folder that holds another package `flash_mla`. The shapes are those 
 benchmarks/reference unless given. In each round every library times every shape, in an order that
 turns; a ratio is the median over the rounds. FlashAttention-3 is estimated: its recorded ratio to
 upstream times upstream's time of the round. The result, with machine, driver, date and commit, goes
-to benchmarks/results.
+to benchmarks/results, in the form of benchmarks/result_file.py.
 
 --accuracy compares errors against float64 instead, on the same inputs in bf16 and fp16
 (benchmarks/peer_accuracy.py). It takes our Python package from the folder --ours, or the installed
@@ -24,6 +24,7 @@ import sys
 
 import peer_accuracy
 import peer_ratios
+import result_file
 from peer_ratios import OURS
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -91,6 +92,16 @@ def commit():
     return result.stdout.strip() or "unknown"
 
 
+def driver():
+    """Of the GPU; `flashmla bench` reports it, PyTorch does not."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
 def read_reference(name):
     return json.loads((HERE / "reference" / name).read_text())
 
@@ -143,8 +154,16 @@ def run_rounds(libraries, shapes, count, peers):
 def write_result(given, result, gpu, date, suite):
     given.results.mkdir(parents=True, exist_ok=True)
     path = result_path(given.results, gpu, date, suite)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(result_file.text(result))
     return path
+
+
+def origin(date):
+    return {"date": f"{date:%Y-%m-%dT%H:%M:%SZ}", "commit": commit()}
+
+
+def versions(library):
+    return {name: library.facts[name] for name in ("version", "torch")}
 
 
 def compare_accuracy(given):
@@ -152,16 +171,18 @@ def compare_accuracy(given):
     libraries = [Peer(name, path, "accuracy_worker.py")
                  for name, path in ((OURS, given.ours), (peer_ratios.UPSTREAM, given.flash_mla))]
     try:
-        errors = {library.name: [library.ask({**vars(case), "dtype": dtype, "seed": seed})
-                                 for case, dtype, seed in calls] for library in libraries}
+        found = {library.name: [library.ask({**vars(case), "dtype": dtype, "seed": seed})
+                                for case, dtype, seed in calls] for library in libraries}
     finally:
         for library in libraries:
             library.close()
-    comparison = peer_accuracy.compare(calls, errors)
+    comparison = peer_accuracy.compare(calls, found)
     date = datetime.datetime.now(datetime.timezone.utc)
     gpu = libraries[0].facts["gpu"]
-    result = {"date": f"{date:%Y-%m-%dT%H:%M:%SZ}", "commit": commit(),
-              "libraries": {library.name: library.facts for library in libraries}, **comparison}
+    result = {"what": peer_accuracy.WHAT, **origin(date),
+              "machine": {"gpu": gpu, "driver": driver()},
+              "libraries": {library.name: versions(library) for library in libraries},
+              **peer_accuracy.record(comparison)}
     path = write_result(given, result, gpu, date, "accuracy")
     print(f"{gpu}, commit {result['commit']}\n\n{peer_accuracy.table(comparison)}\n\nwrote {path}")
 
@@ -184,11 +205,14 @@ def main():
             library.close()
     comparison = peer_ratios.compare(rounds, shapes)
     date = datetime.datetime.now(datetime.timezone.utc)
-    result = {"date": f"{date:%Y-%m-%dT%H:%M:%SZ}", "commit": commit(),
-              "version": ours.report["version"], "machine": ours.report["machine"],
-              "peers": {library.name: library.facts for library in others},
-              **comparison, "rounds": rounds}
-    gpu = result["machine"]["gpu"]
+    gpu = ours.report["machine"]["gpu"]
+    result = {"what": peer_ratios.WHAT, **origin(date), "version": ours.report["version"],
+              "machine": {"gpu": gpu["name"], "driver": gpu["driver"],
+                          "processor": ours.report["machine"]["processor"],
+                          "system": ours.report["machine"]["system"]},
+              "roofline": ours.report["roofline"], "rounds": len(rounds),
+              "peers": {library.name: versions(library) for library in others},
+              **peer_ratios.record(comparison)}
     path = write_result(given, result, gpu["name"], date, "dense")
     print(f"{gpu['name']}, driver {gpu['driver']}, commit {result['commit']}, "
           f"{len(rounds)} rounds\n\n{peer_ratios.table(comparison)}\n\nwrote {path}")

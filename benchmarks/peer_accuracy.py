@@ -5,6 +5,7 @@ The error of a row of out, against float64: with a = ⟨out, ref⟩ / ⟨ref, re
 ‖out − a · ref‖ / ‖ref‖ and the bias |a − 1|. Both are averaged over the rows of a call, and over
 seeds. `distance` is 1 − 2 Σab / Σ(a² + b²) over the whole tensor."""
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from peer_ratios import OURS, UPSTREAM, geometric_mean
 
 DTYPES = ("bf16", "fp16")
 MEASURES = ("residual", "bias", "distance")
+WHAT = ("flashmla and upstream: [residual, bias, distance] against float64, on the same inputs, "
+        "the means over seeds, as benchmarks/peer_accuracy.py defines them. case: "
+        "b,s_q,h_q,tokens and the scale of the numbers. ratio: flashmla's residual over "
+        "upstream's.")
 
 
 @dataclass(frozen=True)
@@ -39,23 +44,42 @@ CASES = [
 ]
 
 
+def errors(sums):
+    """`sums`: (⟨out, out⟩, ⟨out, ref⟩, ⟨ref, ref⟩) of each row, in float64; ‖out − a · ref‖² is
+    ⟨out, out⟩ − ⟨out, ref⟩² / ⟨ref, ref⟩."""
+    if not all(math.isfinite(figure) for row in sums for figure in row):
+        raise ValueError("results that are not finite")
+    residuals = [math.sqrt(max(0.0, (oo - ow * ow / ww) / ww)) for oo, ow, ww in sums]
+    biases = [abs(ow / ww - 1) for _, ow, ww in sums]
+    oo, ow, ww = map(math.fsum, zip(*sums))
+    return {"residual": statistics.fmean(residuals), "bias": statistics.fmean(biases),
+            "distance": 1 - 2 * ow / (oo + ww)}
+
+
 def requests():
     """Every call that is measured, as (case, dtype, seed)."""
     return [(case, dtype, seed) for case in CASES for dtype in DTYPES for seed in case.seeds()]
 
 
-def compare(calls, errors):
-    """`calls`: what requests() gives; `errors`: {library: [errors of each call]}."""
+def compare(calls, found):
+    """`calls`: what requests() gives; `found`: {library: [errors of each call]}."""
     rows = []
     for case in CASES:
         for dtype in DTYPES:
             chosen = [i for i, call in enumerate(calls) if call[:2] == (case, dtype)]
             means = {name: {measure: statistics.fmean(of[i][measure] for i in chosen)
-                            for measure in MEASURES} for name, of in errors.items()}
+                            for measure in MEASURES} for name, of in found.items()}
             rows.append({"case": case.text(), "dtype": dtype, "seeds": len(chosen), **means,
                          "ratio": means[OURS]["residual"] / means[UPSTREAM]["residual"]})
     ratios = [row["ratio"] for row in rows]
     return {"cases": rows, "geometric_mean": geometric_mean(ratios), "largest": max(ratios)}
+
+
+def record(comparison):
+    """The comparison in the form of a result file, which WHAT describes."""
+    cases = [{name: [value[measure] for measure in MEASURES] if name in (OURS, UPSTREAM) else value
+              for name, value in row.items()} for row in comparison["cases"]]
+    return {**comparison, "cases": cases}
 
 
 def table(comparison):

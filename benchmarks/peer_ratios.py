@@ -1,17 +1,36 @@
 """The arithmetic of benchmarks/compare_peers.py: which calls, what their times say. Plain Python.
 
-Times are {"cold": seconds, "hot": seconds}; a round is {library: [times of each shape]}."""
+Times are {"cold": seconds, "hot": seconds}; a round is {library: [times of each shape]}. What all
+rounds say is {"cold": Spread, "hot": Spread}."""
 
 import math
 import random
 import statistics
 from dataclasses import dataclass
+from typing import NamedTuple
 
 OURS = "flashmla"
 UPSTREAM = "upstream"
-FA3 = "fa3 (recorded ratio)"
+FA3 = "fa3_estimate"
 SIDES = ("cold", "hot")
 LEAST_ROUNDS = 5
+WHAT = ("us: our time in microseconds. Each other member is a library: its time over ours, so "
+        "above 1 FlashMLA is the faster one. All are [cold, hot] as docs/benchmarking.md defines "
+        "them, and each of these is [least, median, most] of the rounds. fa3_estimate: "
+        "FlashAttention-3's recorded ratio to upstream, times upstream's time. best: the fastest "
+        "other library of each round. over: of the medians of all shapes, [cold, hot].")
+
+
+class Spread(NamedTuple):
+    """Of one figure over the rounds."""
+
+    least: float
+    median: float
+    most: float
+
+
+def spread(values):
+    return Spread(min(values), statistics.median(values), max(values))
 
 
 @dataclass(frozen=True)
@@ -78,18 +97,16 @@ def fastest(a_round, i):
     return {side: min(t[side] for t in others) for side in SIDES} if others else None
 
 
-def median_ratio(rounds, i, theirs):
-    """The median over rounds of theirs(round) over ours, for shape i; None where it is unknown."""
+def over_ours(rounds, i, theirs):
+    """theirs(round) over ours for shape i, in all rounds; None where it is unknown."""
     pairs = [(theirs(a_round), a_round[OURS][i]) for a_round in rounds]
     if any(other is None for other, _ in pairs):
         return None
-    return {side: statistics.median(other[side] / ours[side] for other, ours in pairs)
-            for side in SIDES}
+    return {side: spread([other[side] / ours[side] for other, ours in pairs]) for side in SIDES}
 
 
-def median_time(rounds, name, i):
-    return {side: statistics.median(a_round[name][i][side] for a_round in rounds)
-            for side in SIDES}
+def our_time(rounds, i):
+    return {side: spread([a_round[OURS][i][side] for a_round in rounds]) for side in SIDES}
 
 
 def geometric_mean(values):
@@ -97,30 +114,45 @@ def geometric_mean(values):
 
 
 def summary(ratios):
-    """Of {side: ratio} for each shape that has one."""
+    """Of the medians of {side: Spread} for each shape that has one."""
     known = [ratio for ratio in ratios if ratio]
     if not known:
         return None
-    return {side: {"geometric_mean": geometric_mean([r[side] for r in known]),
-                   "least": min(r[side] for r in known),
+    return {side: {"geometric_mean": geometric_mean([r[side].median for r in known]),
+                   "least": min(r[side].median for r in known),
                    "shapes": len(known)} for side in SIDES}
 
 
 def compare(rounds, shapes):
-    """Everything that the rounds say, ready for JSON."""
+    """Everything that the rounds say."""
     if len(rounds) < LEAST_ROUNDS:
         raise ValueError(f"{len(rounds)} rounds: a ratio is the median of {LEAST_ROUNDS} or more")
     libraries = [name for name in rounds[0] if name != OURS]
     rows = []
     for i, shape in enumerate(shapes):
-        ratios = {name: median_ratio(rounds, i, lambda r, name=name: r[name][i])
+        ratios = {name: over_ours(rounds, i, lambda r, name=name, i=i: r[name][i])
                   for name in libraries}
-        best = median_ratio(rounds, i, lambda r: fastest(r, i))
+        best = over_ours(rounds, i, lambda r, i=i: fastest(r, i))
         rows.append({"shape": shape.text(), "tokens": sum(shape.lengths()),
-                     "ours": median_time(rounds, OURS, i), "over": {**ratios, "best": best}})
+                     "ours": our_time(rounds, i), "over": {**ratios, "best": best}})
     columns = [*libraries, "best"]
     return {"shapes": rows,
             "over": {name: summary([row["over"][name] for row in rows]) for name in columns}}
+
+
+def record(comparison):
+    """The comparison in the form of a result file, which WHAT describes."""
+    def both(spreads, unit=1):
+        return spreads and [[figure / unit for figure in spreads[side]] for side in SIDES]
+
+    shapes = [{"shape": row["shape"], "tokens": row["tokens"], "us": both(row["ours"], 1e-6),
+               **{name: both(over) for name, over in row["over"].items()}}
+              for row in comparison["shapes"]]
+    over = {name: entry and {"geometric_mean": [entry[side]["geometric_mean"] for side in SIDES],
+                             "least": [entry[side]["least"] for side in SIDES],
+                             "shapes": entry["cold"]["shapes"]}
+            for name, entry in comparison["over"].items()}
+    return {"over": over, "shapes": shapes}
 
 
 def table(comparison):
@@ -130,16 +162,18 @@ def table(comparison):
     lines = [f"{'b,s_q,h_q,tokens':<{width}} {'ours, us':>17} | "
              + " | ".join(f"{name[:20]:>20}" for name in columns)]
 
-    def pair(ratio):
-        return f"{ratio['cold']:>9.2f} {ratio['hot']:>10.2f}" if ratio else " " * 20
+    def pair(cold, hot):
+        return f"{cold:>9.2f} {hot:>10.2f}"
 
     for row in comparison["shapes"]:
-        ours = row["ours"]
-        lines.append(f"{row['shape']:<{width}} {ours['cold'] * 1e6:>8.1f} {ours['hot'] * 1e6:>8.1f}"
-                     + " | " + " | ".join(pair(row["over"][name]) for name in columns))
+        cold, hot = (row["ours"][side].median * 1e6 for side in SIDES)
+        ratios = (over and pair(*(over[side].median for side in SIDES))
+                  for over in (row["over"][name] for name in columns))
+        lines.append(f"{row['shape']:<{width}} {cold:>8.1f} {hot:>8.1f} | "
+                     + " | ".join(text or " " * 20 for text in ratios))
     for what in ("geometric_mean", "least"):
-        ratios = [{side: entry[side][what] for side in SIDES} if entry else None
-                  for entry in comparison["over"].values()]
+        ratios = (entry and pair(*(entry[side][what] for side in SIDES))
+                  for entry in comparison["over"].values())
         lines.append(f"{what.replace('_', ' '):<{width}} {'cold':>8} {'hot':>8} | "
-                     + " | ".join(map(pair, ratios)))
+                     + " | ".join(text or " " * 20 for text in ratios))
     return "\n".join(lines)

@@ -25,14 +25,15 @@ REST_SECONDS = 0.1
 FLUSH_BYTES = 512 << 20
 
 
-def tables(torch, lengths, page):
-    """A block table with every page somewhere else in the cache; (table, pages in all)."""
+def tables(torch, lengths, page, device="cuda"):
+    """A block table with every page somewhere else in the cache: (table, the pages of all requests
+    in turn, how many each request has)."""
     counts = [-(-length // page) for length in lengths]
     order = torch.randperm(sum(counts), dtype=torch.int32)
     table = torch.zeros(len(lengths), max(counts), dtype=torch.int32)
     for row, part in zip(table, torch.split(order, counts)):
         row[: len(part)] = part
-    return table.cuda(), order.cuda(), counts
+    return table.to(device), order.to(device), counts
 
 
 class Upstream:
