@@ -53,13 +53,18 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("kind, runs", [("numpy", 20), ("torch", 5)])
-def test_daemon_threads_in_a_call(kind, runs):
+# PyTorch can abort by itself, about once in 400 runs here: its own calls do not survive the end of
+# Python before 3.14 (docs/python.md). Our own mistakes made 3 of 4 runs abort.
+@pytest.mark.parametrize("kind, runs, aborts", [("numpy", 20, 0), ("torch", 5, 1)])
+def test_daemon_threads_in_a_call(kind, runs, aborts):
     if kind == "torch" and not frameworks.HAS_TORCH:
         pytest.skip("PyTorch is not installed")
+    faults = []
     for i in range(runs):
         result = subprocess.run(
             [sys.executable, "-c", CALLS, kind, str(0.002 * i)], capture_output=True, text=True,
             env={**os.environ, "FLASHMLA_NUM_THREADS": "2"}, check=False, timeout=120,
         )  # fmt: skip
-        assert (result.returncode, result.stdout, result.stderr) == (0, "", ""), f"run {i}"
+        if (result.returncode, result.stdout, result.stderr) != (0, "", ""):
+            faults.append((i, result.returncode, result.stdout, result.stderr))
+    assert len(faults) <= aborts, faults
