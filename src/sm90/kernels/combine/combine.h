@@ -59,9 +59,9 @@ struct SharedStorage {
   LaneSums sums;
 };
 
-// Every 8 rows of a request take combine_steps() steps; step s is one of the request whose entry
-// has steps_before ≤ s / groups, the next one's being above. A thread looks at two entries; the one
-// that sees the step's shows it to all.
+// The list has an entry for each split request. Every 8 rows of such a request take combine_steps()
+// steps. Step s belongs to the last entry whose steps_before is at most s / groups. Each thread
+// looks at two entries; the thread that finds the step's entry shows it to the block.
 //
 // NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request. The list
 // is older than the kernel before this one, and may be read before that has ended.
