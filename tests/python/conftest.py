@@ -25,8 +25,12 @@ def pytest_addoption(parser):
 
 
 def pytest_generate_tests(metafunc):
-    if "fw" in metafunc.fixturenames and not hasattr(metafunc.module, "torch"):
-        metafunc.parametrize("fw", frameworks.all_of_them(), indirect=True)
+    # Tests of PyTorch alone say so by FRAMEWORKS, or have a fixture of their own.
+    chosen = getattr(metafunc.module, "FRAMEWORKS", None)
+    if chosen is None and not hasattr(metafunc.module, "torch"):
+        chosen = frameworks.all_of_them()
+    if "fw" in metafunc.fixturenames and chosen is not None:
+        metafunc.parametrize("fw", chosen, indirect=True)
 
 
 @pytest.fixture

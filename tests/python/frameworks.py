@@ -98,9 +98,12 @@ class Torch:
         return bool(torch.equal(*bits))
 
 
-def all_of_them():
+def torch_devices():
     return [
-        pytest.param(NumPy(), id="numpy"),
         pytest.param(Torch("cpu"), id="torch"),
         pytest.param(Torch("cuda"), id="torch-cuda", marks=pytest.mark.gpu),
     ]
+
+
+def all_of_them():
+    return [pytest.param(NumPy(), id="numpy"), *torch_devices()]

@@ -53,8 +53,9 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-# PyTorch can abort by itself, about once in 400 runs here: its own calls do not survive the end of
-# Python before 3.14 (docs/python.md). Our own mistakes made 3 of 4 runs abort.
+# With PyTorch one abort was seen in some 400 runs. Its cause was not found; before Python 3.14 a
+# plain call of PyTorch can abort so (docs/python.md). The mistake that this test is for made 3 of 4
+# runs abort.
 @pytest.mark.parametrize("kind, runs, aborts", [("numpy", 20, 0), ("torch", 5, 1)])
 def test_daemon_threads_in_a_call(kind, runs, aborts):
     if kind == "torch" and not frameworks.HAS_TORCH:

@@ -11,17 +11,7 @@ import reference  # noqa: E402
 import wrong_objects  # noqa: E402
 from operator_calls import calls  # noqa: E402
 
-DEVICES = [
-    pytest.param(frameworks.Torch("cpu"), id="cpu"),
-    pytest.param(frameworks.Torch("cuda"), id="cuda", marks=pytest.mark.gpu),
-]
-
-
-@pytest.fixture(params=DEVICES)
-def fw(request):
-    if request.param.unavailable():
-        pytest.skip(request.param.unavailable())
-    return request.param
+FRAMEWORKS = frameworks.torch_devices()
 
 
 def check(fw, case, results):

@@ -16,17 +16,7 @@ from flash_mla import (  # noqa: E402
     get_mla_metadata,
 )
 
-DEVICES = [
-    pytest.param(frameworks.Torch("cpu"), id="cpu"),
-    pytest.param(frameworks.Torch("cuda"), id="cuda", marks=pytest.mark.gpu),
-]
-
-
-@pytest.fixture(params=DEVICES)
-def fw(request):
-    if request.param.unavailable():
-        pytest.skip(request.param.unavailable())
-    return request.param
+FRAMEWORKS = frameworks.torch_devices()
 
 
 def check(fw, case, results):

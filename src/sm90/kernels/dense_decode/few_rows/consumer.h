@@ -22,7 +22,6 @@ template <class T, int Chunks, int Rows, int ClusterSize>
 struct Consumer {
   using Shared = SharedAddresses<Chunks, Rows>;
   using Storage = SharedStorage<Chunks, Rows>;
-  static constexpr int tile_rows = Rows;
   static constexpr int groups = Rows / 8;
   static constexpr int own_rows = Rows / 4;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
