@@ -79,6 +79,12 @@ TEST(ZeroExtents, DenseDecodingOfNoPages) {
   call.inputs.kv_cache = without_memory(call.inputs.kv_cache, 0);
   run_both(call, call.lengths);
   expect_empty(call);
+  // Strides of a tensor without elements may be anything; nothing is added to its null pointer.
+  call.problem.kv_heads = 2;
+  call.inputs.kv_cache = {nullptr, DType::bf16, {0, 16, 2, 576}};
+  call.inputs.block_table.strides = {5, 3};
+  run_both(call, call.lengths);
+  expect_empty(call);
 }
 
 TEST(ZeroExtents, SparseAttentionOfNoQueryTokens) {
@@ -236,12 +242,33 @@ TEST(ZeroExtents, RowsOfACacheWithoutTokensAreSkippedOrZero) {
   }
 }
 
+TEST(ZeroExtents, CachesOfNoHeadsOrColumnsAreLeftAlone) {
+  std::vector<std::int64_t> numbers = {0, 5, 1};
+  const TensorView slots(numbers.data(), DType::i64, {3});
+  for (const auto& [heads, columns] : {std::pair{0, 576}, std::pair{2, 0}}) {
+    TensorView cache(nullptr, DType::bf16, {3, 4, heads, columns});
+    TensorView plain = cache;
+    TensorView rows(nullptr, DType::bf16, {3, heads, columns});
+    for (TensorView* const tensor : {&cache, &plain, &rows})
+      tensor->strides = {4096, 1024, 512, 1};
+    append(cache, KvFormat::bf16, rows, slots);
+    gather(cache, KvFormat::bf16, slots, rows);
+    quantise(plain, cache, KvFormat::bf16);
+    dequantise(cache, KvFormat::bf16, plain);
+    EXPECT_EQ(status_of([&](CTensors& c) {
+                return flashmla_gather(c(cache), FLASHMLA_KV_BF16, c(slots), c(rows), nullptr);
+              }),
+              FLASHMLA_OK);
+  }
+}
+
 TEST(ZeroExtents, MergesOfNoRowsWriteNothing) {
   for (const int dimension : {0, 1, 2, 3}) {
     std::array<std::int64_t, 4> shape = {2, 3, 4, 8};
     shape[static_cast<std::size_t>(dimension)] = 0;
     std::vector<float> lse(24, 1.0f);
-    const TensorView out(nullptr, DType::bf16, {shape[0], shape[1], shape[2], shape[3]});
+    TensorView out(nullptr, DType::bf16, {shape[0], shape[1], shape[2], shape[3]});
+    out.strides = {96, 32, 8, 1};
     const TensorView statistics(lse.data(), DType::fp32, {shape[0], shape[2], shape[1]});
     const std::vector<PartialResult> parts = {{out, statistics}, {out, statistics}};
     const Outputs outputs{.out = out, .lse = statistics};

@@ -11,6 +11,8 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
+// Tensors without elements may have sizes that are not 0 and no memory: each function below leaves
+// them before it computes an address.
 constexpr std::int64_t bytes_worth_a_thread = 1 << 20;
 constexpr std::int64_t slots_at_a_time = 64;
 
@@ -76,6 +78,8 @@ std::int64_t slot_of(const TensorView& slots, std::int64_t row) {
 // body(slot, row of `plain`) for every slot of a cache.
 template <class Body>
 void for_each_slot(const TensorView& plain, Body body) {
+  if (plain.element_count() == 0)
+    return;
   const std::int64_t count = plain.shape[0] * plain.shape[1];
   parallel_for((count + slots_at_a_time - 1) / slots_at_a_time, 0, [&](std::int64_t unit) {
     const std::int64_t end = std::min(count, (unit + 1) * slots_at_a_time);
@@ -90,6 +94,8 @@ void for_each_slot(const TensorView& plain, Body body) {
 
 void append_rows(const TensorView& cache, KvFormat format, const TensorView& rows,
                  const TensorView& slots) {
+  if (rows.element_count() == 0)
+    return;
   const RowCopy copy = copy_of_rows(cache, format, rows);
   const std::int64_t bytes = rows.element_count() * static_cast<std::int64_t>(size_of(rows.dtype));
   // A slot belongs to one part, so that no two threads write it and its last row wins.
@@ -105,6 +111,8 @@ void append_rows(const TensorView& cache, KvFormat format, const TensorView& row
 
 void gather_rows(const TensorView& cache, KvFormat format, const TensorView& slots,
                  const TensorView& rows) {
+  if (rows.element_count() == 0)
+    return;
   const RowCopy copy = copy_of_rows(cache, format, rows);
   const std::int64_t count = rows.shape[0];
   parallel_for((count + slots_at_a_time - 1) / slots_at_a_time, 0, [&](std::int64_t unit) {

@@ -36,6 +36,8 @@ struct Position {
 // sum += weight · row
 void add_row(const TensorView& tensor, std::int64_t offset, double weight, double* sum) {
   const std::int64_t count = tensor.shape[3];
+  if (count == 0)
+    return;  // such a tensor has no memory
   const auto* const halves = static_cast<const std::uint16_t*>(tensor.data) + offset;
   switch (tensor.dtype) {
     case DType::bf16:
@@ -57,6 +59,8 @@ void add_row(const TensorView& tensor, std::int64_t offset, double weight, doubl
 // row = factor · sum, rounded once
 void store_row(const TensorView& tensor, std::int64_t offset, double factor, const double* sum) {
   const std::int64_t count = tensor.shape[3];
+  if (count == 0)
+    return;
   auto* const halves = static_cast<std::uint16_t*>(tensor.data) + offset;
   switch (tensor.dtype) {
     case DType::bf16:

@@ -6,11 +6,11 @@ namespace flashmla::backends::cpu {
 
 PagedRows::PagedRows(const Inputs& inputs, std::int64_t request, std::int64_t kv_head,
                      std::int64_t length)
-    : pages_(static_cast<const std::int32_t*>(inputs.block_table.data) +
-             request * inputs.block_table.strides[0]),
-      page_stride_(inputs.block_table.strides[1]),
-      base_(static_cast<const std::uint16_t*>(inputs.kv_cache.data) +
-            kv_head * inputs.kv_cache.strides[2]),
+    : table_(static_cast<const std::int32_t*>(inputs.block_table.data)),
+      first_entry_(request * inputs.block_table.strides[0]),
+      entry_stride_(inputs.block_table.strides[1]),
+      cache_(static_cast<const std::uint16_t*>(inputs.kv_cache.data)),
+      head_offset_(kv_head * inputs.kv_cache.strides[2]),
       blocks_(inputs.kv_cache.shape[0]),
       page_size_(inputs.kv_cache.shape[1]),
       block_stride_(inputs.kv_cache.strides[0]),
@@ -22,11 +22,13 @@ bool PagedRows::gather(std::int64_t first, std::int64_t count, const void** rows
   for (std::int64_t i = 0; i < count;) {
     const std::int64_t in_page = (first + i) % page_size_;
     const std::int64_t run = std::min(count - i, page_size_ - in_page);
-    const std::int64_t page = pages_[(first + i) / page_size_ * page_stride_];
+    const std::int64_t page = table_[first_entry_ + (first + i) / page_size_ * entry_stride_];
     const bool present = page >= 0 && page < blocks_;
     complete = complete && present;
     for (std::int64_t k = 0; k < run; ++k)
-      rows[i + k] = present ? base_ + page * block_stride_ + (in_page + k) * row_stride_ : nullptr;
+      rows[i + k] = present ? cache_ + (head_offset_ + page * block_stride_ +
+                                        (in_page + k) * row_stride_)
+                            : nullptr;
     i += run;
   }
   return complete;

@@ -19,9 +19,12 @@ class PagedRows {
   bool gather(std::int64_t first, std::int64_t count, const void** rows) const;
 
  private:
-  const std::int32_t* pages_;
-  std::int64_t page_stride_;   // between entries of the table
-  const std::uint16_t* base_;  // of the KV head in page 0
+  // Null where the tensor has no elements: no address is computed before a token is looked up.
+  const std::int32_t* table_;
+  std::int64_t first_entry_;   // of the request in the table
+  std::int64_t entry_stride_;  // between a request's entries of the table
+  const std::uint16_t* cache_;
+  std::int64_t head_offset_;  // of the KV head in a token's row, in elements
   std::int64_t blocks_;
   std::int64_t page_size_;
   std::int64_t block_stride_;
