@@ -98,7 +98,7 @@ flashmla::Problem decode_problem(std::int64_t batch, std::int64_t heads, std::in
   problem.batch = batch;
   problem.query_heads = heads;
   problem.page_size = page_size;
-  problem.max_blocks = tokens / page_size;
+  problem.max_pages = tokens / page_size;
   return problem;
 }
 
@@ -185,12 +185,12 @@ struct Measurement {
 
 template <class Work>
 Measurement measure(Work& work, double flop) {
-  constexpr double least_seconds = 0.15;
+  constexpr double min_seconds = 0.15;
   const double cpu_start = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
   const double start = seconds_of(CLOCK_MONOTONIC);
   double elapsed = 0;
   int calls = 0;
-  for (; elapsed < least_seconds; ++calls, elapsed = seconds_of(CLOCK_MONOTONIC) - start)
+  for (; elapsed < min_seconds; ++calls, elapsed = seconds_of(CLOCK_MONOTONIC) - start)
     work.run();
   return {calls * flop * 1e-9 / elapsed,
           (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_start) / elapsed};

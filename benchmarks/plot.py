@@ -53,9 +53,9 @@ def draw_ratios(axes, placed, side, names):
         known = [(y + offset, *row[name][side]) for y, row in placed if row[name]]
         if not known:
             continue
-        y, least_round, median, most_round = zip(*known)
+        y, least_round, median, max_round = zip(*known)
         gaps = [math.nan] * len(known)  # one path for all lines makes a light file
-        axes.plot([x for line in zip(least_round, most_round, gaps) for x in line],
+        axes.plot([x for line in zip(least_round, max_round, gaps) for x in line],
                   [at for at in y for _ in range(3)], color=colour, linewidth=2.2, alpha=0.35)
         axes.plot(median, y, color=colour, marker=marker, markersize=5.5, linestyle="none",
                   markeredgecolor="white", markeredgewidth=0.6)

@@ -58,16 +58,16 @@ def make_model(seed, device):
 class PagedCache:
     """One latent cache for each layer, and the pages of each request.
 
-    layers: [num_blocks, 64, 1, 576] bf16 each; tables: a list of page numbers for each request.
+    layers: [num_pages, 64, 1, 576] bf16 each; tables: a list of page numbers for each request.
     """
 
-    def __init__(self, layers, num_blocks, device):
-        shape = (num_blocks, PAGE, 1, 576)
+    def __init__(self, layers, num_pages, device):
+        shape = (num_pages, PAGE, 1, 576)
         nan = float("nan")  # unused rows may hold anything
         self.layers = [
             torch.full(shape, nan, dtype=torch.bfloat16, device=device) for _ in range(layers)
         ]
-        self.free = list(range(num_blocks))
+        self.free = list(range(num_pages))
         self.device = device
 
     def grow(self, table, tokens):

@@ -9,8 +9,8 @@ std::int64_t DenseCase::longest() const {
   return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
 }
 
-std::int64_t DenseCase::max_blocks() const {
-  return std::max<std::int64_t>(1, (longest() + page_size - 1) / page_size) + spare_blocks;
+std::int64_t DenseCase::max_pages() const {
+  return std::max<std::int64_t>(1, (longest() + page_size - 1) / page_size) + spare_pages;
 }
 
 std::int64_t DenseCase::visible_tokens(std::int64_t request, std::int64_t query_token) const {
@@ -39,7 +39,7 @@ Problem problem_of(const DenseCase& dense_case, const Device& device) {
   problem.qk_dim = dense_case.qk_dim;
   problem.v_dim = dense_case.v_dim;
   problem.page_size = dense_case.page_size;
-  problem.max_blocks = dense_case.max_blocks();
+  problem.max_pages = dense_case.max_pages();
   problem.causal = dense_case.causal;
   problem.batch_invariant = dense_case.batch_invariant;
   problem.max_workers = dense_case.max_workers;
@@ -50,7 +50,7 @@ std::string describe(const DenseCase& c) {
   std::ostringstream line;
   line << name_of(c.type) << " b=" << c.batch() << " s_q=" << c.query_tokens
        << " h_q=" << c.query_heads << " h_kv=" << c.kv_heads << " d_qk=" << c.qk_dim
-       << " page=" << c.page_size << " max_blocks=" << c.max_blocks() << " lengths=[";
+       << " page=" << c.page_size << " max_pages=" << c.max_pages() << " lengths=[";
   constexpr std::size_t shown = 6;
   for (std::size_t r = 0; r < std::min(shown, c.lengths.size()); ++r)
     line << (r > 0 ? ", " : "") << c.lengths[r];

@@ -23,7 +23,7 @@ struct DenseCase {
   std::int64_t qk_dim = 576;
   std::int64_t v_dim = 512;
   std::int64_t page_size = 64;
-  std::int64_t spare_blocks = 0;  // block_table columns beyond what the longest request needs
+  std::int64_t spare_pages = 0;  // block_table columns beyond what the longest request needs
 
   bool causal = false;
   bool sink = false;
@@ -47,7 +47,7 @@ struct DenseCase {
   std::int64_t batch() const { return static_cast<std::int64_t>(lengths.size()); }
   std::int64_t rows() const { return batch() * query_tokens * query_heads; }
   std::int64_t longest() const;
-  std::int64_t max_blocks() const;
+  std::int64_t max_pages() const;
 
   // Cached tokens that a query token of a request sees.
   std::int64_t visible_tokens(std::int64_t request, std::int64_t query_token) const;

@@ -96,7 +96,7 @@ void run_merged(DenseTensors& tensors, Memory& memory, CaseResult& result) {
       const auto row =
           pages.buffer.image_as<std::int32_t>().begin() + offset_of(pages.view, {r, 0});
       if (half == 1)
-        std::rotate(row, row + first, row + c.max_blocks());
+        std::rotate(row, row + first, row + c.max_pages());
     }
     lengths.buffer.upload();
     pages.buffer.upload();

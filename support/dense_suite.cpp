@@ -109,7 +109,7 @@ void draw_options(DenseCase& c, Random& random) {
       random.chance(0.4) ? 64 : random.pick<std::int64_t>({1, 16, 32, 128, 256, 1, 7, 13, 48, 100});
   // Engines make block tables for the longest context that they serve.
   if (random.chance(0.5))
-    c.spare_blocks = random.chance(0.6) ? random.between(1, 5) : random.log_between(6, 3000);
+    c.spare_pages = random.chance(0.6) ? random.between(1, 5) : random.log_between(6, 3000);
   const auto padding = [&] {
     return random.chance(0.35) ? random.pick<std::int64_t>({1, 3, 8, 64}) : 0;
   };
@@ -154,7 +154,7 @@ void draw_pooled_lengths(DenseCase& c, SuiteSize size, bool invariant, Random& r
   c.query_heads = shape.query_heads;
   c.query_tokens = shape.query_tokens;
   c.batch_invariant = invariant;
-  std::int64_t length = PooledError::least_tokens;
+  std::int64_t length = PooledError::min_tokens;
   if (invariant) {
     c.causal = false;  // the first query token sees all tokens, too
     c.max_workers = 0;
@@ -208,7 +208,7 @@ DenseCase extreme_case(std::int64_t which, Random& random) {
       c.query_tokens = 2;
       c.query_heads = 128;
       c.lengths.resize(100);
-      c.spare_blocks = 200;  // where long requests are possible
+      c.spare_pages = 200;  // where long requests are possible
       for (std::int32_t& length : c.lengths)
         length = static_cast<std::int32_t>(random.between(0, 3000));
       break;

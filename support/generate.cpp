@@ -44,9 +44,9 @@ PageAssignment assign_pages(const DenseCase& c) {
   };
   for (std::int64_t r = 0; r < c.batch(); ++r)
     used += pages_of(c.lengths[static_cast<std::size_t>(r)], c.page_size) - shared(r);
-  assignment.num_blocks = used + random.between(1, 3);
+  assignment.num_pages = used + random.between(1, 3);
 
-  std::vector<std::int32_t> order(static_cast<std::size_t>(assignment.num_blocks));
+  std::vector<std::int32_t> order(static_cast<std::size_t>(assignment.num_pages));
   std::iota(order.begin(), order.end(), 0);
   for (std::size_t i = order.size() - 1; i > 0; --i)
     std::swap(order[i],
@@ -65,7 +65,7 @@ PageAssignment assign_pages(const DenseCase& c) {
 // Only whole pages are shared, so the first request that has a page fills it.
 std::vector<PageFill> page_fills(const DenseCase& c, const PageAssignment& assignment) {
   std::vector<PageFill> fills;
-  std::vector<char> seen(static_cast<std::size_t>(assignment.num_blocks), 0);
+  std::vector<char> seen(static_cast<std::size_t>(assignment.num_pages), 0);
   for (std::int64_t r = 0; r < c.batch(); ++r) {
     std::int64_t left = c.lengths[static_cast<std::size_t>(r)];
     for (const std::int32_t page : assignment.pages[static_cast<std::size_t>(r)]) {
@@ -83,12 +83,12 @@ DenseTensors::DenseTensors(const DenseCase& c, Memory& memory)
                                 c.qk_dim, c.q_padding),
                     memory)),
       kv_cache(make_tensor(padded_view(c, memory.device(), c.page_size, c.kv_heads,
-                                       assign_pages(c).num_blocks, c.qk_dim, c.cache_padding),
+                                       assign_pages(c).num_pages, c.qk_dim, c.cache_padding),
                            memory)),
       block_table(make_tensor({nullptr,
                                DType::i32,
-                               {c.batch(), c.max_blocks()},
-                               {c.max_blocks() + c.table_padding, 1},
+                               {c.batch(), c.max_pages()},
+                               {c.max_pages() + c.table_padding, 1},
                                memory.device()},
                               memory)),
       lengths(make_tensor({nullptr, DType::i32, {c.batch()}, memory.device()}, memory)),
@@ -147,11 +147,11 @@ void DenseTensors::fill_queries() {
 void DenseTensors::fill_block_table() {
   const PageAssignment assignment = assign_pages(dense_case);
   Random random(key_of(dense_case.seed, Stream::table));
-  const auto blocks = static_cast<std::int32_t>(assignment.num_blocks);
+  const auto pages = static_cast<std::int32_t>(assignment.num_pages);
   const std::span entries = block_table.buffer.image_as<std::int32_t>();
   for (std::int32_t& entry : entries)
     entry = random.pick({-1, std::numeric_limits<std::int32_t>::min(),
-                         std::numeric_limits<std::int32_t>::max(), blocks, blocks + 7, -blocks});
+                         std::numeric_limits<std::int32_t>::max(), pages, pages + 7, -pages});
   for (std::int64_t r = 0; r < dense_case.batch(); ++r)
     std::ranges::copy(assignment.pages[static_cast<std::size_t>(r)],
                       entries.begin() + offset_of(block_table.view, {r, 0}));

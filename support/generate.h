@@ -27,8 +27,8 @@ class DenseTensors {
 
   DenseCase dense_case;
   GuardedTensor q;                 // [b, s_q, h_q, d_qk]
-  GuardedTensor kv_cache;          // [num_blocks, page_size, h_kv, d_qk]
-  GuardedTensor block_table;       // [b, max_blocks]
+  GuardedTensor kv_cache;          // [num_pages, page_size, h_kv, d_qk]
+  GuardedTensor block_table;       // [b, max_pages]
   GuardedTensor lengths;           // [b]
   GuardedTensor attn_sink;         // [h_q]
   GuardedTensor out;               // [b, s_q, h_q, d_v]
@@ -42,11 +42,11 @@ class DenseTensors {
   void fill_sinks();
 };
 
-// Pages that the requests of a case use: [b][pages of its length]; numbers below num_blocks, in no
+// Pages that the requests of a case use: [b][pages of its length]; numbers below num_pages, in no
 // order.
 struct PageAssignment {
   std::vector<std::vector<std::int32_t>> pages;
-  std::int64_t num_blocks;  // at least one of them unused
+  std::int64_t num_pages;  // at least one of them unused
 };
 PageAssignment assign_pages(const DenseCase& dense_case);
 

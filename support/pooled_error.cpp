@@ -7,7 +7,7 @@ namespace flashmla::support {
 
 namespace {
 
-double least_normal(DType type) {
+double min_normal(DType type) {
   return type == DType::fp16 ? 0x1p-14 : 0x1p-126;
 }
 
@@ -15,7 +15,7 @@ double least_normal(DType type) {
 
 void PooledError::add_row(DType type, std::span<const float> out, const Reference& reference,
                           std::int64_t tokens) {
-  if (tokens < least_tokens || !(reference.spread >= least_spread))
+  if (tokens < min_tokens || !(reference.spread >= min_spread))
     return;
   double error = 0;
   double model = 0;
@@ -26,7 +26,7 @@ void PooledError::add_row(DType type, std::span<const float> out, const Referenc
     model += (reference.plain[d] - expected) * (reference.plain[d] - expected);
     size += expected * expected;
   }
-  if (std::sqrt(size / static_cast<double>(reference.out.size())) < least_normal(type))
+  if (std::sqrt(size / static_cast<double>(reference.out.size())) < min_normal(type))
     return;
   squares_ += error / size;
   model_squares_ += model / size;

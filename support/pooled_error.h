@@ -22,12 +22,12 @@ class PooledError {
  public:
   // Rows that count: with fewer tokens, or with scores that are nearly equal, roundings do not
   // average out.
-  static constexpr std::int64_t least_tokens = 1024;
-  static constexpr double least_spread = 0.5;  // standard deviation of the scores
+  static constexpr std::int64_t min_tokens = 1024;
+  static constexpr double min_spread = 0.5;  // standard deviation of the scores
 
   static constexpr double limit = 1.08;
   // More rows than the oracle checks of one case.
-  static constexpr std::int64_t least_rows = 200;
+  static constexpr std::int64_t min_rows = 200;
 
   // Leaves out rows that do not count, among them those that a sink has made smaller than the
   // normal numbers of the type. `tokens`: what the row sees.
@@ -40,7 +40,7 @@ class PooledError {
   double model_error() const;
   double ratio() const { return error() / model_error(); }
 
-  bool judged() const { return rows_ >= least_rows; }
+  bool judged() const { return rows_ >= min_rows; }
   bool passed() const { return !judged() || ratio() <= limit; }  // NaN fails
 
  private:

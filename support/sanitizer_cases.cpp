@@ -27,7 +27,7 @@ void cut(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.query_heads = std::array<std::int64_t, kernels>{5, 20, 48, 128}[kernel];
   c.out_padding = turn % 2 == 0 ? 0 : 1;
   c.lengths = {700, 0, 77, 300};
-  c.spare_blocks = wide_table;
+  c.spare_pages = wide_table;
 }
 
 // Pages smaller than a block, several query tokens, a sink; one worker, so nothing is cut.
@@ -82,12 +82,12 @@ DenseCase small_pair(std::int64_t which) {
   if (of_32)
     c.lengths.resize(17, 90);
   c.query_heads = of_32 ? 48 : 20;
-  c.spare_blocks = of_32 ? 60 : 150;
+  c.spare_pages = of_32 ? 60 : 150;
   if (in_small_pages) {
     c.query_tokens = 2;
     c.query_heads /= 2;
     c.page_size = 16;
-    c.spare_blocks *= 4;
+    c.spare_pages *= 4;
     c.causal = true;
     c.sink = true;
     c.out_padding = 1;
@@ -101,7 +101,7 @@ DenseCase small_pair(std::int64_t which) {
 // that are not full, and queries row by row.
 DenseCase four_tiles(std::int64_t which) {
   DenseCase c;
-  c.spare_blocks = wide_table;
+  c.spare_pages = wide_table;
   c.type = which % 2 == 0 ? DType::bf16 : DType::fp16;
   c.qk_dim = which / 2 % 2 == 0 ? 576 : 512;
   c.causal = true;

@@ -28,10 +28,10 @@ std::string describe(const SparseCase& c) {
   std::ostringstream line;
   line << name_of(c.kind) << " " << name_of(c.format) << " b=" << c.batch
        << " s_q=" << c.query_tokens << " h_q=" << c.query_heads << " d_qk=" << c.qk_dim
-       << " page=" << c.page_size << " num_blocks=" << c.num_blocks << " topk=" << c.topk;
+       << " page=" << c.page_size << " num_pages=" << c.num_pages << " topk=" << c.topk;
   if (c.extra_topk > 0)
     line << " extra_topk=" << c.extra_topk << " extra_page=" << c.extra_page_size
-         << " extra_blocks=" << c.extra_blocks;
+         << " extra_pages=" << c.extra_pages;
   if (c.softmax_scale)
     line << " softmax_scale=" << *c.softmax_scale;
   if (c.common > 0)

@@ -23,11 +23,11 @@ struct SparseCase {
   std::int64_t qk_dim = 576;
   std::int64_t v_dim = 512;
   std::int64_t page_size = 64;  // prefill: 1
-  std::int64_t num_blocks = 1;  // prefill: s_kv
+  std::int64_t num_pages = 1;   // prefill: s_kv
   std::int64_t topk = 1;
   std::int64_t extra_topk = 0;  // 0: no extra cache
   std::int64_t extra_page_size = 0;
-  std::int64_t extra_blocks = 0;
+  std::int64_t extra_pages = 0;
 
   bool topk_length = false;
   bool extra_topk_length = false;

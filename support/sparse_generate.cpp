@@ -15,26 +15,26 @@ namespace {
 // What a number is drawn for: the first part of its key.
 enum Stream : int { queries, cache, lists, sinks, common_row };
 
-TensorView cache_view(const SparseCase& c, std::int64_t num_blocks, std::int64_t page_size,
+TensorView cache_view(const SparseCase& c, std::int64_t num_pages, std::int64_t page_size,
                       const Device& device) {
   const std::int64_t token = token_elements(c.format, c.qk_dim);
   const std::int64_t row = token + (is_plain(c.format) ? c.cache_padding : 0);
   const std::int64_t page = page_size * row + c.cache_padding;
   return {nullptr,
           cache_dtype(c.format),
-          {num_blocks, page_size, 1, token},
+          {num_pages, page_size, 1, token},
           {page, row, row, 1},
           device};
 }
 
-IndexedCache make_cache(const SparseCase& c, std::int64_t num_blocks, std::int64_t page_size,
+IndexedCache make_cache(const SparseCase& c, std::int64_t num_pages, std::int64_t page_size,
                         std::int64_t topk, Memory& memory) {
   const std::int64_t row = topk + c.index_padding;
   const std::int64_t lengths = c.prefill() ? c.query_tokens : c.batch;
   return {.page_size = page_size,
-          .num_blocks = num_blocks,
+          .num_pages = num_pages,
           .topk = topk,
-          .cache = make_tensor(cache_view(c, num_blocks, page_size, memory.device()), memory),
+          .cache = make_tensor(cache_view(c, num_pages, page_size, memory.device()), memory),
           .indices = make_tensor({nullptr,
                                   DType::i32,
                                   {c.batch, c.query_tokens, topk},
@@ -80,8 +80,8 @@ SparseTensors::SparseTensors(const SparseCase& c, Memory& memory)
       q(make_tensor(strided_view(DType::bf16, {c.batch, c.query_tokens, c.query_heads, c.qk_dim},
                                  c.q_padding, false, memory.device()),
                     memory)),
-      main(make_cache(c, c.num_blocks, c.page_size, c.topk, memory)),
-      extra(make_cache(c, c.extra_blocks, c.extra_page_size, c.extra_topk, memory)),
+      main(make_cache(c, c.num_pages, c.page_size, c.topk, memory)),
+      extra(make_cache(c, c.extra_pages, c.extra_page_size, c.extra_topk, memory)),
       attn_sink(make_tensor({nullptr, DType::fp32, {c.query_heads}, memory.device()}, memory)),
       out(make_tensor(strided_view(DType::bf16, {c.batch, c.query_tokens, c.query_heads, c.v_dim},
                                    c.out_padding, false, memory.device()),

@@ -16,14 +16,14 @@ namespace flashmla::support {
 // A cache and the lists that lead into it.
 struct IndexedCache {
   std::int64_t page_size;
-  std::int64_t num_blocks;
+  std::int64_t num_pages;
   std::int64_t topk;
-  GuardedTensor cache;             // [num_blocks, page_size, 1, token_elements]
+  GuardedTensor cache;             // [num_pages, page_size, 1, token_elements]
   GuardedTensor indices;           // [b, s_q, topk]
   GuardedTensor lengths;           // [b], in prefill [s_q]
   std::vector<std::int32_t> live;  // slots that counted entries name
 
-  std::int64_t capacity() const { return num_blocks * page_size; }
+  std::int64_t capacity() const { return num_pages * page_size; }
 };
 
 class SparseTensors {

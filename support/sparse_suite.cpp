@@ -15,8 +15,8 @@ namespace {
 
 // How large a case may be.
 struct Scale {
-  std::int64_t least_topk;
-  std::int64_t most_topk;
+  std::int64_t min_topk;
+  std::int64_t max_topk;
   std::int64_t query_tokens;  // of all requests
   std::int64_t slots;         // of a cache
   std::int64_t row_entries;   // rows × entries, what a run costs
@@ -37,14 +37,14 @@ Scale scale_of(SuiteSize size, std::int64_t index) {
 }
 
 std::int64_t draw_topk(const Scale& scale, Random& random) {
-  const std::int64_t drawn = random.log_between(scale.least_topk, scale.most_topk);
+  const std::int64_t drawn = random.log_between(scale.min_topk, scale.max_topk);
   if (drawn >= 64 && random.chance(0.4))
     return drawn / 64 * 64;
   return drawn;
 }
 
 // Whole pages of about that many slots.
-std::int64_t draw_blocks(std::int64_t slots, std::int64_t page_size, Random& random) {
+std::int64_t draw_pages(std::int64_t slots, std::int64_t page_size, Random& random) {
   return std::max<std::int64_t>(1, random.log_between(1, slots) / page_size);
 }
 
@@ -96,18 +96,18 @@ void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   if (c.prefill()) {
     c.query_tokens = query_tokens;
     c.page_size = 1;
-    c.num_blocks = random.log_between(1, 2 * scale.slots);
+    c.num_pages = random.log_between(1, 2 * scale.slots);
     return;
   }
   c.query_tokens = std::min(query_tokens, random.pick<std::int64_t>({1, 1, 1, 2, 3, 4, 8, 64}));
   c.batch = query_tokens / c.query_tokens;
   c.page_size = draw_page_size(random);
-  c.num_blocks = draw_blocks(scale.slots, c.page_size, random);
+  c.num_pages = draw_pages(scale.slots, c.page_size, random);
   if (!random.chance(0.45))
     return;
-  c.extra_topk = draw_topk({1, scale.most_topk, 0, 0, 0}, random);
+  c.extra_topk = draw_topk({1, scale.max_topk, 0, 0, 0}, random);
   c.extra_page_size = draw_page_size(random);
-  c.extra_blocks = draw_blocks(scale.slots, c.extra_page_size, random);
+  c.extra_pages = draw_pages(scale.slots, c.extra_page_size, random);
   c.extra_topk_length = random.chance(0.6);
 }
 
@@ -135,14 +135,14 @@ void draw_pooled_shape(SparseCase& c, SuiteSize size, std::int64_t index, Random
   c.topk_length = c.empty_lists = false;
   c.invalid_share = 0;
   const std::int64_t more = size == SuiteSize::full && random.chance(0.5) ? 1'024 : 16;
-  c.topk = random.between(PooledError::least_tokens, PooledError::least_tokens + more);
+  c.topk = random.between(PooledError::min_tokens, PooledError::min_tokens + more);
   c.page_size = c.prefill() ? 1 : draw_page_size(random);
-  c.num_blocks = 4'096 / c.page_size;
+  c.num_pages = 4'096 / c.page_size;
   if (!c.prefill() && random.chance(0.4)) {
     c.extra_topk = random.between(100, 500);
     c.topk -= c.extra_topk;
     c.extra_page_size = draw_page_size(random);
-    c.extra_blocks = 2'048 / c.extra_page_size;
+    c.extra_pages = 2'048 / c.extra_page_size;
   }
   c.common = index / 25 % 3 == 0 ? 0.0f : 0.2f;
   c.softmax_scale.reset();

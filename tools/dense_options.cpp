@@ -21,8 +21,8 @@ namespace flashmla::tools {
 
 namespace {
 
-constexpr std::int32_t most_tokens = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t most_workers = 65536;
+constexpr std::int32_t max_tokens = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t max_workers = 65536;
 
 constexpr const char* wanted_lengths =
     "numbers of tokens, 0 … 2147483647, with one comma between two";
@@ -169,15 +169,15 @@ void add_qk_dim_option(CLI::App& app, std::int64_t& qk_dim) {
 }
 
 void add_kv_heads_option(CLI::App& app, std::int64_t& kv_heads) {
-  add_integer_option(app, "--kv-heads", kv_heads, 1, most_heads, "h_kv, KV heads");
+  add_integer_option(app, "--kv-heads", kv_heads, 1, max_heads, "h_kv, KV heads");
 }
 
 namespace {
 
 // The options that say how long requests are; one way excludes the others.
 void add_length_options(CLI::App& app, DenseOptions& o) {
-  auto* batch = add_integer_option(app, "--batch", o.batch, 0, most_requests, "Requests");
-  auto* tokens = add_integer_option(app, "--tokens", o.tokens, 0, most_tokens,
+  auto* batch = add_integer_option(app, "--batch", o.batch, 0, max_requests, "Requests");
+  auto* tokens = add_integer_option(app, "--tokens", o.tokens, 0, max_tokens,
                                     "Tokens in each request's cache");
   auto* varlen =
       add_switch(app, "--varlen", o.varlen, "Draw each length from normal(tokens, tokens / 2)");
@@ -200,18 +200,18 @@ void add_length_options(CLI::App& app, DenseOptions& o) {
 
 void add_dense_options(CLI::App& app, DenseOptions& o) {
   add_length_options(app, o);
-  add_integer_option(app, "--query-tokens", o.query_tokens, 1, most_requests,
+  add_integer_option(app, "--query-tokens", o.query_tokens, 1, max_requests,
                      "s_q, query tokens of a request");
-  add_integer_option(app, "--heads", o.query_heads, 1, most_heads, "h_q, query heads");
+  add_integer_option(app, "--heads", o.query_heads, 1, max_heads, "h_q, query heads");
   add_kv_heads_option(app, o.kv_heads);
   add_qk_dim_option(app, o.qk_dim);
-  add_integer_option(app, "--page-size", o.page_size, 1, most_tokens, "Tokens in a page");
+  add_integer_option(app, "--page-size", o.page_size, 1, max_tokens, "Tokens in a page");
   add_format_option(app, o.format);
   add_backend_options(app, o.backend, o.threads);
   add_switch(app, "--causal", o.causal, "Query token t sees tokens up to s_k − s_q + t");
   add_switch(app, "--batch-invariant", o.batch_invariant,
              "Results do not depend on the other requests of the batch");
-  add_integer_option(app, "--max-workers", o.max_workers, 0, most_workers,
+  add_integer_option(app, "--max-workers", o.max_workers, 0, max_workers,
                      "Workers that may be used; 0 is all");
   add_seed_option(app, o.seed, "Seed of all random numbers; a fresh one is printed");
 }

@@ -17,8 +17,8 @@ class App;
 
 namespace flashmla::tools {
 
-inline constexpr std::int64_t most_requests = 131072;  // and query tokens
-inline constexpr std::int64_t most_heads = 65536;
+inline constexpr std::int64_t max_requests = 131072;  // and query tokens
+inline constexpr std::int64_t max_heads = 65536;
 
 struct DenseOptions {
   std::int64_t batch = 1;

@@ -39,7 +39,7 @@ Problem problem_of(const UsualCall& call, const std::string& backend) {
   problem.query_heads = 128;
   problem.qk_dim = call.format == KvFormat::v4 ? 512 : 576;
   if (call.kind == AttentionKind::dense_decode)
-    problem.max_blocks = 64;
+    problem.max_pages = 64;
   else
     problem.topk = 2048;
   return problem;

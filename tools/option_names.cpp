@@ -26,7 +26,7 @@ const std::vector<OptionName>& option_names() {
       {"batch", {"--batch", "--lengths", "--lengths-file", "--shape", "--max-batch"}},
       {"query_tokens", {"--query-tokens", "--shape", "--speculative"}},
       {"page_size", {"--page-size"}},
-      {"max_blocks", {"--tokens", "--lengths", "--lengths-file", "--shape", "--pages"}},
+      {"max_pages", {"--tokens", "--lengths", "--lengths-file", "--shape", "--pages"}},
       {"lengths", {"--tokens", "--lengths", "--lengths-file", "--shape"}},
       {"max_workers", {"--max-workers"}},
       {"kv_format", {"--format"}},

@@ -27,7 +27,7 @@ namespace flashmla::tools {
 
 namespace {
 
-constexpr double most_float = std::numeric_limits<float>::max();
+constexpr double max_float = std::numeric_limits<float>::max();
 
 struct RunOptions {
   std::string kind = "dense";
@@ -146,7 +146,7 @@ double memory_needed(const support::DenseCase& c) {
 
 double memory_needed(const support::SparseCase& c) {
   const auto slots =
-      static_cast<double>(c.num_blocks * c.page_size + c.extra_blocks * c.extra_page_size);
+      static_cast<double>(c.num_pages * c.page_size + c.extra_pages * c.extra_page_size);
   const double rows = static_cast<double>(c.rows()) * static_cast<double>(c.qk_dim + c.v_dim);
   const double lists = static_cast<double>(c.batch * c.query_tokens * (c.topk + c.extra_topk));
   return 8 * slots * static_cast<double>(c.qk_dim) + 12 * rows + 8 * lists;
@@ -193,7 +193,7 @@ Subcommand add_run(CLI::App& parent) {
   add_dense_options(*app, options->dense);
   add_sparse_options(*app, options->sparse);
   add_switch(*app, "--sink", options->dense.sink, "Draw a sink for each head");
-  add_number_option(*app, "--softmax-scale", options->dense.softmax_scale, -most_float, most_float,
+  add_number_option(*app, "--softmax-scale", options->dense.softmax_scale, -max_float, max_float,
                     "d_qk^(−1/2) unless given");
   add_text_option(*app, "--output", options->output, "FOLDER",
                   "Folder for out.npy [b, s_q, h_q, 512] and lse.npy [b, h_q, s_q]; prefill: "

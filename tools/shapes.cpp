@@ -45,18 +45,18 @@ std::string text_of(const Shape& shape) {
 }
 
 Shape parse_shape(const std::string& text) {
-  constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max();
+  constexpr std::int64_t max_tokens = std::numeric_limits<std::int32_t>::max();
   const BadInput wrong(
       fmt::format("--shape: given {}, wanted b,s_q,h_q,tokens[,varlen][,causal] with numbers from "
                   "1 to {}, {}, {} and {}",
-                  shown(text), most_requests, most_requests, most_heads, most_tokens));
+                  shown(text), max_requests, max_requests, max_heads, max_tokens));
   const std::vector<std::string_view> parts = parts_of(text);
   if (parts.size() < 4)
     throw wrong;
-  Shape shape{.batch = size_of(parts[0], most_requests),
-              .query_tokens = size_of(parts[1], most_requests),
-              .query_heads = size_of(parts[2], most_heads),
-              .tokens = size_of(parts[3], most_tokens)};
+  Shape shape{.batch = size_of(parts[0], max_requests),
+              .query_tokens = size_of(parts[1], max_requests),
+              .query_heads = size_of(parts[2], max_heads),
+              .tokens = size_of(parts[3], max_tokens)};
   if (shape.batch == 0 || shape.query_tokens == 0 || shape.query_heads == 0 || shape.tokens == 0)
     throw wrong;
   for (std::size_t i = 4; i < parts.size(); ++i) {

@@ -74,12 +74,12 @@ support::SparseCase sparse_case_of(AttentionKind kind, const DenseOptions& dense
   made.query_heads = dense.query_heads;
   made.qk_dim = is_plain(made.format) ? dense.qk_dim : format_qk_dim(made.format);
   made.page_size = prefill ? 1 : dense.page_size;
-  made.num_blocks = pages_of(dense.batch * dense.tokens, made.page_size);
+  made.num_pages = pages_of(dense.batch * dense.tokens, made.page_size);
   made.topk = sparse.topk;
   if (sparse.extra_topk > 0) {
     made.extra_topk = sparse.extra_topk;
     made.extra_page_size = sparse.extra_page_size;
-    made.extra_blocks = pages_of(dense.batch * dense.tokens, made.extra_page_size);
+    made.extra_pages = pages_of(dense.batch * dense.tokens, made.extra_page_size);
   }
   made.sink = dense.sink;
   made.softmax_scale = dense.softmax_scale;

@@ -99,7 +99,7 @@ typedef struct flashmla_problem {
   int64_t qk_dim;
   int64_t v_dim;
   int64_t page_size;
-  int64_t max_blocks;
+  int64_t max_pages;
   int64_t topk;
   int64_t extra_topk;
   int64_t extra_page_size;

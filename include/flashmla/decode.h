@@ -16,7 +16,7 @@ namespace flashmla {
 // out [s_q, h_q, d_v].
 struct Inputs {
   TensorView q;  // [b, s_q, h_q, d_qk], query_type; last dimension contiguous, others strided
-  TensorView kv_cache;  // [num_blocks, page_size, h_kv, token_elements]; last dimension contiguous
+  TensorView kv_cache;  // [num_pages, page_size, h_kv, token_elements]; last dimension contiguous
   TensorView block_table;  // [b, width] int32 page numbers, dense decoding alone; rows strided;
                            // width · page_size is at least the number of tokens of each request
   TensorView attn_sink;    // [h_q] fp32, natural-log domain, optional

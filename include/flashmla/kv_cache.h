@@ -1,6 +1,6 @@
 // Writing to a paged KV cache, and reading it back, in any of the formats (kv_format.h).
 //
-//   cache  [num_blocks, page_size, h_kv, token_elements]: num_blocks pages; the last dimension is
+//   cache  [num_pages, page_size, h_kv, token_elements]: num_pages pages; the last dimension is
 //          contiguous. A cache of an FP8 format is a tensor of bytes (e4m3, u8 or i8), and its
 //          h_kv is 1. Its tokens lie back to back in a page; its pages may be further apart.
 //   rows   of the cache's type, or bf16 for FP8 formats; the last dimension is contiguous.
@@ -20,7 +20,7 @@
 namespace flashmla {
 
 // Writes rows [n, h_kv, d_qk] to their slots [n], int32 or int64: page · page_size + offset in
-// page. A slot < 0 or ≥ num_blocks · page_size is skipped (padding). A slot that is named twice
+// page. A slot < 0 or ≥ num_pages · page_size is skipped (padding). A slot that is named twice
 // gets one of its rows.
 //
 // One new token for each of two requests, at the slots 100 and 205 of a bf16 cache:
@@ -33,7 +33,7 @@ FLASHMLA_API void append(const TensorView& cache, KvFormat format, const TensorV
 FLASHMLA_API void gather(const TensorView& cache, KvFormat format, const TensorView& slots,
                          const TensorView& rows, void* stream = nullptr);
 
-// quantise() makes a whole cache from a plain one [num_blocks, page_size, h_kv, d_qk]. dequantise()
+// quantise() makes a whole cache from a plain one [num_pages, page_size, h_kv, d_qk]. dequantise()
 // makes a plain cache again.
 FLASHMLA_API void quantise(const TensorView& plain, const TensorView& cache, KvFormat format,
                            void* stream = nullptr);

@@ -53,7 +53,7 @@ class FLASHMLA_API Plan {
   // `plan_workspace`. The caller keeps that memory alive until the last run. `lengths` is int32
   // [b]: the number of tokens in each request's cache, the query's own tokens included. Sparse
   // problems take a view that is not given. Lengths on the host that are negative or beyond
-  // max_blocks · page_size throw Error. Lengths on a device are clamped to that range.
+  // max_pages · page_size throw Error. Lengths on a device are clamped to that range.
   void schedule(const TensorView& lengths, Workspace plan_workspace, void* stream = nullptr);
 
   // Takes a schedule that a plan of an equal problem wrote into this memory, instead of making one.

@@ -47,9 +47,9 @@ struct Problem {
   std::int64_t page_size = 64;  // tokens in a page of the cache, ≥ 1
   // Width of block_table: the number of pages that a request may have. It tells a GPU how much
   // there may be to do. So short requests are faster where it is no larger than they need.
-  std::int64_t max_blocks = 0;
+  std::int64_t max_pages = 0;
 
-  // For sparse attention alone, which takes neither max_blocks nor causal. Prefill has batch = 1.
+  // For sparse attention alone, which takes neither max_pages nor causal. Prefill has batch = 1.
   std::int64_t topk = 0;             // entries of a query token's index list, ≥ 0
   std::int64_t extra_topk = 0;       // entries of its list into the extra cache, ≥ 0
   std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache; 0: no extra cache
@@ -65,7 +65,7 @@ struct Problem {
   friend bool operator==(const Problem&, const Problem&) = default;
 };
 
-// One line: "dense_decode bf16/bf16 b=4 s_q=1 h_q=64 h_kv=1 d=576/512 page=64 max_blocks=128 on
+// One line: "dense_decode bf16/bf16 b=4 s_q=1 h_q=64 h_kv=1 d=576/512 page=64 max_pages=128 on
 // cpu:0".
 FLASHMLA_API std::string describe(const Problem& problem);
 

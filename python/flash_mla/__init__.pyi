@@ -190,13 +190,14 @@ def plan(
     qk_dim: Optional[int] = None,
     v_dim: int = 512,
     page_size: Optional[int] = None,
-    max_blocks: int = 0,
+    max_pages: int = 0,
     topk: int = 0,
     extra_topk: int = 0,
     extra_page_size: int = 0,
     causal: bool = False,
     batch_invariant: bool = False,
     max_workers: int = 0,
+    max_blocks: Optional[int] = None,
 ) -> Plan: ...
 def merge_states(
     outs: Iterable[_T],

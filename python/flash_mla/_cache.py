@@ -1,6 +1,6 @@
 """Reading and writing paged caches of every format.
 
-A cache is [num_blocks, page_size, h_kv, elements of a token]: d_qk numbers in bf16 and fp16, 656
+A cache is [num_pages, page_size, h_kv, elements of a token]: d_qk numbers in bf16 and fp16, 656
 bytes in v32 (d_qk = 576), 584 in v4 (d_qk = 512), as uint8, int8 or float8_e4m3fn. Slots are int32
 or int64 [n]: page · page_size + offset in page.
 """
@@ -40,7 +40,7 @@ def _four(name, tensor, last):
     """The shape of a cache, or of the plain numbers of one."""
     shape = _core.inspect(tensor, name)[3]
     if len(shape) != 4:
-        wanted = f"shape [num_blocks, page_size, h_kv, {last}]"
+        wanted = f"shape [num_pages, page_size, h_kv, {last}]"
         raise error(ValueError, name, f"shape {list(shape)}", wanted)
     return shape
 
@@ -102,7 +102,7 @@ def _empty_cache(framework, plain, fmt):
 
 
 def quantise(plain, format, *, cache=None):
-    """A cache of this format from a plain one [num_blocks, page_size, h_kv, d_qk].
+    """A cache of this format from a plain one [num_pages, page_size, h_kv, d_qk].
 
     plain: bf16 for "v32" and "v4", else of the format's type. cache: where to write; allocated as
     uint8 (plain formats: as `plain`) where None.
@@ -124,7 +124,7 @@ def quantise(plain, format, *, cache=None):
 
 
 def dequantise(cache, format=None, *, plain=None):
-    """The plain cache [num_blocks, page_size, h_kv, d_qk] of any other; bf16 for FP8 formats.
+    """The plain cache [num_pages, page_size, h_kv, d_qk] of any other; bf16 for FP8 formats.
 
     format: as in :func:`append`; plain: where to write, allocated where None
     Raises ValueError or TypeError naming the argument.

@@ -10,7 +10,7 @@ from ._schedule import Config
 __all__ = ["DECODE_NAMES", "FAILURES", "HEAD_DIM_V", "describe_call", "renamed"]
 
 NO_DENSE_FP8 = "bf16 or fp16 without indices: dense attention over an FP8 cache has no kernel yet"
-_PAGES = "[num_blocks, page_block_size, h_kv, token]"
+_PAGES = "[num_pages, page_block_size, h_kv, token]"
 _BYTES = ("u8", "i8", "e4m3")
 KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
 _COMING_FORMATS = {"v32_no_rope": 528, "v32_nope": 528, "v41": 528, "v41_fp4": 288}
@@ -30,7 +30,7 @@ DECODE_NAMES = {
     "kv_heads": ("k_cache", "h_kv"),
     "kv_format": ("k_cache", "format"),
     "page_size": ("k_cache", "page_block_size"),
-    "max_blocks": ("block_table", "max_blocks"),
+    "max_pages": ("block_table", "max_pages"),
     "topk": ("indices", "topk"),
     "extra_topk": ("extra_indices_in_kvcache", "extra_topk"),
     "extra_page_size": ("extra_k_cache", "page_block_size"),
@@ -83,7 +83,7 @@ def _dense_fields(q, k_cache, block_table, cache_seqlens):
             raise error(TypeError, name, "None", "a tensor, as indices is None: dense decoding")
     if cache_dtype in _BYTES:
         raise error(NotImplementedError, "k_cache", f"dtype {cache_dtype}", NO_DENSE_FP8)
-    _, _, table = inspect(block_table, "block_table", 2, "[b, max_blocks]")
+    _, _, table = inspect(block_table, "block_table", 2, "[b, max_pages]")
     where = inspect(cache_seqlens, "cache_seqlens", 1, "[b]")[0]
     if where != device:
         wanted = f"one on {device[0]}:{device[1]}, as q"
@@ -100,7 +100,7 @@ def _dense_fields(q, k_cache, block_table, cache_seqlens):
         "kv_format": dtype,
         "qk_dim": d_qk,
         "page_size": cache_shape[1],
-        "max_blocks": table[1],
+        "max_pages": table[1],
     }
 
 

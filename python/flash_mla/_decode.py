@@ -39,9 +39,9 @@ def _make(source, invariant, cache_seqlens, tensors, call):
 
 def _about_the_table(failure, fields):
     """Lengths beyond the block table: the same error, which says that the table may be wrong."""
-    if getattr(failure, "argument", None) != "lengths" or "max_blocks" not in failure.wanted:
+    if getattr(failure, "argument", None) != "lengths" or "max_pages" not in failure.wanted:
         return failure
-    pages, size = fields["max_blocks"], fields["page_size"]
+    pages, size = fields["max_pages"], fields["page_size"]
     wanted = f"0 … {pages * size}, what a block_table of {pages} pages of {size} holds"
     return error(ValueError, "lengths", failure.given, wanted)
 
@@ -95,10 +95,10 @@ def flash_mla_with_kvcache(
     )
 
     q: [b, s_q, h_q, d_qk] bf16 or fp16 (sparse: bf16), d_qk 576 or 512
-    k_cache: [num_blocks, page_block_size, h_kv, d_qk] of q's type; with indices and
+    k_cache: [num_pages, page_block_size, h_kv, d_qk] of q's type; with indices and
         is_fp8_kvcache bytes (uint8, int8 or float8_e4m3fn): 656 a token where d_qk is 576 (V3.2),
         584 where it is 512 (V4), h_kv = 1
-    block_table: int32 [b, max_blocks]; cache_seqlens: int32 [b]; not read with indices
+    block_table: int32 [b, max_pages]; cache_seqlens: int32 [b]; not read with indices
     head_dim_v: 512
     tile_scheduler_metadata, num_splits: what get_mla_metadata returned
     softmax_scale: d_qk ** -0.5 where None

@@ -74,7 +74,7 @@ def problem_of(counts, batch, is_fp8_kvcache, options):
     }
     if topk is None:
         most = (2**31 - 1) // 64  # pages of 64 tokens: any length
-        return {**fields, "kind": "dense_decode", "query_heads": rows * h_kv, "max_blocks": most}
+        return {**fields, "kind": "dense_decode", "query_heads": rows * h_kv, "max_pages": most}
     if h_q is None:
         raise error(ValueError, names[2], "None", "a positive integer beside topk")
     if is_fp8_kvcache:

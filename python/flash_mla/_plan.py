@@ -135,7 +135,7 @@ class Plan:
         """Computes softmax(softmax_scale · q kᵀ) v by the schedule. Once a layer.
 
         q: [b, s_q, h_q, d_qk]; prefill: [s_q, h_q, d_qk]
-        kv_cache: [num_blocks, page_size, h_kv, d_qk, or bytes of a token]; prefill: [s_kv, 1, d_qk]
+        kv_cache: [num_pages, page_size, h_kv, d_qk, or bytes of a token]; prefill: [s_kv, 1, d_qk]
         block_table: int32 [b, width], page numbers; dense decoding
         attn_sink: float32 [h_q], natural-log domain
         softmax_scale: d_qk ** -0.5 where None
@@ -266,17 +266,18 @@ def plan(
     qk_dim=None,
     v_dim=512,
     page_size=None,
-    max_blocks=0,
+    max_pages=0,
     topk=0,
     extra_topk=0,
     extra_page_size=0,
     causal=False,
     batch_invariant=False,
     max_workers=0,
+    max_blocks=None,
 ):
     """Plans one attention call; host only, no GPU memory is touched.
 
-    plan = flash_mla.plan(device="cuda", batch=32, query_heads=128, max_blocks=64)
+    plan = flash_mla.plan(device="cuda", batch=32, query_heads=128, max_pages=64)
     plan.schedule(cache_seqlens)                      # once a decoding step
     out, lse = plan.run(q, k_cache, block_table)      # once a layer
 
@@ -288,7 +289,7 @@ def plan(
     kv_format: "bf16", "fp16", "v32", "v4"; as dtype where None
     qk_dim: 576 or 512; 576 where None, 512 with v4
     page_size: tokens in a page of the cache; 64 where None
-    max_blocks: pages that a request may have (dense decoding)
+    max_pages: pages that a request may have (dense decoding); max_blocks is its earlier name
     topk, extra_topk, extra_page_size: sparse attention
     causal: query token t sees cache tokens j ≤ s_k − s_q + t
     batch_invariant: a request's output bits do not depend on the other requests
@@ -302,6 +303,14 @@ def plan(
     kv_format = dtype if kv_format is None else _arguments.kv_format("kv_format", kv_format)
     if qk_dim is None:
         qk_dim = _core.format_qk_dim(kv_format) or 576
+    names = _PLAN_NAMES
+    if max_blocks is not None:
+        if max_pages != 0:
+            raise _arguments.error(
+                ValueError, "max_blocks", max_blocks, "max_pages alone, which is its name now"
+            )
+        max_pages = _arguments.integer("max_blocks", max_blocks)
+        names = {**names, "max_pages": "max_blocks"}
     fields = {
         "kind": _arguments.one_of("kind", kind, _arguments.KINDS),
         "dtype": dtype,
@@ -312,7 +321,7 @@ def plan(
     for name, value in (
         ("batch", batch), ("query_tokens", query_tokens), ("query_heads", query_heads),
         ("kv_heads", kv_heads), ("qk_dim", qk_dim), ("v_dim", v_dim),
-        ("page_size", 64 if page_size is None else page_size), ("max_blocks", max_blocks),
+        ("page_size", 64 if page_size is None else page_size), ("max_pages", max_pages),
         ("topk", topk), ("extra_topk", extra_topk), ("extra_page_size", extra_page_size),
         ("max_workers", max_workers),
     ):  # fmt: skip
@@ -320,4 +329,4 @@ def plan(
     try:
         return Plan(fields, device_of(device), words=True)
     except (ValueError, NotImplementedError) as failure:
-        raise _arguments.renamed(failure, _PLAN_NAMES) from None
+        raise _arguments.renamed(failure, names) from None

@@ -77,7 +77,7 @@ Problem problem_of(const nb::dict& fields, const Device& device) {
   given.number("qk_dim", p.qk_dim);
   given.number("v_dim", p.v_dim);
   given.number("page_size", p.page_size);
-  given.number("max_blocks", p.max_blocks);
+  given.number("max_pages", p.max_pages);
   given.number("topk", p.topk);
   given.number("extra_topk", p.extra_topk);
   given.number("extra_page_size", p.extra_page_size);

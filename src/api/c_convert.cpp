@@ -31,7 +31,7 @@ Device device_of(const char* argument, std::int32_t type, std::int32_t index) {
 }  // namespace
 
 void check_struct_size(const char* argument, std::size_t size, std::size_t known) {
-  if (size < known || size > most_struct_bytes)
+  if (size < known || size > max_struct_bytes)
     reject(argument, text("struct_size ", size), text("its sizeof, at least ", known));
 }
 
@@ -51,7 +51,7 @@ Problem problem_of(const flashmla_problem* pointer) {
   problem.qk_dim = c.qk_dim;
   problem.v_dim = c.v_dim;
   problem.page_size = c.page_size;
-  problem.max_blocks = c.max_blocks;
+  problem.max_pages = c.max_pages;
   problem.topk = c.topk;
   problem.extra_topk = c.extra_topk;
   problem.extra_page_size = c.extra_page_size;
@@ -79,7 +79,7 @@ flashmla_problem problem_of(const Problem& problem) {
           .qk_dim = problem.qk_dim,
           .v_dim = problem.v_dim,
           .page_size = problem.page_size,
-          .max_blocks = problem.max_blocks,
+          .max_pages = problem.max_pages,
           .topk = problem.topk,
           .extra_topk = problem.extra_topk,
           .extra_page_size = problem.extra_page_size,

@@ -11,7 +11,7 @@
 
 namespace flashmla::api {
 
-inline constexpr std::size_t most_struct_bytes = 4096;
+inline constexpr std::size_t max_struct_bytes = 4096;
 
 // Whether struct_size can be one of this struct; an Error otherwise. Later versions are longer.
 void check_struct_size(const char* argument, std::size_t size, std::size_t known);

@@ -13,7 +13,7 @@ TensorCheck check_cache(const char* argument, const TensorView& cache, const Cac
   else
     check.dtype({DType::e4m3, DType::u8, DType::i8});
   check
-      .shape({{"num_blocks", wanted.num_blocks},
+      .shape({{"num_pages", wanted.num_pages},
               {"page_size", wanted.page_size},
               {"h_kv", wanted.kv_heads},
               {plain ? "d_qk" : "token bytes", elements}})

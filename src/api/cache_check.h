@@ -8,13 +8,13 @@ namespace flashmla::api {
 
 struct CacheWanted {
   KvFormat format;
-  std::int64_t num_blocks = any_size;
+  std::int64_t num_pages = any_size;
   std::int64_t page_size = any_size;
   std::int64_t kv_heads = 1;
   std::int64_t qk_dim = 0;
 };
 
-// [num_blocks, page_size, h_kv, token_elements], last dimension contiguous. FP8 formats: bytes of
+// [num_pages, page_size, h_kv, token_elements], last dimension contiguous. FP8 formats: bytes of
 // whichever type, tokens back to back in a page.
 TensorCheck check_cache(const char* argument, const TensorView& cache, const CacheWanted& wanted);
 

@@ -18,7 +18,7 @@ void validate_problem(const Problem& problem);
 
 void validate_workspace(const char* argument, const Workspace& workspace, std::size_t bytes);
 
-// int32 [b], contiguous; values of host tensors lie in 0 … max_blocks · page_size. None in sparse
+// int32 [b], contiguous; values of host tensors lie in 0 … max_pages · page_size. None in sparse
 // attention.
 void validate_lengths(const Problem& problem, const TensorView& lengths);
 

@@ -31,7 +31,7 @@ CacheWanted cache_wanted(KvFormat format, std::int64_t heads, std::int64_t qk_di
 
 CacheWanted cache_like(const TensorView& plain, KvFormat format) {
   return {.format = format,
-          .num_blocks = plain.shape[0],
+          .num_pages = plain.shape[0],
           .page_size = plain.shape[1],
           .kv_heads = plain.shape[2],
           .qk_dim = plain.shape[3]};
@@ -48,8 +48,7 @@ TensorCheck check_rows(const TensorView& rows, KvFormat format) {
 TensorCheck check_plain(const TensorView& plain, KvFormat format) {
   TensorCheck check("plain", plain);
   check.dtype({row_type(format)})
-      .shape(
-          {{"num_blocks", any_size}, {"page_size", any_size}, heads_of(format), width_of(format)})
+      .shape({{"num_pages", any_size}, {"page_size", any_size}, heads_of(format), width_of(format)})
       .last_dimension_contiguous();
   return check;
 }

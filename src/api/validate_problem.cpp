@@ -13,9 +13,9 @@ std::string type_text(DType type) {
   return name_of(type) == "?" ? text("type ", static_cast<int>(type)) : text(name_of(type));
 }
 
-constexpr std::int64_t most_requests = 131072;
-constexpr std::int64_t most_heads = 65536;
-constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t max_requests = 131072;
+constexpr std::int64_t max_heads = 65536;
+constexpr std::int64_t max_tokens = std::numeric_limits<std::int32_t>::max();
 
 void validate_enums(const Problem& p) {
   if (name_of(p.kind) == "?")
@@ -30,8 +30,8 @@ void validate_enums(const Problem& p) {
 }
 
 void validate_heads(const Problem& p) {
-  check_range<std::int64_t>("query_heads", p.query_heads, 1, most_heads);
-  check_range<std::int64_t>("kv_heads", p.kv_heads, 1, most_heads);
+  check_range<std::int64_t>("query_heads", p.query_heads, 1, max_heads);
+  check_range<std::int64_t>("kv_heads", p.kv_heads, 1, max_heads);
   if (p.query_heads % p.kv_heads != 0)
     reject("query_heads", text(p.query_heads), text("a multiple of kv_heads = ", p.kv_heads));
   if (p.qk_dim != 576 && p.qk_dim != 512)
@@ -42,11 +42,11 @@ void validate_heads(const Problem& p) {
 
 // Pages of a request and tokens in them, int32 altogether.
 void validate_paging(const Problem& p) {
-  check_range<std::int64_t>("page_size", p.page_size, 1, most_tokens);
-  check_range<std::int64_t>("max_blocks", p.max_blocks, 0, most_tokens);
-  if (p.max_blocks > most_tokens / p.page_size)
-    reject("max_blocks", text(p.max_blocks, " pages of ", p.page_size, " tokens"),
-           text("at most ", most_tokens, " tokens"));
+  check_range<std::int64_t>("page_size", p.page_size, 1, max_tokens);
+  check_range<std::int64_t>("max_pages", p.max_pages, 0, max_tokens);
+  if (p.max_pages > max_tokens / p.page_size)
+    reject("max_pages", text(p.max_pages, " pages of ", p.page_size, " tokens"),
+           text("at most ", max_tokens, " tokens"));
 }
 
 void validate_no_lists(const Problem& p) {
@@ -59,11 +59,11 @@ void validate_no_lists(const Problem& p) {
 }
 
 void validate_lists(const Problem& p) {
-  check_range<std::int64_t>("topk", p.topk, 0, most_tokens);
-  check_range<std::int64_t>("extra_topk", p.extra_topk, 0, most_tokens - p.topk);
+  check_range<std::int64_t>("topk", p.topk, 0, max_tokens);
+  check_range<std::int64_t>("extra_topk", p.extra_topk, 0, max_tokens - p.topk);
   // An extra cache may have lists of no entries.
   check_range<std::int64_t>("extra_page_size", p.extra_page_size, p.extra_topk > 0 ? 1 : 0,
-                            most_tokens);
+                            max_tokens);
 }
 
 // The formats that a sparse call reads.
@@ -84,13 +84,13 @@ void validate_sparse(const Problem& p) {
     reject("causal", "true", "false: sparse attention sees what its indices name");
   if (p.kv_heads != 1)
     reject("kv_heads", text(p.kv_heads), "1 in sparse attention");
-  if (p.max_blocks != 0)
-    reject("max_blocks", text(p.max_blocks), "0: sparse attention has no block table");
+  if (p.max_pages != 0)
+    reject("max_pages", text(p.max_pages), "0: sparse attention has no block table");
   validate_lists(p);
   validate_sparse_format(p);
-  if (p.query_tokens > 0 && p.batch > most_tokens / p.query_tokens)
+  if (p.query_tokens > 0 && p.batch > max_tokens / p.query_tokens)
     reject("query_tokens", text(p.query_tokens, " for each of ", p.batch, " requests"),
-           text("at most ", most_tokens, " altogether"));
+           text("at most ", max_tokens, " altogether"));
   if (p.kind == AttentionKind::sparse_decode)
     return;
   if (p.batch != 1)
@@ -105,8 +105,8 @@ void validate_sparse(const Problem& p) {
 
 void validate_problem(const Problem& p) {
   validate_enums(p);
-  check_range<std::int64_t>("batch", p.batch, 0, most_requests);
-  check_range<std::int64_t>("query_tokens", p.query_tokens, 0, most_requests);
+  check_range<std::int64_t>("batch", p.batch, 0, max_requests);
+  check_range<std::int64_t>("query_tokens", p.query_tokens, 0, max_requests);
   validate_heads(p);
   validate_paging(p);
   check_range<std::int32_t>("max_workers", p.max_workers, 0, 65536);

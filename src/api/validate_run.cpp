@@ -13,7 +13,7 @@ namespace flashmla::api {
 
 namespace {
 
-constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t max_tokens = std::numeric_limits<std::int32_t>::max();
 
 struct NamedTensor {
   const char* name;
@@ -45,8 +45,8 @@ void validate_cache(const char* argument, const TensorView& cache, const Problem
       argument, cache,
       {.format = p.kv_format, .page_size = page_size, .kv_heads = p.kv_heads, .qk_dim = p.qk_dim})
       .on(p.device);
-  if (cache.shape[0] > most_tokens)
-    reject(argument, text(cache.shape[0], " pages"), text("at most ", most_tokens));
+  if (cache.shape[0] > max_tokens)
+    reject(argument, text(cache.shape[0], " pages"), text("at most ", max_tokens));
 }
 
 void validate_indices(const char* argument, const TensorView& indices, const Problem& p,
@@ -71,12 +71,12 @@ void validate_dense(const Problem& p, const Inputs& in) {
   TensorCheck("block_table", in.block_table)
       .on(p.device)
       .dtype({DType::i32})
-      .shape({{"b", p.batch}, {"max_blocks", any_size}})
+      .shape({{"b", p.batch}, {"max_pages", any_size}})
       .last_dimension_contiguous();
   const std::int64_t width = in.block_table.shape[1];
-  if (width > most_tokens / p.page_size)
+  if (width > max_tokens / p.page_size)
     reject("block_table", text(width, " pages of ", p.page_size, " tokens"),
-           text("at most ", most_tokens, " tokens a request"));
+           text("at most ", max_tokens, " tokens a request"));
   validate_absent({{"indices", in.indices},
                    {"topk_length", in.topk_length},
                    {"extra_kv_cache", in.extra_kv_cache},

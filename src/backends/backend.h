@@ -72,7 +72,7 @@ class Backend {
   // Whatever a first call would otherwise have to load. Called once a plan.
   virtual void prepare(const Problem& /*problem*/) const {}
 
-  // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_blocks · page_size
+  // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_pages · page_size
   // already.
   virtual void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const = 0;
 

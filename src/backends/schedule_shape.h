@@ -18,7 +18,7 @@ struct ScheduleShape {
       : requests(p.batch), rows(p.query_heads), tokens(p.topk + p.extra_topk) {
     if (p.kind == AttentionKind::dense_decode) {
       rows *= p.query_tokens;
-      tokens = p.max_blocks * p.page_size;
+      tokens = p.max_pages * p.page_size;
     } else {
       requests *= p.query_tokens;
     }

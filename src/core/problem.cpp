@@ -8,7 +8,7 @@ std::string describe(const Problem& p) {
   std::string line =
       text(name_of(p.kind), " ", name_of(p.query_type), "/", name_of(p.kv_format), " b=", p.batch,
            " s_q=", p.query_tokens, " h_q=", p.query_heads, " h_kv=", p.kv_heads, " d=", p.qk_dim,
-           "/", p.v_dim, " page=", p.page_size, " max_blocks=", p.max_blocks);
+           "/", p.v_dim, " page=", p.page_size, " max_pages=", p.max_pages);
   if (p.kind != AttentionKind::dense_decode || p.topk != 0)
     line += text(" topk=", p.topk);
   if (p.extra_topk > 0 || p.extra_page_size > 0)

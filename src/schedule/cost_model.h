@@ -35,10 +35,11 @@ struct WorkerSpeeds {
   }
 };
 
-// Hopper, four tiles of 64 rows: of one cluster, which loads its keys once, or of two pairs
+// Hopper, four tiles of 64 rows: of one cluster, which loads its keys once, or of two
+// clusters of two
 // (docs/experiments/clusters.md).
-inline constexpr std::int32_t speed_of_fours = 10;
-inline constexpr std::int32_t speed_of_pairs = 9;
+inline constexpr std::int32_t speed_of_cluster_of_four = 10;
+inline constexpr std::int32_t speed_of_cluster_of_two = 9;
 
 // CPU backend, blocks of 64 tokens, one thread: fitted to `flashmla bench` on a processor with AVX2
 // (docs/benchmarking.md); the proportions alone decide how work is divided. `rows` (heads × query

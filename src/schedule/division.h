@@ -37,7 +37,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t blocks_of(std::int32_t tokens,
 // blocks · block_ns / s + s · split_ns, least at s = sqrt(blocks · block_ns / split_ns).
 //
 // valid() makes that at least 4 · sqrt(blocks), so that cap and cap − 1 segments differ by less
-// than a tenth of a block: least_stride() can round to the latter.
+// than a tenth of a block: min_stride() can round to the latter.
 template <class Ns = std::int64_t>
 FLASHMLA_HOST_DEVICE constexpr std::int32_t split_cap(std::int32_t blocks, const CostModel& cost) {
   const Ns root = sqrt_of_quotient<Ns>(Ns{blocks} * cost.block_ns, cost.split_ns);
@@ -72,7 +72,7 @@ FLASHMLA_HOST_DEVICE constexpr Ns request_cost(std::int32_t blocks, const SplitP
 // at most c + 1 of them. Segments of a single block need no care, cuts being at least a block
 // apart.
 template <class Ns>
-FLASHMLA_HOST_DEVICE constexpr Ns least_stride(std::int32_t blocks, const SplitParams& params) {
+FLASHMLA_HOST_DEVICE constexpr Ns min_stride(std::int32_t blocks, const SplitParams& params) {
   const Ns one_block = params.cost.block_ns;
   const std::int32_t cap = split_cap<Ns>(blocks, params.cost);
   if (params.batch_invariant || cap == blocks)
@@ -83,11 +83,11 @@ FLASHMLA_HOST_DEVICE constexpr Ns least_stride(std::int32_t blocks, const SplitP
 // What the requests of a batch reach at most.
 template <class Ns>
 struct Largest {
-  Ns least_stride;
+  Ns min_stride;
   std::int32_t blocks;
 
   FLASHMLA_HOST_DEVICE static constexpr Largest of(const Largest& a, const Largest& b) {
-    return {larger(a.least_stride, b.least_stride), larger(a.blocks, b.blocks)};
+    return {larger(a.min_stride, b.min_stride), larger(a.blocks, b.blocks)};
   }
 };
 
@@ -98,23 +98,23 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t own_segments(std::int32_t blocks, st
   return smaller(own, split_cap<Ns>(blocks, cost));
 }
 
-// Whether 32 bits are enough for nanoseconds on the line, whatever the lengths up to `most_tokens`:
+// Whether 32 bits are enough for nanoseconds on the line, whatever the lengths up to `max_tokens`:
 // for where cuts and requests lie and a stride behind that, and for quotients, which have to be
-// below 2²¹. A shorter request's least_stride() is not above twice that of the longest.
-constexpr bool line_fits_32_bits(const SplitParams& params, std::int32_t most_tokens) {
+// below 2²¹. A shorter request's min_stride() is not above twice that of the longest.
+constexpr bool line_fits_32_bits(const SplitParams& params, std::int32_t max_tokens) {
   using Wide = std::int64_t;
   const WorkerSpeeds& speeds = params.speeds;
-  const std::int32_t blocks = blocks_of(most_tokens, params.block_tokens);
-  const Wide least = 2 * least_stride<Wide>(blocks, params);
+  const std::int32_t blocks = blocks_of(max_tokens, params.block_tokens);
+  const Wide least = 2 * min_stride<Wide>(blocks, params);
   const Wide shares = Wide{params.workers} * larger(speeds.fast, speeds.slow);
   const Wide line = params.requests * request_cost<Wide>(blocks, params);
   const Wide stride =
       divide_up(line, speeds.parts(params.workers)) * larger(speeds.fast, speeds.slow);
   const Wide end = line + stride + params.workers * least + shares + params.cost.segment_ns +
                    params.cost.block_ns;
-  constexpr Wide most_quotient = (1 << 21) - 1;
-  return end <= std::numeric_limits<std::int32_t>::max() && blocks <= most_quotient &&
-         least <= most_quotient && shares <= most_quotient &&
+  constexpr Wide max_quotient = (1 << 21) - 1;
+  return end <= std::numeric_limits<std::int32_t>::max() && blocks <= max_quotient &&
+         least <= max_quotient && shares <= max_quotient &&
          Wide{blocks} * params.workers <= std::numeric_limits<std::int32_t>::max();
 }
 

@@ -71,11 +71,11 @@ struct PlanMemory {
     cuts = reinterpret_cast<Cut*>(base + layout.cuts);
   }
 
-  // No request has more than `most_tokens`, and there is room for `partials` partial results.
-  FLASHMLA_HOST_DEVICE Walk walk(const SplitParams& params, std::int32_t most_tokens,
+  // No request has more than `max_tokens`, and there is room for `partials` partial results.
+  FLASHMLA_HOST_DEVICE Walk walk(const SplitParams& params, std::int32_t max_tokens,
                                  std::int32_t partials) const {
-    return {lengths,     split_offset, params.requests, params.workers, params.block_tokens,
-            most_tokens, partials};
+    return {lengths,    split_offset, params.requests, params.workers, params.block_tokens,
+            max_tokens, partials};
   }
 
   // What split_kv fills, all of it in the workspace.

@@ -44,7 +44,7 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   const auto blocks = [&](std::int32_t r) { return blocks_of(lengths[r], params.block_tokens); };
   const auto largest = team.lay_out(
       batch, [&](std::int32_t r) { return request_cost<Ns>(blocks(r), params); },
-      [&](std::int32_t r) { return Largest<Ns>{least_stride<Ns>(blocks(r), params), blocks(r)}; },
+      [&](std::int32_t r) { return Largest<Ns>{min_stride<Ns>(blocks(r), params), blocks(r)}; },
       [&](std::int32_t r, std::int32_t on_line, Ns start, Ns cost) {
         memory.before[r] = on_line;
         if (cost > 0 || r == batch)
@@ -53,7 +53,7 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   const std::int32_t requests = memory.before[batch];  // on the line
   const WorkerSpeeds& speeds = params.speeds;
   const Ns part = divide_up(memory.line[requests].start, Ns{speeds.parts(params.workers)});
-  const Ns least = larger<Ns>(1, largest.least_stride);
+  const Ns least = larger<Ns>(1, largest.min_stride);
   const Ns slow_stride = larger(part * speeds.slow, least);
   const Division<Ns> division{
       .params = params,

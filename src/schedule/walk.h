@@ -2,7 +2,7 @@
 //
 // A schedule is memory that a caller may hand over, so that any numbers may stand in it. Whatever
 // they are, a walk ends after at most max_pieces segments of each request, and these name requests
-// of the batch, blocks of their first `most_tokens` tokens, and places among the partial results
+// of the batch, blocks of their first `max_tokens` tokens, and places among the partial results
 // that there is room for.
 #pragma once
 
@@ -32,7 +32,7 @@ struct Walk {
   std::int32_t block_tokens;
   // Of a request, by its plan. A block table may be narrower: then segments behind its end are
   // still there, for each has a partial result that combining reads.
-  std::int32_t most_tokens;
+  std::int32_t max_tokens;
   std::int32_t partials;  // of all requests, at most
 };
 
@@ -60,7 +60,7 @@ FLASHMLA_HOST_DEVICE constexpr RequestShare share_of(const Walk& walk, const Wor
     share.length = walk.lengths[r];
     share.partial = offset[1] == offset[0] ? -1 : offset[0];
   }
-  share.length = smaller(larger(share.length, 0), walk.most_tokens);
+  share.length = smaller(larger(share.length, 0), walk.max_tokens);
   const std::int32_t blocks = blocks_of(share.length, walk.block_tokens);
   share.end_block = r == tile.last_request ? smaller(tile.end_block, blocks) : blocks;
   share.step = blocks;

@@ -54,8 +54,8 @@ struct alignas(16) SplitRequest {
 // thread reads at once where there are many.
 inline constexpr std::int32_t combine_rows = 8;
 inline constexpr std::int32_t combine_loads = 9;
-inline constexpr std::int32_t most_combine_lanes = 16;  // threads that share a position
-inline constexpr std::int32_t most_combined_workers = most_combine_lanes * combine_loads;
+inline constexpr std::int32_t max_combine_lanes = 16;  // threads that share a position
+inline constexpr std::int32_t max_combined_workers = max_combine_lanes * combine_loads;
 
 // Steps that combining takes for each combine_rows rows: 1 and 2 where a thread has several
 // positions, 4 and more where 1 and more threads share one. Below `splits`, so that all requests of
@@ -64,7 +64,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_steps(std::int32_t splits) {
   if (splits <= 4)
     return splits < 2 ? 0 : splits == 2 ? 1 : 2;
   std::int32_t lanes = 1;
-  while (lanes < most_combine_lanes && combine_loads * lanes < splits)
+  while (lanes < max_combine_lanes && combine_loads * lanes < splits)
     lanes *= 2;
   return 4 * lanes;
 }

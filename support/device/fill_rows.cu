@@ -34,8 +34,8 @@ void launch_fill_rows(std::uint16_t* to, DType type, std::int64_t columns,
                       const std::uint64_t* keys, std::int64_t rows) {
   if (rows == 0)
     return;
-  constexpr std::int64_t most_blocks = 1 << 16;
-  const auto blocks = static_cast<unsigned>(std::min(most_blocks, rows));
+  constexpr std::int64_t max_blocks = 1 << 16;
+  const auto blocks = static_cast<unsigned>(std::min(max_blocks, rows));
   if (type == DType::fp16)
     fill<true><<<blocks, threads>>>(to, columns, keys, rows);
   else

@@ -31,7 +31,7 @@ inline flashmla_problem c_problem(const Problem& p) {
   c.qk_dim = p.qk_dim;
   c.v_dim = p.v_dim;
   c.page_size = p.page_size;
-  c.max_blocks = p.max_blocks;
+  c.max_pages = p.max_pages;
   c.topk = p.topk;
   c.extra_topk = p.extra_topk;
   c.extra_page_size = p.extra_page_size;

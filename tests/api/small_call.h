@@ -50,7 +50,7 @@ struct SmallCall {
     problem.query_tokens = 2;
     problem.query_heads = 4;
     problem.page_size = 16;
-    problem.max_blocks = 3;
+    problem.max_pages = 3;
     const std::int64_t pages = 7;
     std::mt19937_64 random(seed);
     std::normal_distribution<float> normal;

@@ -22,7 +22,7 @@ Problem sound_problem() {
   Problem problem;
   problem.batch = 1;
   problem.query_heads = 16;
-  problem.max_blocks = 4;
+  problem.max_pages = 4;
   return problem;
 }
 

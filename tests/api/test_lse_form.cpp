@@ -30,7 +30,7 @@ struct DenseCall : SmallCall {
 
   explicit DenseCall(bool split) {
     const std::int64_t width = split ? 60 : 3;
-    problem.max_blocks = width;
+    problem.max_pages = width;
     block_table.resize(static_cast<std::size_t>(2 * width));
     for (std::size_t i = 0; i < block_table.size(); ++i)
       block_table[i] = static_cast<std::int32_t>(i % 7);

@@ -154,7 +154,7 @@ TEST(Plan, NamesTheFirstRequestWithAPageOutsideTheCache) {
 TEST(Plan, ServesAnEmptyBatch) {
   Problem problem;
   problem.query_heads = 16;
-  problem.max_blocks = 4;
+  problem.max_pages = 4;
   Plan plan = make_plan(problem);
   const AlignedBytes plan_memory(plan.plan_workspace_bytes());
   const AlignedBytes run_memory(plan.run_workspace_bytes());

@@ -12,14 +12,14 @@ Problem sound_problem() {
   Problem problem;
   problem.batch = 2;
   problem.query_heads = 16;
-  problem.max_blocks = 4;
+  problem.max_pages = 4;
   return problem;
 }
 
 Problem sound_sparse_problem() {
   Problem problem = sound_problem();
   problem.kind = AttentionKind::sparse_decode;
-  problem.max_blocks = 0;
+  problem.max_pages = 0;
   problem.topk = 64;
   return problem;
 }
@@ -76,8 +76,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongField{"qk_dim", "575", [](Problem& p) { p.qk_dim = 575; }},
         WrongField{"v_dim", "576", [](Problem& p) { p.v_dim = 576; }},
         WrongField{"page_size", "0", [](Problem& p) { p.page_size = 0; }},
-        WrongField{"max_blocks", "-4", [](Problem& p) { p.max_blocks = -4; }},
-        WrongField{"max_blocks", "33554432", [](Problem& p) { p.max_blocks = 1 << 25; }},
+        WrongField{"max_pages", "-4", [](Problem& p) { p.max_pages = -4; }},
+        WrongField{"max_pages", "33554432", [](Problem& p) { p.max_pages = 1 << 25; }},
         WrongField{"topk", "64", [](Problem& p) { p.topk = 64; }},
         WrongField{"extra_topk", "64", [](Problem& p) { p.extra_topk = 64; }},
         WrongField{"extra_page_size", "64", [](Problem& p) { p.extra_page_size = 64; }},
@@ -104,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
         WrongField{"extra_page_size", "-1", [](Problem& p) { p.extra_page_size = -1; }},
         WrongField{"page_size", "0", [](Problem& p) { p.page_size = 0; }},
         WrongField{"kv_heads", "2", [](Problem& p) { p.kv_heads = 2; }},
-        WrongField{"max_blocks", "3", [](Problem& p) { p.max_blocks = 3; }},
+        WrongField{"max_pages", "3", [](Problem& p) { p.max_pages = 3; }},
         WrongField{"query_type", "fp16", [](Problem& p) { p.query_type = DType::fp16; }},
         WrongField{"kv_format", "fp16", [](Problem& p) { p.kv_format = KvFormat::fp16; }},
         WrongField{"qk_dim", "576", [](Problem& p) { p.kv_format = KvFormat::v4; }},
@@ -142,11 +142,11 @@ TEST(MakePlan, KeepsLimitsOfTheContract) {
   problem.batch = 131072;
   problem.query_tokens = 131072;
   problem.page_size = 1;
-  problem.max_blocks = 1;
+  problem.max_pages = 1;
   EXPECT_NO_THROW(make_plan(problem));
   problem = sound_problem();
   problem.batch = 0;
-  problem.max_blocks = 0;
+  problem.max_pages = 0;
   EXPECT_NO_THROW(make_plan(problem));
   for (const auto& [b, s_q] : {std::pair{1, 131072}, std::pair{131072, 1}, std::pair{0, 1}}) {
     problem = sound_sparse_problem();

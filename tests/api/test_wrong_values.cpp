@@ -27,7 +27,7 @@ TEST(WrongValues, NumbersOfProblems) {
       {"qk_dim", &Problem::qk_dim},
       {"v_dim", &Problem::v_dim},
       {"page_size", &Problem::page_size},
-      {"max_blocks", &Problem::max_blocks},
+      {"max_pages", &Problem::max_pages},
       {"topk", &Problem::topk},
       {"extra_topk", &Problem::extra_topk},
       {"extra_page_size", &Problem::extra_page_size}};

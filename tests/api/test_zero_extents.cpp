@@ -73,7 +73,7 @@ TEST(ZeroExtents, DenseDecodingOfNoRequests) {
 
 TEST(ZeroExtents, DenseDecodingOfNoPages) {
   SmallCall call;
-  call.problem.max_blocks = 0;
+  call.problem.max_pages = 0;
   call.length_values = {0, 0};
   call.inputs.block_table = without_memory(call.inputs.block_table, 1);
   call.inputs.kv_cache = without_memory(call.inputs.kv_cache, 0);

@@ -103,7 +103,7 @@ TYPED_TEST(DenseContract, EveryPageSize) {
     this->expect_right_with(
         [&](DenseCase& c, Random& r) {
           c.page_size = page;
-          c.spare_blocks = r.between(0, 3);
+          c.spare_pages = r.between(0, 3);
           c.shared_pages = r.chance(0.5);
         },
         2);

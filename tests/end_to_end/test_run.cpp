@@ -27,11 +27,11 @@ struct SavedCase {
         table(read_npy(folder.file("block_table.npy"))) {}
 
   NpyArray q;      // [b, s_q, h_q, d_qk]
-  NpyArray cache;  // [num_blocks, page_size, h_kv, d_qk]
+  NpyArray cache;  // [num_pages, page_size, h_kv, d_qk]
   NpyArray out;    // [b, s_q, h_q, d_v]
   NpyArray lse;    // [b, h_q, s_q]
   std::vector<std::int32_t> lengths;
-  NpyArray table;  // [b, max_blocks]
+  NpyArray table;  // [b, max_pages]
 };
 
 struct Row {

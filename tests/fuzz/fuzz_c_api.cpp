@@ -19,7 +19,7 @@
 namespace flashmla::fuzz {
 namespace {
 
-constexpr std::int64_t most_bytes = 1 << 17;  // of a tensor or a workspace
+constexpr std::int64_t max_bytes = 1 << 17;  // of a tensor or a workspace
 
 // How many of the calls that compute were accepted and really run; printed at the end.
 struct Counts {
@@ -45,7 +45,7 @@ struct Free {
 using Memory = std::unique_ptr<void, Free>;
 
 Memory workspace(std::size_t bytes) {
-  if (bytes > static_cast<std::size_t>(8 * most_bytes))
+  if (bytes > static_cast<std::size_t>(8 * max_bytes))
     return nullptr;
   return Memory(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
 }
@@ -123,12 +123,12 @@ class Tensors {
       std::int64_t step = 0;
       if (tensor.shape[d] < 0 || tensor.strides[d] < 0 ||
           __builtin_mul_overflow(tensor.shape[d] - 1, tensor.strides[d], &step) ||
-          __builtin_add_overflow(elements, step, &elements) || elements > most_bytes)
+          __builtin_add_overflow(elements, step, &elements) || elements > max_bytes)
         return -1;
     }
     const std::int64_t bytes =
         elements * static_cast<std::int64_t>(size_of(static_cast<DType>(tensor.dtype)));
-    return bytes > most_bytes ? -1 : bytes;
+    return bytes > max_bytes ? -1 : bytes;
   }
 
   // Mostly small numbers, some of any size.
@@ -177,7 +177,7 @@ Shape draw_shape(ByteSource& source) {
 void spoil_problem(flashmla_problem& problem, ByteSource& source) {
   std::int64_t* const wide[] = {&problem.batch,      &problem.query_tokens,   &problem.query_heads,
                                 &problem.kv_heads,   &problem.qk_dim,         &problem.v_dim,
-                                &problem.page_size,  &problem.max_blocks,     &problem.topk,
+                                &problem.page_size,  &problem.max_pages,      &problem.topk,
                                 &problem.extra_topk, &problem.extra_page_size};
   std::int32_t* const narrow[] = {
       &problem.kind,         &problem.device_type,     &problem.device_index,
@@ -229,7 +229,7 @@ void fuzz_run(ByteSource& source, int spoils) {
   problem.kv_heads = s.kv_heads;
   problem.qk_dim = s.dim;
   problem.page_size = s.page;
-  problem.max_blocks = dense ? 4 : 0;
+  problem.max_pages = dense ? 4 : 0;
   problem.topk = dense ? 0 : s.topk;
   const std::int64_t extra_topk = extra ? source.between(0, 3) : 0;
   problem.extra_topk = extra_topk;

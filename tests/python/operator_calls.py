@@ -13,7 +13,7 @@ def plan_of(fw, case):
     b, s_q, h_q, _ = case.q.shape
     plan = flash_mla.plan(
         device=fw.device, batch=b, query_tokens=s_q, query_heads=h_q,
-        page_size=case.cache.shape[1], max_blocks=case.table.shape[1],
+        page_size=case.cache.shape[1], max_pages=case.table.shape[1],
     )  # fmt: skip
     plan.schedule(case.lengths)
     KEPT.append(plan)  # since an operator knows its number alone

@@ -54,7 +54,7 @@ def decode_v4(page):
 
 
 def decode_cache(cache, fmt):
-    """[num_blocks, page, 1, bytes] uint8 → [num_blocks, page, 1, d_qk] float64."""
+    """[num_pages, page, 1, bytes] uint8 → [num_pages, page, 1, d_qk] float64."""
     decode = {"v32": decode_v32, "v4": decode_v4}[fmt]
     return numpy.stack([decode(page[:, 0]) for page in cache])[:, :, None]
 

@@ -46,7 +46,7 @@ def test_plan_on_a_stream(rng):
     case = on_the_gpu(cases.dense(frameworks.NumPy(), rng, kind="fp16"))
     with cupy.cuda.Stream(non_blocking=True) as stream:
         planned = plan(
-            device="cuda", batch=3, query_heads=8, dtype="fp16", max_blocks=case.table.shape[1]
+            device="cuda", batch=3, query_heads=8, dtype="fp16", max_pages=case.table.shape[1]
         )
         results = planned.schedule(case.lengths).run(case.q, case.cache, case.table)
         stream.synchronize()

@@ -134,7 +134,7 @@ def test_forms_of_a_plan_s_lse(fw, rng):
     case = cases.dense(fw, rng)
     b = case.q.shape[0]
     lengths = fw.array(numpy.where(numpy.arange(b) == 0, 0, case.values["lengths"]), "i32")
-    made = plan(device=fw.device, batch=b, query_heads=8, max_blocks=case.table.shape[1])
+    made = plan(device=fw.device, batch=b, query_heads=8, max_pages=case.table.shape[1])
     made.schedule(lengths)
     call = case.q, case.cache, case.table
     natural = fw.numbers(made.run(*call)[1])

@@ -51,7 +51,7 @@ def test_the_first_call_names_both(case):
 
 
 def test_plans(fw, case):
-    planned = plan(device="cpu", batch=3, query_heads=8, max_blocks=case.table.shape[1])
+    planned = plan(device="cpu", batch=3, query_heads=8, max_pages=case.table.shape[1])
     planned.schedule(case.lengths)
     planned.run(case.q, case.cache, case.table)
     refused(lambda: planned.run(*narrow(case)[:3]))

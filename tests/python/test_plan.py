@@ -12,7 +12,7 @@ def plan_like(fw, case, **options):
     _, page, h_kv, _ = case.cache.shape
     fields = {
         "batch": b, "query_tokens": s_q, "query_heads": h_q, "kv_heads": h_kv, "qk_dim": d,
-        "page_size": page, "max_blocks": case.table.shape[1], "dtype": case.kind,
+        "page_size": page, "max_pages": case.table.shape[1], "dtype": case.kind,
     }  # fmt: skip
     return plan(device=fw.device, **{**fields, **options})
 
@@ -105,7 +105,9 @@ WRONG = [
     ({"qk_dim": 500}, ValueError, "qk_dim"),
     ({"v_dim": 256}, ValueError, "v_dim"),
     ({"page_size": 0}, ValueError, "page_size"),
+    ({"max_pages": -1}, ValueError, "max_pages"),
     ({"max_blocks": -1}, ValueError, "max_blocks"),
+    ({"max_blocks": 2, "max_pages": 2}, ValueError, "max_blocks"),
     ({"batch": 131073}, ValueError, "batch"),
     ({"max_workers": -1}, ValueError, "max_workers"),
     ({"causal": 3}, TypeError, "causal"),
@@ -120,6 +122,14 @@ WRONG = [
 def test_wrong_plans(fields, kind, name):
     with pytest.raises(kind, match=f"^({name}): given .*, wanted "):
         plan(**{"device": "cpu", "query_heads": 8, **fields})
+
+
+def test_max_blocks_is_the_earlier_name_of_max_pages():
+    earlier, now = (
+        plan(device="cpu", query_heads=8, **{n: 7}) for n in ("max_blocks", "max_pages")
+    )
+    assert str(earlier) == str(now)
+    assert "max_pages=7" in str(now)
 
 
 def test_wrong_runs(fw, rng):

@@ -15,12 +15,12 @@ def _served(fw):
 
 def check(fw, results, wanted):
     out, most, lse = (fw.numbers(result) for result in results)
-    wanted_out, wanted_most, wanted_lse = wanted
+    wanted_out, max_wanted, wanted_lse = wanted
     reference.check(out, lse, wanted_out, wanted_lse)
-    assert most.shape == wanted_most.shape
-    empty = numpy.isinf(wanted_most)
+    assert most.shape == max_wanted.shape
+    empty = numpy.isinf(max_wanted)
     assert (most[empty] == -numpy.inf).all() and empty[0].all()
-    near, wanted = most[~empty], wanted_most[~empty]
+    near, wanted = most[~empty], max_wanted[~empty]
     assert (numpy.abs(near - wanted) <= 1e-4 * numpy.maximum(1, numpy.abs(wanted))).all()
 
 

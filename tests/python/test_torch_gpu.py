@@ -101,7 +101,7 @@ def test_a_schedule_from_outside_is_planned_again_inside(fw, rng):
 
 def test_plan_in_a_graph(fw, rng):
     case = whole_cache(fw, rng)
-    planned = plan(device="cuda", batch=4, query_heads=8, max_blocks=case.table.shape[1])
+    planned = plan(device="cuda", batch=4, query_heads=8, max_pages=case.table.shape[1])
 
     def step():
         return planned.schedule(case.lengths).run(case.q, case.cache, case.table)
@@ -195,7 +195,7 @@ def test_tensors_of_a_device_that_is_not_the_current_one(fw, rng, current):
         results = [flash_mla_with_kvcache(*call, 512, meta) for _ in range(2)]
         results.append(flash_mla_with_kvcache(*call, 512, *get_mla_metadata(call[3], 8, 1)))
         planned = plan(
-            device=f"cuda:{there}", batch=3, query_heads=8, max_blocks=case.table.shape[1]
+            device=f"cuda:{there}", batch=3, query_heads=8, max_pages=case.table.shape[1]
         )
         results.append(planned.schedule(call[3]).run(*call[:3]))
         schedule = torch.ops.flashmla.schedule(*call)

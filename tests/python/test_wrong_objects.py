@@ -25,7 +25,8 @@ PLAN = {
     "qk_dim": lambda: wrong.integers(optional=True),
     "v_dim": wrong.integers,
     "page_size": lambda: wrong.integers(optional=True),
-    "max_blocks": wrong.integers,
+    "max_pages": wrong.integers,
+    "max_blocks": lambda: wrong.integers(optional=True),
     "topk": wrong.integers,
     "extra_topk": wrong.integers,
     "extra_page_size": wrong.integers,
@@ -81,12 +82,12 @@ def plan_call(fw):
 
 
 def schedule_call(fw):
-    plan = flash_mla.plan(device=fw.device, batch=2, query_heads=8, max_blocks=2)
+    plan = flash_mla.plan(device=fw.device, batch=2, query_heads=8, max_pages=2)
     return plan.schedule, {"lengths": NEEDED}, {"lengths": fw.full((2,), 5, "i32")}
 
 
 def array_call(fw):
-    return planned(fw, max_blocks=2).array, {"name": wrong.names}, {"name": "work"}
+    return planned(fw, max_pages=2).array, {"name": wrong.names}, {"name": "work"}
 
 
 def dense_call(fw):
@@ -98,7 +99,7 @@ def dense_call(fw):
         "out": fw.full((2, 1, 8, 512), 0, "bf16"),
         "lse": fw.full((2, 8, 1), 0, "fp32"),
     }
-    return planned(fw, batch=2, max_blocks=2).run, RUN, call
+    return planned(fw, batch=2, max_pages=2).run, RUN, call
 
 
 def sparse_call(fw):

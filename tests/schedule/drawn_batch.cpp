@@ -137,7 +137,7 @@ std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule
                   .requests = params.requests,
                   .workers = params.workers,
                   .block_tokens = params.block_tokens,
-                  .most_tokens = any,
+                  .max_tokens = any,
                   .partials = any};
   std::vector<std::vector<Segment>> segments(schedule.work.size());
   for (std::int32_t w = 0; w < params.workers; ++w)

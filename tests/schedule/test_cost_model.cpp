@@ -56,9 +56,9 @@ TEST(Divisor, Of32BitsIsExact) {
   for (int i = 0; i < 200000; ++i) {
     constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
     const auto value = static_cast<std::int32_t>(random.log_between(1, most));
-    const std::int64_t most_quotient = smaller<std::int64_t>(most / value, (1 << 21) - 1);
-    const auto quotient = static_cast<std::int32_t>(
-        i % 4 == 0 ? most_quotient : random.log_between(1, most_quotient));
+    const std::int64_t max_quotient = smaller<std::int64_t>(most / value, (1 << 21) - 1);
+    const auto quotient =
+        static_cast<std::int32_t>(i % 4 == 0 ? max_quotient : random.log_between(1, max_quotient));
     const std::int32_t product = value * quotient;
     const Divisor<std::int32_t> divisor(value);
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);

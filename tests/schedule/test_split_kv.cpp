@@ -105,17 +105,17 @@ void expect_sound(const Batch& batch) {
   ASSERT_EQ(fault_in_empty_requests(batch, schedule), "");
   ASSERT_EQ(schedule.split_offset[0], 0);
   ASSERT_NO_FATAL_FAILURE(expect_sound_list(batch, schedule, segments));
-  std::int64_t most_blocks = 1;
+  std::int64_t max_blocks = 1;
   for (std::int32_t r = 0; r < batch.params.requests; ++r) {
     const std::int32_t partials = schedule.split_offset[r + 1] - schedule.split_offset[r];
     ASSERT_EQ(partials, segments[r] > 1 ? segments[r] : 0) << "request " << r;
     const auto blocks = static_cast<std::int32_t>(batch.blocks(r));
     ASSERT_LE(segments[r], split_cap(blocks, batch.params.cost)) << "request " << r;
-    most_blocks = std::max(most_blocks, batch.blocks(r));
+    max_blocks = std::max(max_blocks, batch.blocks(r));
   }
-  const std::int64_t most_tokens = std::min<std::int64_t>(most_blocks * batch.params.block_tokens,
-                                                          std::numeric_limits<std::int32_t>::max());
-  ASSERT_LE(schedule.split_offset.back(), max_partials(batch.params, most_tokens));
+  const std::int64_t max_tokens = std::min<std::int64_t>(max_blocks * batch.params.block_tokens,
+                                                         std::numeric_limits<std::int32_t>::max());
+  ASSERT_LE(schedule.split_offset.back(), max_partials(batch.params, max_tokens));
   const bool some_empty = std::ranges::find(batch.lengths, 0) != batch.lengths.end();
   for (const WorkTile& tile : schedule.work) {
     ASSERT_EQ(tile.flags, (batch.params.batch_invariant ? fixed_pieces : 0) |

@@ -21,28 +21,28 @@ constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std
           .multiprocessors = multiprocessors,
           .memory_ps = h100_memory_ps,
           .batch_invariant = false,
-          .pairs_load_once = true};
+          .clusters_load_once = true};
 }
 
 // Up to 64.
 constexpr Tile tile_of_all(std::int64_t rows) {
-  return {rows <= 16 ? 16 : rows <= 32 ? 32 : 64, makes_pairs(rows)};
+  return {rows <= 16 ? 16 : rows <= 32 ? 32 : 64, cluster_of_large_tiles(rows)};
 }
 
 constexpr Tile alone(std::int64_t rows) {
-  return {rows, false};
+  return {rows, 1};
 }
-constexpr Tile in_pairs(std::int64_t rows) {
-  return {rows, true};
+constexpr Tile in_cluster(std::int64_t rows) {
+  return {rows, 2};
 }
 
 TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
   for (const std::int64_t requests : {1, 16, 128})
     for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128, 256}) {
-      // Of one request's 2,048 blocks there are few enough for 17 … 32 rows to go in pairs.
+      // Of one request's 2,048 blocks there are few enough for 17 … 32 rows to make clusters.
       const bool halved = requests == 1 && rows > 16 && rows <= 32;
       EXPECT_EQ(choose_tile(question_of(requests, rows, 131072)),
-                halved ? in_pairs(16) : tile_of_all(rows))
+                halved ? in_cluster(16) : tile_of_all(rows))
           << requests << " requests, " << rows << " rows";
     }
 }
@@ -56,30 +56,30 @@ TEST(TileChoice, IsSmallWhereThereIsLittleToDo) {
   EXPECT_EQ(choose_tile(question_of(1, 64, 16384)), alone(32));
   EXPECT_EQ(choose_tile(question_of(16, 64, 1024)), alone(32));
   EXPECT_EQ(choose_tile(question_of(32, 128, 256)), alone(32));
-  EXPECT_EQ(choose_tile(question_of(1, 128, 8192)), in_pairs(64));
+  EXPECT_EQ(choose_tile(question_of(1, 128, 8192)), in_cluster(64));
   EXPECT_EQ(choose_tile(question_of(1, 64, 65536)), alone(64));
-  EXPECT_EQ(choose_tile(question_of(32, 128, 1024)), in_pairs(64));
+  EXPECT_EQ(choose_tile(question_of(32, 128, 1024)), in_cluster(64));
 }
 
 // The same; where there is neither little to do nor much.
 TEST(TileChoice, IsHalfInPairsWhereMemoryIsTheBound) {
-  EXPECT_EQ(choose_tile(question_of(1, 32, 65536)), in_pairs(16));
-  EXPECT_EQ(choose_tile(question_of(16, 32, 4096)), in_pairs(16));
-  EXPECT_EQ(choose_tile(question_of(16, 24, 4096)), in_pairs(16));
-  EXPECT_EQ(choose_tile(question_of(64, 32, 2048)), in_pairs(16));
-  EXPECT_EQ(choose_tile(question_of(16, 64, 4096)), in_pairs(32));
-  EXPECT_EQ(choose_tile(question_of(64, 64, 1024)), in_pairs(32));
-  EXPECT_FALSE(choose_tile(question_of(1, 32, 16384)).pair);
+  EXPECT_EQ(choose_tile(question_of(1, 32, 65536)), in_cluster(16));
+  EXPECT_EQ(choose_tile(question_of(16, 32, 4096)), in_cluster(16));
+  EXPECT_EQ(choose_tile(question_of(16, 24, 4096)), in_cluster(16));
+  EXPECT_EQ(choose_tile(question_of(64, 32, 2048)), in_cluster(16));
+  EXPECT_EQ(choose_tile(question_of(16, 64, 4096)), in_cluster(32));
+  EXPECT_EQ(choose_tile(question_of(64, 64, 1024)), in_cluster(32));
+  EXPECT_EQ(choose_tile(question_of(1, 32, 16384)).cluster, 1);
   EXPECT_EQ(choose_tile(question_of(128, 32, 8192)), alone(32));
   EXPECT_EQ(choose_tile(question_of(8, 64, 4096)), alone(64));
   EXPECT_EQ(choose_tile(question_of(128, 64, 8192)), alone(64));
   EXPECT_EQ(choose_tile(question_of(16, 16, 4096)), alone(16));
 }
 
-TEST(TileChoice, IsNotInSmallPairsWhereMultiprocessorsWouldBeTheBound) {
+TEST(TileChoice, HasNoSmallClustersWhereMultiprocessorsWouldBeTheBound) {
   for (const std::int64_t rows : {32, 64}) {
     TileQuestion question = question_of(16, rows, 4096);
-    ASSERT_TRUE(choose_tile(question).pair);
+    ASSERT_EQ(choose_tile(question).cluster, 2);
     question.memory_ps = h200_memory_ps;
     EXPECT_EQ(choose_tile(question), alone(rows));
     question.memory_ps = 0;
@@ -90,9 +90,9 @@ TEST(TileChoice, IsNotInSmallPairsWhereMultiprocessorsWouldBeTheBound) {
   }
 }
 
-TEST(TileChoice, IsNotInSmallPairsWhereEachWouldLoadAllKeys) {
+TEST(TileChoice, HasNoSmallClustersWhereEachWouldLoadAllKeys) {
   TileQuestion question = question_of(16, 32, 4096);
-  question.pairs_load_once = false;
+  question.clusters_load_once = false;
   EXPECT_EQ(choose_tile(question), alone(32));
   question.rows = 64;
   EXPECT_EQ(choose_tile(question), alone(64));
@@ -113,7 +113,7 @@ TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
     ASSERT_LE(tile.rows, tile_of_all(question.rows).rows);
     if (tile == tile_of_all(question.rows))
       continue;
-    if (tile.pair) {
+    if (tile.cluster == 2) {
       ASSERT_EQ(divide_up(question.rows, tile.rows), 2);
       continue;
     }
@@ -123,42 +123,42 @@ TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
 }
 
 // 128 requests of two query tokens with 128 heads.
-constexpr FoursQuestion two_tokens{.requests = 128,
-                                   .blocks = 150,
-                                   .tiles = 4,
-                                   .kv_heads = 1,
-                                   .workers = multiprocessors / 4,
-                                   .whole_blocks = true,
-                                   .batch_invariant = false};
+constexpr ClusterOfFourQuestion two_tokens{.requests = 128,
+                                           .blocks = 150,
+                                           .tiles = 4,
+                                           .kv_heads = 1,
+                                           .workers = multiprocessors / 4,
+                                           .whole_blocks = true,
+                                           .batch_invariant = false};
 
 TEST(TileChoice, IsInFoursWhereARequestHasFourTiles) {
-  EXPECT_TRUE(is_better_in_fours(two_tokens));
+  EXPECT_TRUE(is_better_in_clusters_of_four(two_tokens));
   for (const std::int64_t tiles : {1, 2, 3, 5, 6, 8}) {
-    FoursQuestion question = two_tokens;
+    ClusterOfFourQuestion question = two_tokens;
     question.tiles = tiles;
-    EXPECT_FALSE(is_better_in_fours(question)) << tiles;
+    EXPECT_FALSE(is_better_in_clusters_of_four(question)) << tiles;
   }
 }
 
 TEST(TileChoice, IsNotInFoursWhereAnyOfWhatTheyNeedIsMissing) {
-  FoursQuestion of_two_heads = two_tokens;
+  ClusterOfFourQuestion of_two_heads = two_tokens;
   of_two_heads.kv_heads = 2;
-  EXPECT_FALSE(is_better_in_fours(of_two_heads));
-  FoursQuestion of_small_pages = two_tokens;
+  EXPECT_FALSE(is_better_in_clusters_of_four(of_two_heads));
+  ClusterOfFourQuestion of_small_pages = two_tokens;
   of_small_pages.whole_blocks = false;
-  EXPECT_FALSE(is_better_in_fours(of_small_pages));
-  FoursQuestion invariant = two_tokens;
+  EXPECT_FALSE(is_better_in_clusters_of_four(of_small_pages));
+  ClusterOfFourQuestion invariant = two_tokens;
   invariant.batch_invariant = true;
-  EXPECT_FALSE(is_better_in_fours(invariant));
-  FoursQuestion of_short_ones = two_tokens;
+  EXPECT_FALSE(is_better_in_clusters_of_four(invariant));
+  ClusterOfFourQuestion of_short_ones = two_tokens;
   of_short_ones.blocks = 64;
-  EXPECT_FALSE(is_better_in_fours(of_short_ones));
-  FoursQuestion of_few = two_tokens;
+  EXPECT_FALSE(is_better_in_clusters_of_four(of_short_ones));
+  ClusterOfFourQuestion of_few = two_tokens;
   of_few.blocks = 400;
   of_few.requests = of_few.workers;
-  EXPECT_FALSE(is_better_in_fours(of_few));
+  EXPECT_FALSE(is_better_in_clusters_of_four(of_few));
   ++of_few.requests;
-  EXPECT_TRUE(is_better_in_fours(of_few));
+  EXPECT_TRUE(is_better_in_clusters_of_four(of_few));
 }
 
 // Neither how many other requests there are, nor how long they are.

@@ -26,7 +26,7 @@ class HostileWalk {
              .requests = requests,
              .workers = static_cast<std::int32_t>(random.between(1, 5)),
              .block_tokens = random.pick({1, 64}),
-             .most_tokens = random.pick({0, 1, 500, std::numeric_limits<std::int32_t>::max()}),
+             .max_tokens = random.pick({0, 1, 500, std::numeric_limits<std::int32_t>::max()}),
              .partials = random.pick({0, 1, 40})};
     tile_ = {number(), number(), number(), number(), number(), number(), number(), number()};
   }
@@ -36,7 +36,7 @@ class HostileWalk {
     for_each_segment(walk_, tile_, walk_.workers - 1, [&](const Segment& segment) {
       ++segments;
       ASSERT_TRUE(segment.request >= 0 && segment.request < walk_.requests) << segment.request;
-      ASSERT_TRUE(segment.length >= 0 && segment.length <= walk_.most_tokens) << segment.length;
+      ASSERT_TRUE(segment.length >= 0 && segment.length <= walk_.max_tokens) << segment.length;
       ASSERT_TRUE(segment.first_block >= 0 && segment.first_block <= segment.end_block);
       ASSERT_LE(segment.end_block, blocks_of(segment.length, walk_.block_tokens));
       ASSERT_TRUE(segment.partial >= -1 && segment.partial < walk_.partials) << segment.partial;

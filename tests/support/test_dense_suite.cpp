@@ -158,9 +158,9 @@ TEST(DenseSuite, OnAGpuFullStaysWithinItsBudget) {
   double cache_bytes = 0;
   for (std::int64_t i = 1040; i < suite.cases(); ++i) {
     const DenseCase c = suite.draw(i);
-    const double bytes =
-        2.0 * static_cast<double>(assign_pages(c).num_blocks * c.page_size * c.kv_heads) *
-        static_cast<double>(c.qk_dim + c.cache_padding);
+    const double bytes = 2.0 *
+                         static_cast<double>(assign_pages(c).num_pages * c.page_size * c.kv_heads) *
+                         static_cast<double>(c.qk_dim + c.cache_padding);
     ASSERT_LT(bytes, 2e9) << describe(c);
     cache_bytes += bytes;
     for (const RowIndex& row : rows_to_check(c))

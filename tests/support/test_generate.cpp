@@ -22,7 +22,7 @@ DenseCase some_case(std::uint64_t seed) {
   c.query_heads = 6;
   c.kv_heads = 2;
   c.page_size = 16;
-  c.spare_blocks = 3;
+  c.spare_pages = 3;
   c.sink = true;
   c.q_padding = c.cache_padding = c.out_padding = c.table_padding = 5;
   return c;

@@ -19,7 +19,7 @@
 namespace flashmla::support {
 namespace {
 
-constexpr std::int64_t enough = PooledError::least_tokens;
+constexpr std::int64_t enough = PooledError::min_tokens;
 
 // A row of [1, 0, 0, …] · size, for which the model is off by 0.01 and `out` by `error`, relative.
 struct MadeUpRow {
@@ -38,7 +38,7 @@ struct MadeUpRow {
   }
 };
 
-PooledError pool_of(const MadeUpRow& row, std::int64_t rows = PooledError::least_rows,
+PooledError pool_of(const MadeUpRow& row, std::int64_t rows = PooledError::min_rows,
                     std::int64_t tokens = enough, DType type = DType::bf16) {
   PooledError pool;
   for (std::int64_t i = 0; i < rows; ++i)
@@ -57,7 +57,7 @@ TEST(PooledError, PassesUpToItsLimit) {
 }
 
 TEST(PooledError, JudgesManyRowsAlone) {
-  const PooledError few = pool_of(MadeUpRow(1), PooledError::least_rows - 1);
+  const PooledError few = pool_of(MadeUpRow(1), PooledError::min_rows - 1);
   EXPECT_FALSE(few.judged());
   EXPECT_TRUE(few.passed());
   PooledError pool = few;
@@ -158,17 +158,17 @@ std::vector<float> attend_by(const Backend& backend, DType type, const std::vect
   return out;
 }
 
-// Rows of 1,024 tokens, whose scores have a spread of about 0.8 to `most_spread`.
-PooledError pool_of(const Backend& backend, double most_spread, std::uint64_t seed,
+// Rows of 1,024 tokens, whose scores have a spread of about 0.8 to `max_spread`.
+PooledError pool_of(const Backend& backend, double max_spread, std::uint64_t seed,
                     DType type = DType::bf16) {
   PooledError pool;
   Random random(seed);
-  for (std::int64_t i = 0; i < PooledError::least_rows + 20; ++i) {
+  for (std::int64_t i = 0; i < PooledError::min_rows + 20; ++i) {
     constexpr auto tokens = static_cast<std::size_t>(enough);
     OracleShape shape;
     shape.qk_dim = shape.v_dim = dim;
     shape.type = type;
-    shape.softmax_scale = (0.8 + (most_spread - 0.8) * random.unit()) / std::sqrt(double{dim});
+    shape.softmax_scale = (0.8 + (max_spread - 0.8) * random.unit()) / std::sqrt(double{dim});
     std::vector<float> q(dim);
     std::vector<float> rows(tokens * dim);
     fill_normal(q, random.next());
@@ -238,10 +238,9 @@ TEST(PooledError, EverySuiteHasRowsToJudge) {
   };
   for (const SuiteSize size : {SuiteSize::tiny, SuiteSize::shorter, SuiteSize::full}) {
     for (const DType type : {DType::bf16, DType::fp16})
-      EXPECT_GE(rows_of(DenseSuite(size, seed), type, dense), PooledError::least_rows);
+      EXPECT_GE(rows_of(DenseSuite(size, seed), type, dense), PooledError::min_rows);
     for (const AttentionKind kind : {AttentionKind::sparse_decode, AttentionKind::sparse_prefill})
-      EXPECT_GE(rows_of(SparseSuite(kind, size, seed), DType::bf16, sparse),
-                PooledError::least_rows);
+      EXPECT_GE(rows_of(SparseSuite(kind, size, seed), DType::bf16, sparse), PooledError::min_rows);
   }
 }
 

@@ -29,7 +29,7 @@ SparseCase some_case(AttentionKind kind) {
   c.query_tokens = 3;
   c.query_heads = 4;
   c.page_size = kind == AttentionKind::sparse_decode ? 16 : 1;
-  c.num_blocks = kind == AttentionKind::sparse_decode ? 9 : 150;
+  c.num_pages = kind == AttentionKind::sparse_decode ? 9 : 150;
   c.topk = 140;
   c.sink = true;
   c.out_padding = 8;
@@ -134,7 +134,7 @@ TEST(SparseTensorsTest, AttendedRowsAreThoseOfTheCountedSlots) {
   c.poisoned_share = 0.5;
   c.extra_topk = 9;
   c.extra_page_size = 4;
-  c.extra_blocks = 3;
+  c.extra_pages = 3;
   HostMemory memory;
   SparseTensors tensors(c, memory);
   for (std::int64_t r = 0; r < c.batch; ++r)

@@ -28,7 +28,7 @@ CheckedCase case_of(std::int64_t rows, double error, support::Cut cut = support:
   CheckedCase checked;
   PooledError& pool = checked.result.pools[{type, cut}];
   for (std::int64_t i = 0; i < rows; ++i)
-    pool.add_row(type, out, reference, PooledError::least_tokens);
+    pool.add_row(type, out, reference, PooledError::min_tokens);
   return checked;
 }
 
@@ -41,7 +41,7 @@ CheckReport report_of(const std::vector<CheckedCase>& cases, CheckOptions option
   return report;
 }
 
-constexpr std::int64_t enough = PooledError::least_rows;
+constexpr std::int64_t enough = PooledError::min_rows;
 
 TEST(CheckReport, AccurateSuitesPass) {
   const CheckReport report = report_of({case_of(enough / 2, 0.001), case_of(enough / 2, 0.001)});

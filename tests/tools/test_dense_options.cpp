@@ -58,7 +58,7 @@ TEST(DenseOptions, ReachTheProblem) {
   EXPECT_EQ(problem.kv_heads, 2);
   EXPECT_EQ(problem.query_tokens, 3);
   EXPECT_EQ(problem.page_size, 16);
-  EXPECT_EQ(problem.max_blocks, 7);
+  EXPECT_EQ(problem.max_pages, 7);
   EXPECT_EQ(problem.qk_dim, 512);
   EXPECT_EQ(problem.kv_format, KvFormat::fp16);
   EXPECT_EQ(problem.query_type, DType::fp16);

@@ -21,7 +21,7 @@ DrawnPlan draw(support::Random& random) {
   DrawnPlan drawn;
   drawn.problem.batch = random.log_between(1, 64);
   drawn.problem.query_heads = random.pick({1, 16, 128});
-  drawn.problem.max_blocks = 200;
+  drawn.problem.max_pages = 200;
   drawn.problem.max_workers = static_cast<std::int32_t>(random.log_between(1, 200));
   drawn.problem.batch_invariant = random.chance(0.5);
   for (std::int64_t r = 0; r < drawn.problem.batch; ++r)

@@ -96,8 +96,8 @@ Timing timing_of(const Shape& shape, const Problem& problem, double rows, double
   timing.bytes = rows * static_cast<double>(token_bytes(problem.kv_format, problem.qk_dim)) +
                  query_rows * width * static_cast<double>(size_of(problem.query_type));
   timing.flop = 2 * row_tokens * width;
-  timing.least_bytes = timing.bytes / roofline.bytes_per_second;
-  timing.least_flop = timing.flop / roofline.flop_per_second;
+  timing.min_bytes = timing.bytes / roofline.bytes_per_second;
+  timing.min_flop = timing.flop / roofline.flop_per_second;
   return timing;
 }
 

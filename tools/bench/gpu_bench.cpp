@@ -57,12 +57,12 @@ std::vector<std::int32_t> block_table(const support::DenseCase& c, std::uint64_t
   for (std::int64_t last = std::ssize(pages) - 1; last > 0; --last)
     std::swap(pages[static_cast<std::size_t>(last)],
               pages[static_cast<std::size_t>(random.between(0, last))]);
-  std::vector<std::int32_t> table(static_cast<std::size_t>(c.batch() * c.max_blocks()), -1);
+  std::vector<std::int32_t> table(static_cast<std::size_t>(c.batch() * c.max_pages()), -1);
   auto next = pages.begin();
   for (std::int64_t r = 0; r < c.batch(); ++r) {
     const std::int64_t count =
         (c.lengths[static_cast<std::size_t>(r)] + c.page_size - 1) / c.page_size;
-    std::copy_n(next, count, table.begin() + r * c.max_blocks());
+    std::copy_n(next, count, table.begin() + r * c.max_pages());
     next += count;
   }
   return table;
@@ -94,7 +94,7 @@ struct GpuBench::Call {
         bench.cache_.get(), c.type, {pages_of(c), c.page_size, c.kv_heads, c.qk_dim}, device};
     inputs.block_table = {keep(upload(*bench.memory_, block_table(c, c.seed))),
                           DType::i32,
-                          {c.batch(), c.max_blocks()},
+                          {c.batch(), c.max_pages()},
                           device};
     outputs.out = {
         bench.out_.get(), c.type, {c.batch(), c.query_tokens, c.query_heads, c.v_dim}, device};

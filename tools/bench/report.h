@@ -33,12 +33,12 @@ struct Timing {
   Spread seconds;           // of single calls; on a GPU of cold replays
   double bytes = 0;         // rows attended to, q and out
   double flop = 0;          // 2 · h_q · (d_qk + d_v) for each row that a query token attends to
-  double least_bytes = 0;   // seconds that the bytes take at the roofline's rate
-  double least_flop = 0;    // the same for flop
+  double min_bytes = 0;     // seconds that the bytes take at the roofline's rate
+  double min_flop = 0;      // the same for flop
   std::optional<GraphFigures> graph;
 
-  bool memory_bound() const { return least_bytes > least_flop; }
-  double roofline_part() const { return std::max(least_bytes, least_flop) / seconds.median; }
+  bool memory_bound() const { return min_bytes > min_flop; }
+  double roofline_part() const { return std::max(min_bytes, min_flop) / seconds.median; }
   CallTime call_time() const { return {seconds.median, graph ? graph->hot : seconds.median}; }
 };
 

@@ -33,7 +33,7 @@ std::string suite_fault(const SuitePool& pool) {
       "out once ({:.3e} against {:.3e}, relative), wanted at most {}; over {} rows that see at "
       "least {} tokens",
       pool.suite, pool.rows, pool.error.ratio(), pool.error.error(), pool.error.model_error(),
-      Pool::limit, pool.error.rows(), Pool::least_tokens);
+      Pool::limit, pool.error.rows(), Pool::min_tokens);
 }
 
 std::string text_of(const SuitePool& pool) {
@@ -93,7 +93,7 @@ void CheckReport::judge_pools() {
       faults.push_back(
           fmt::format("{} suite: fewer than {} rows see {} tokens or more, too few to "
                       "judge the error of out",
-                      suite, Pool::least_rows, Pool::least_tokens));
+                      suite, Pool::min_rows, Pool::min_tokens));
 }
 
 void CheckReport::add(const std::string& suite, std::int64_t index, const CheckedCase& checked) {

@@ -42,7 +42,7 @@ Problem step_problem(const EngineOptions& options, std::int64_t batch) {
   problem.qk_dim = replay_qk_dim(options.format);
   problem.v_dim = Engine::v_dim;
   problem.page_size = options.page_size;
-  problem.max_blocks = options.max_blocks;
+  problem.max_pages = options.max_pages;
   problem.causal = options.drafts > 1;
   if (!is_plain(options.format))
     make_sparse(problem, options);
@@ -158,13 +158,13 @@ double Engine::decode(std::span<const Session> sessions,
 // Entries of the block table past a request's pages are no page numbers at all.
 void Engine::upload_tables(std::span<const Session> sessions) {
   std::vector<std::int32_t> lengths(sessions.size());
-  std::vector<std::int32_t> table(sessions.size() * options_.max_blocks,
+  std::vector<std::int32_t> table(sessions.size() * options_.max_pages,
                                   std::numeric_limits<std::int32_t>::min());
   std::vector<std::int64_t> slots(sessions.size() * options_.drafts);
   for (std::int64_t r = 0; r < std::ssize(sessions); ++r) {
     const Session& session = sessions[r];
     lengths[r] = static_cast<std::int32_t>(session.position() + options_.drafts);
-    std::copy(session.pages.begin(), session.pages.end(), table.begin() + r * options_.max_blocks);
+    std::copy(session.pages.begin(), session.pages.end(), table.begin() + r * options_.max_pages);
     for (std::int64_t t = 0; t < options_.drafts; ++t)
       slots[r * options_.drafts + t] = slot_of(session, session.position() + t);
   }
@@ -201,7 +201,7 @@ void Engine::run_layer(const Plan& plan, std::int64_t batch, std::int64_t layer)
   if (lists_)
     lists_->add_to(inputs, batch, layer);
   else
-    inputs.block_table = {block_table_.data(), DType::i32, {batch, options_.max_blocks}, device};
+    inputs.block_table = {block_table_.data(), DType::i32, {batch, options_.max_pages}, device};
   Outputs outputs;
   outputs.out = {out_.data(), type_, {batch, options_.drafts, options_.heads, v_dim}, device};
   outputs.lse = {lse_.data(), DType::fp32, {batch, options_.heads, options_.drafts}, device};

@@ -29,7 +29,7 @@ struct EngineOptions {
   std::int64_t layers = 1;
   std::int64_t pages = 2048;
   std::int64_t page_size = 64;
-  std::int64_t max_blocks = 2048;  // pages of the largest request
+  std::int64_t max_pages = 2048;  // pages of the largest request
   std::int64_t max_batch = 32;
   std::int64_t drafts = 1;  // query tokens of a request in each step
   Append append = [](const TensorView& cache, KvFormat kv_format, const TensorView& rows,
@@ -90,7 +90,7 @@ class Engine {
   Buffer out_;                        // [b, s_q, h_q, v_dim]
   Buffer lse_;                        // [b, h_q, s_q]
   Buffer lengths_;                    // [b]
-  Buffer block_table_;                // [b, max_blocks]
+  Buffer block_table_;                // [b, max_pages]
   Buffer row_keys_;                   // [layers][rows]
   Buffer query_keys_;                 // [layers][b, s_q, h_q]
   std::optional<SparseLists> lists_;  // of FP8 formats

@@ -23,7 +23,7 @@ namespace {
 #if defined(FLASHMLA_HAS_ZLIB)
 
 // More than any trace; what is made to grow is refused before it fills the memory.
-constexpr std::size_t most_bytes = std::size_t{1} << 32;
+constexpr std::size_t max_bytes = std::size_t{1} << 32;
 
 class Inflater {
  public:
@@ -55,7 +55,7 @@ class Inflater {
         refuse(name_, "its compressed data are damaged");
       bytes.remove_prefix(given - stream_.avail_in);
       text.append(room, made);
-      if (text.size() > most_bytes)
+      if (text.size() > max_bytes)
         refuse(name_, "it holds more than 4 GiB");
     }
   }

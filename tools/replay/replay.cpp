@@ -56,7 +56,7 @@ Forecast forecast_of(std::span<const Request> requests, const ServerOptions& opt
   Forecast forecast;
   for (const Request& request : requests)
     if (const std::int64_t needed = pages_needed(request, options); needed <= options.pages)
-      forecast.max_blocks = std::max(forecast.max_blocks, needed);
+      forecast.max_pages = std::max(forecast.max_pages, needed);
   Server server(requests, options);
   while (server.next_step([](const Session&) {})) {
     ++forecast.steps;
@@ -80,7 +80,7 @@ EngineOptions engine_options(const ReplayOptions& options, const Forecast& forec
   engine.layers = options.layers;
   engine.pages = options.server.pages;
   engine.page_size = options.server.page_size;
-  engine.max_blocks = forecast.max_blocks;
+  engine.max_pages = forecast.max_pages;
   engine.max_batch = options.server.max_batch;
   engine.drafts = options.server.drafts;
   return engine;

@@ -29,7 +29,7 @@ struct Forecast {
   std::int64_t query_tokens = 0;  // Σ over steps of requests · drafts
   std::int64_t token_steps = 0;   // Σ over query tokens of the tokens attended to
   std::int64_t read_tokens = 0;   // Σ over steps of the rows read; drafts share plain rows
-  std::int64_t max_blocks = 0;    // pages of the largest request that is served
+  std::int64_t max_pages = 0;     // pages of the largest request that is served
 };
 
 // What one decode step was like.

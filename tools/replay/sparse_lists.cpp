@@ -29,7 +29,7 @@ std::int32_t write_list(const Session& session, const std::vector<std::int64_t>&
 
 void make_sparse(Problem& problem, const EngineOptions& options) {
   problem.kind = AttentionKind::sparse_decode;
-  problem.max_blocks = 0;
+  problem.max_pages = 0;
   problem.causal = false;
   problem.topk = options.format == KvFormat::v32 ? v32_topk : v4_window;
   if (options.format != KvFormat::v4)

@@ -13,7 +13,7 @@ namespace flashmla::tools {
 
 namespace {
 
-constexpr std::size_t most_points = 1500;
+constexpr std::size_t max_points = 1500;
 
 // The page, in pixels.
 constexpr double width = 1000;
@@ -78,7 +78,7 @@ void draw_axes(std::string& svg, const Panel& panel, bool label_x) {
 // The area under a curve that is zero while no request runs.
 void draw_area(std::string& svg, const Panel& panel, std::span<const Point> points) {
   std::string line;
-  for (const Point& point : thin_out(points, most_points))
+  for (const Point& point : thin_out(points, max_points))
     fmt::format_to(Out(line), "L{:.1f} {:.1f}", panel.x(point.x), panel.y(point.y));
   if (line.empty())
     return;
@@ -96,7 +96,7 @@ void draw_area(std::string& svg, const Panel& panel, std::span<const Point> poin
 
 void draw_dots(std::string& svg, const Panel& panel, std::span<const Point> points) {
   std::string dots;
-  for (const Point& point : thin_out(points, most_points))
+  for (const Point& point : thin_out(points, max_points))
     fmt::format_to(Out(dots), "M{:.1f} {:.1f}h0", panel.x(point.x), panel.y(point.y));
   if (!dots.empty())
     fmt::format_to(Out(svg),

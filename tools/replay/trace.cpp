@@ -78,9 +78,9 @@ std::string_view take_line(std::string_view& text) {
 
 Request request_of(std::int64_t context, std::int64_t generated, const FieldNames& names,
                    const Place& place) {
-  if (context + generated > most_tokens)
+  if (context + generated > max_tokens)
     place.reject(fmt::format("{} + {} tokens", context, generated),
-                 fmt::format("{} + {} of at most {}", names.context, names.generated, most_tokens));
+                 fmt::format("{} + {} of at most {}", names.context, names.generated, max_tokens));
   return {.arrival = 0,
           .context = static_cast<std::int32_t>(context),
           .generated = static_cast<std::int32_t>(generated)};

@@ -147,9 +147,9 @@ std::int64_t parse_time(std::string_view field, const Place& place) {
 
 std::int64_t parse_tokens(std::string_view field, std::string_view column, const Place& place) {
   const auto tokens = parse_number<std::int64_t>(field);
-  if (!tokens || *tokens < 0 || *tokens > most_tokens)
+  if (!tokens || *tokens < 0 || *tokens > max_tokens)
     place.reject(fmt::format("{} {}", column, in_quotes(field)),
-                 fmt::format("a whole number from 0 to {}", most_tokens));
+                 fmt::format("a whole number from 0 to {}", max_tokens));
   return *tokens;
 }
 

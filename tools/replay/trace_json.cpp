@@ -38,9 +38,9 @@ double arrival_of(const json& object, const Place& place) {
 std::int64_t tokens_of(const json& object, std::string_view member, const Place& place) {
   const auto found = object.find(std::string(member));
   const bool sound = found != object.end() && found->is_number_unsigned() &&
-                     found->get<std::uint64_t>() <= static_cast<std::uint64_t>(most_tokens);
+                     found->get<std::uint64_t>() <= static_cast<std::uint64_t>(max_tokens);
   if (!sound)
-    place.reject(given(object, member), fmt::format("a whole number from 0 to {}", most_tokens));
+    place.reject(given(object, member), fmt::format("a whole number from 0 to {}", max_tokens));
   return found->get<std::int64_t>();
 }
 

@@ -41,7 +41,7 @@ std::optional<Number> parse_number(std::string_view text) {
   return number;
 }
 
-inline constexpr std::int64_t most_tokens = 2147483647;  // of a request, all in all
+inline constexpr std::int64_t max_tokens = 2147483647;  // of a request, all in all
 
 // The names that a format has for what a request is.
 struct FieldNames {
@@ -50,7 +50,7 @@ struct FieldNames {
   std::string_view generated;
 };
 
-// A request without its arrival. Rejects numbers of tokens beyond most_tokens together.
+// A request without its arrival. Rejects numbers of tokens beyond max_tokens together.
 Request request_of(std::int64_t context, std::int64_t generated, const FieldNames& names,
                    const Place& place);
 

@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(product_threads) multiply(int rounds, float* s
 }
 
 // The fastest of some runs, the first of which warms up.
-double least_seconds(const std::function<void()>& launch) {
+double min_seconds(const std::function<void()>& launch) {
   const Event begin;
   const Event end;
   double least = 0;
@@ -153,7 +153,7 @@ Roofline gpu_roofline(int index) {
 
   constexpr std::size_t bytes = std::size_t{4} << 30;
   const DeviceBytes words(bytes);
-  const double read_seconds = least_seconds([&] {
+  const double read_seconds = min_seconds([&] {
     read_all<<<4 * multiprocessors, read_threads>>>(static_cast<const uint4*>(words.get()),
                                                     bytes / sizeof(uint4),
                                                     static_cast<unsigned*>(sums.get()));
@@ -163,7 +163,7 @@ Roofline gpu_roofline(int index) {
   cuda_call(cudaFuncSetAttribute(multiply, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  static_cast<int>(shared_bytes)),
             "cudaFuncSetAttribute");
-  const double product_seconds = least_seconds([&] {
+  const double product_seconds = min_seconds([&] {
     multiply<<<multiprocessors, product_threads, shared_bytes>>>(rounds,
                                                                  static_cast<float*>(sums.get()));
   });

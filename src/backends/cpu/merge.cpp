@@ -17,7 +17,7 @@ constexpr std::int64_t rows_at_a_time = 16;
 
 // Parts of a smaller weight, relative to the heaviest, are not read: the smallest normal fp32
 // number, as on a GPU.
-constexpr double least_weight = std::numeric_limits<float>::min();
+constexpr double min_weight = std::numeric_limits<float>::min();
 
 // One row [d_v] of a tensor [b, s_q, h_q, d_v].
 struct Position {
@@ -111,7 +111,7 @@ void merge_row(std::span<const PartialResult> parts, const float* sink, const Ou
     if (std::isinf(lse_of(part)))
       continue;
     const double weight = logarithm.power(lse_of(part) - largest);
-    if (weight < least_weight)
+    if (weight < min_weight)
       continue;
     total += weight;
     add_row(part.out, row.in(part.out), weight, sum);

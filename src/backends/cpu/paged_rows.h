@@ -25,9 +25,9 @@ class PagedRows {
   std::int64_t entry_stride_;  // between a request's entries of the table
   const std::uint16_t* cache_;
   std::int64_t head_offset_;  // of the KV head in a token's row, in elements
-  std::int64_t blocks_;
+  std::int64_t pages_;
   std::int64_t page_size_;
-  std::int64_t block_stride_;
+  std::int64_t page_stride_;
   std::int64_t row_stride_;
   std::int64_t length_;
 };

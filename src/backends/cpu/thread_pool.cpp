@@ -28,8 +28,8 @@ namespace {
 // pool's mutex, so that the caller can wait for the last of them.
 class Job {
  public:
-  Job(std::int64_t count, int most_helpers, const std::function<void(std::int64_t)>& body)
-      : wanted_helpers(most_helpers), count_(count), body_(body) {}
+  Job(std::int64_t count, int max_helpers, const std::function<void(std::int64_t)>& body)
+      : wanted_helpers(max_helpers), count_(count), body_(body) {}
 
   // Takes indices until none is left.
   void work() {

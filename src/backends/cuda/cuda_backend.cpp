@@ -43,7 +43,7 @@ RowTiles tiles_of(const Problem& problem) {
            .multiprocessors =
                problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all,
            .memory_rate = device.memory_bytes_per_second,
-           .fours_that_fit = fours_that_fit}};
+           .max_clusters_of_four = max_clusters_of_four}};
 }
 
 // Lengths are known: whether the schedule splits a request.
@@ -102,9 +102,9 @@ class CudaBackend final : public Backend {
       return "takes the query as one tensor only";
     if (problem.scaled_cache)
       return "has no caches with a scale";
-    constexpr std::int64_t most_rows = 1 << 30;
-    if (problem.query_tokens > most_rows / problem.query_heads)
-      return text("has no more than ", most_rows, " rows a request, not ", problem.query_tokens,
+    constexpr std::int64_t max_rows = 1 << 30;
+    if (problem.query_tokens > max_rows / problem.query_heads)
+      return text("has no more than ", max_rows, " rows a request, not ", problem.query_tokens,
                   " query tokens of ", problem.query_heads, " heads");
     return std::nullopt;
   }
@@ -151,9 +151,9 @@ class CudaBackend final : public Backend {
       sm90::plan::launch_write_lengths(given, memory.lengths, planned.params.requests, stream);
       given = memory.lengths;
     }
-    const std::int64_t most_tokens = planned.problem.max_blocks * planned.problem.page_size;
+    const std::int64_t max_tokens = planned.problem.max_pages * planned.problem.page_size;
     sm90::plan::launch_schedule(planned.params, memory, given,
-                                static_cast<std::int32_t>(most_tokens), stream);
+                                static_cast<std::int32_t>(max_tokens), stream);
   }
 
   void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
@@ -185,9 +185,9 @@ class CudaBackend final : public Backend {
 
   void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
              const Outputs& outputs, void* stream) const override {
-    if (parts.size() > sm90::merge::most_parts())
+    if (parts.size() > sm90::merge::max_parts())
       throw Error(ErrorCode::unsupported, "parts", text(parts.size(), " partial results"),
-                  text("at most ", sm90::merge::most_parts(), " on a GPU"));
+                  text("at most ", sm90::merge::max_parts(), " on a GPU"));
     const DeviceScope scope(outputs.out.device.index);
     sm90::merge::launch(parts, attn_sink, outputs, stream);
   }

@@ -11,7 +11,7 @@
 #include "cuda/launch.h"
 #include "cuda/tensor_map.h"
 #include "sm90/kernels/combine/launch.h"
-#include "sm90/kernels/dense_decode/many_rows/launch.h"
+#include "sm90/kernels/dense_decode/seesaw/launch.h"
 #include "sm90/kernels/plan/launch.h"
 
 namespace flashmla::backends::cuda {
@@ -29,7 +29,7 @@ struct PartialLayout {
   std::size_t beside_bytes;
 
   PartialLayout(const Problem& problem, const schedule::SplitParams& params)
-      : rows(schedule::max_partials(params, problem.max_blocks * problem.page_size) *
+      : rows(schedule::max_partials(params, problem.max_pages * problem.page_size) *
              problem.query_tokens * problem.query_heads) {
     const dense::PartialBytes bytes = dense::PartialBytes::of(problem.query_type);
     out_bytes = static_cast<std::size_t>(rows * problem.v_dim) * bytes.number;
@@ -80,13 +80,13 @@ CUtensorMap key_map(const TensorView& cache, std::int32_t rows, std::int32_t chu
 // Rows of a box of queries: the whole tile where its rows are heads of one query token, or the
 // heads of a query token where a tile is made of several; 0 where neither fits.
 std::int32_t query_box_rows(const TensorView& q, const RowTiles& tiles) {
-  constexpr std::int64_t least_rows = 8;  // the unit of the swizzle
+  constexpr std::int64_t min_rows = 8;  // the unit of the swizzle
   if (!::flashmla::cuda::rows_aligned(q))
     return 0;
   const std::int32_t tile_rows = tiles.kernel.tile_rows;
   if (q.shape[1] == 1 || tiles.group % tile_rows == 0)
     return tile_rows;
-  if (tiles.group % least_rows == 0 && tile_rows % tiles.group == 0)
+  if (tiles.group % min_rows == 0 && tile_rows % tiles.group == 0)
     return static_cast<std::int32_t>(tiles.group);
   return 0;
 }
@@ -128,7 +128,7 @@ void set_schedule(dense::Params& p, const PlannedProblem& planned) {
   p.split_list = memory.split_list;
   p.lengths = memory.lengths;
   const schedule::Walk walk = planned.walk();
-  p.planned_tokens = walk.most_tokens;
+  p.planned_tokens = walk.max_tokens;
   p.partials = walk.partials;
   p.status = memory.status;
 }
@@ -146,7 +146,7 @@ void set_tensors(dense::Params& p, const Inputs& in, const Outputs& outputs) {
   p.block_table = static_cast<const std::int32_t*>(in.block_table.data);
   p.table_stride = in.block_table.strides[0];
   p.table_width = static_cast<std::int32_t>(in.block_table.shape[1]);
-  p.most_tokens = p.table_width * p.page_size;
+  p.max_tokens = p.table_width * p.page_size;
   p.out = static_cast<std::uint16_t*>(outputs.out.data);
   p.out_strides = strides_of(outputs.out);
   p.out_aligned = ::flashmla::cuda::rows_aligned(outputs.out);
@@ -196,9 +196,9 @@ void launch_workers(dense::Params& p, const dense::Kernel& kernel, const RowTile
 }
 
 // The fast workers, clusters of four tiles, and then the others at the same time.
-void launch_fours_beside_pairs(dense::Params& p, const Problem& problem, const RowTiles& tiles,
-                               const Inputs& inputs, void* stream) {
-  launch_workers(p, dense::many_rows::four_of(problem.query_type, problem.qk_dim), tiles,
+void launch_clusters_of_four_and_two(dense::Params& p, const Problem& problem,
+                                     const RowTiles& tiles, const Inputs& inputs, void* stream) {
+  launch_workers(p, dense::seesaw::kernel_of(problem.query_type, problem.qk_dim, 4), tiles,
                  tiles.fast_workers, inputs, stream);
   if (tiles.workers == tiles.fast_workers)
     return;
@@ -223,7 +223,7 @@ void launch_combine(const dense::Params& p, const PlannedProblem& planned, const
 void load_dense_decode(const RowTiles& tiles, const Problem& problem) {
   load_kernel(tiles.kernel);
   if (tiles.fast_workers > 0)
-    load_kernel(dense::many_rows::four_of(problem.query_type, problem.qk_dim));
+    load_kernel(dense::seesaw::kernel_of(problem.query_type, problem.qk_dim, 4));
   sm90::combine::load(problem.query_type, problem.batch_invariant);
 }
 
@@ -253,13 +253,13 @@ void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, cons
                                                     : dense::L2Policy::evict_first;
   p.q_box_rows = query_box_rows(inputs.q, tiles);
   if (tiles.fast_workers > 0)
-    launch_fours_beside_pairs(p, planned.problem, tiles, inputs, stream);
+    launch_clusters_of_four_and_two(p, planned.problem, tiles, inputs, stream);
   else
     launch_workers(p, tiles.kernel, tiles, tiles.workers, inputs, stream);
   if (planned.may_split && partials.rows > 0)
     launch_combine(p, planned, tiles, stream);
-  if (p.most_tokens < p.planned_tokens)
-    sm90::plan::launch_report_longer(p.lengths, p.split.requests, p.most_tokens, p.status, stream);
+  if (p.max_tokens < p.planned_tokens)
+    sm90::plan::launch_report_longer(p.lengths, p.split.requests, p.max_tokens, p.status, stream);
 }
 
 }  // namespace flashmla::backends::cuda

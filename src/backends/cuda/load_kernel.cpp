@@ -7,7 +7,7 @@
 
 #include "cuda/cuda_check.h"
 #include "cuda/device_info.h"
-#include "sm90/kernels/dense_decode/many_rows/launch.h"
+#include "sm90/kernels/dense_decode/seesaw/launch.h"
 
 namespace flashmla::backends::cuda {
 
@@ -48,14 +48,14 @@ void load_kernel(const dense::Kernel& kernel) {
         "cudaFuncSetAttribute");
 }
 
-std::int64_t fours_that_fit(std::int32_t device) {
+std::int64_t max_clusters_of_four(std::int32_t device) {
   // 1 + what the runtime said; 0: not asked yet. Threads that ask at the same time get the same.
   static std::vector<std::atomic<int>> known(::flashmla::cuda::devices().list.size());
   std::atomic<int>& of_device = known[static_cast<std::size_t>(device)];
   if (of_device == 0) {
     const ::flashmla::cuda::DeviceScope scope(device);
     // Every instance has a multiprocessor to itself, so that one speaks for all.
-    const dense::Kernel four = dense::many_rows::four_of(DType::bf16, 576);
+    const dense::Kernel four = dense::seesaw::kernel_of(DType::bf16, 576, 4);
     load_kernel(four);
     of_device = 1 + clusters_at_once(four);
   }

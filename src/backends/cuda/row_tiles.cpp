@@ -4,8 +4,8 @@
 
 #include "schedule/tile_choice.h"
 #include "sm90/kernels/combine/launch.h"
-#include "sm90/kernels/dense_decode/few_rows/launch.h"
-#include "sm90/kernels/dense_decode/many_rows/launch.h"
+#include "sm90/kernels/dense_decode/seesaw/launch.h"
+#include "sm90/kernels/dense_decode/swap_ab/launch.h"
 
 namespace flashmla::backends::cuda {
 
@@ -16,7 +16,7 @@ using schedule::divide_up;
 
 // Of the longest request, as far as the plan knows.
 std::int64_t blocks_of(const Problem& problem) {
-  return divide_up(problem.max_blocks * problem.page_size, dense::block_tokens);
+  return divide_up(problem.max_pages * problem.page_size, dense::block_tokens);
 }
 
 // Tiles of few rows hold tokens as the rows of their products; in large ones rows are rows.
@@ -32,27 +32,27 @@ dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, const Til
                         ? static_cast<std::int64_t>(block_bytes / device.memory_rate * 1e12)
                         : 0,
        .batch_invariant = problem.batch_invariant,
-       .pairs_load_once = dense::fits_boxes(problem.page_size)});
+       .clusters_load_once = dense::fits_boxes(problem.page_size)});
   if (tile.rows < schedule::large_tile)
-    return dense::few_rows::kernel_of(problem.query_type, problem.qk_dim, tile.rows, tile.pair);
-  return dense::many_rows::kernel_of(problem.query_type, problem.qk_dim, tile.pair);
+    return dense::swap_ab::kernel_of(problem.query_type, problem.qk_dim, tile);
+  return dense::seesaw::kernel_of(problem.query_type, problem.qk_dim, tile.cluster);
 }
 
-// With a block for every multiprocessor there are as many workers with fours as without: those that
-// no cluster of four fits on make pairs.
+// With a block for every multiprocessor there are as many workers with clusters of four as without:
+// where no cluster of four fits, a worker has clusters of two.
 std::int64_t choose_fast_workers(const Problem& problem, const RowTiles& tiles,
                                  const TileDevice& device) {
   if (problem.max_workers > 0 || tiles.kernel.tile_rows != schedule::large_tile)
     return 0;
-  const bool fours =
-      schedule::is_better_in_fours({.requests = problem.batch,
-                                    .blocks = blocks_of(problem),
-                                    .tiles = tiles.tiles,
-                                    .kv_heads = problem.kv_heads,
-                                    .workers = tiles.workers,
-                                    .whole_blocks = problem.page_size % dense::block_tokens == 0,
-                                    .batch_invariant = problem.batch_invariant});
-  return fours ? std::min(tiles.workers, device.fours_that_fit(device.index)) : 0;
+  const bool better = schedule::is_better_in_clusters_of_four(
+      {.requests = problem.batch,
+       .blocks = blocks_of(problem),
+       .tiles = tiles.tiles,
+       .kv_heads = problem.kv_heads,
+       .workers = tiles.workers,
+       .whole_blocks = problem.page_size % dense::block_tokens == 0,
+       .batch_invariant = problem.batch_invariant});
+  return better ? std::min(tiles.workers, device.max_clusters_of_four(device.index)) : 0;
 }
 
 }  // namespace
@@ -73,8 +73,8 @@ schedule::WorkerSpeeds RowTiles::speeds() const {
   if (fast_workers == 0)
     return {};
   return {.fast_workers = static_cast<std::int32_t>(fast_workers),
-          .fast = schedule::speed_of_fours,
-          .slow = schedule::speed_of_pairs};
+          .fast = schedule::speed_of_cluster_of_four,
+          .slow = schedule::speed_of_cluster_of_two};
 }
 
 }  // namespace flashmla::backends::cuda

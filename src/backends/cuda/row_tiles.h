@@ -16,7 +16,7 @@ struct TileDevice {
   std::int64_t multiprocessors;  // those that the call may use
   double memory_rate;            // bytes a second of device memory, nominal; 0: not known
   // How many clusters of four tiles it runs at once; asked for where it matters.
-  std::int64_t (*fours_that_fit)(std::int32_t index);
+  std::int64_t (*max_clusters_of_four)(std::int32_t index);
 };
 
 struct RowTiles {
@@ -27,7 +27,7 @@ struct RowTiles {
   std::int64_t total;    // tiles of all KV heads
   std::int64_t workers;  // of the schedule: each has a block of threads for every tile
   std::int64_t blocks;   // of threads for a worker; fewer than tiles where those exceed the GPU
-  std::int64_t fast_workers;  // the first ones: their four tiles are one cluster, not two pairs
+  std::int64_t fast_workers;  // the first ones: their four tiles are one cluster
 
   RowTiles(const Problem& problem, const TileDevice& device);
 

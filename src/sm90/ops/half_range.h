@@ -10,7 +10,7 @@ namespace flashmla::sm90::ops {
 // Bounds of Σ |number| of what a thread holds of a row, some 16 to 64 numbers. Above, one of them
 // may have overflowed; below, too many of them lose bits, or are 0 that should not be.
 inline constexpr float largest_good = 0x1p15f;
-inline constexpr float least_good = 0x1p-3f;
+inline constexpr float min_good = 0x1p-3f;
 
 // Of two rows, or of two parts of a row: what is packed in the low and in the high halves.
 struct HalfRange {
@@ -27,7 +27,7 @@ struct HalfRange {
   }
 
  private:
-  static FLASHMLA_DEVICE bool good(float sum) { return sum >= least_good && sum < largest_good; }
+  static FLASHMLA_DEVICE bool good(float sum) { return sum >= min_good && sum < largest_good; }
 };
 
 }  // namespace flashmla::sm90::ops

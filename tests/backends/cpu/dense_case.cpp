@@ -53,7 +53,7 @@ DenseCase::DenseCase(CaseOptions options, unsigned seed) : options_(std::move(op
   problem_.kv_heads = options_.kv_heads;
   problem_.qk_dim = options_.qk_dim;
   problem_.page_size = options_.page_size;
-  problem_.max_blocks = (longest + options_.page_size - 1) / options_.page_size + 2;
+  problem_.max_pages = (longest + options_.page_size - 1) / options_.page_size + 2;
   problem_.causal = options_.causal;
   problem_.batch_invariant = options_.batch_invariant;
   problem_.max_workers = options_.max_workers;
@@ -107,12 +107,12 @@ void DenseCase::make_cache(std::mt19937& random) {
   std::vector<std::int32_t> order(static_cast<std::size_t>(blocks));
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), random);
-  const std::int64_t table_stride = problem_.max_blocks + (options_.strided ? 4 : 0);
+  const std::int64_t table_stride = problem_.max_pages + (options_.strided ? 4 : 0);
   table_.resize(static_cast<std::size_t>(problem_.batch * table_stride));
   for (std::int32_t& entry : table_)
     entry = static_cast<std::int32_t>(random()) | (1 << 30);
   inputs_.block_table = {
-      table_.data(), DType::i32, {problem_.batch, problem_.max_blocks}, {table_stride, 1}};
+      table_.data(), DType::i32, {problem_.batch, problem_.max_pages}, {table_stride, 1}};
   inputs_.softmax_scale = options_.softmax_scale;
 
   auto next = order.begin();

@@ -58,7 +58,7 @@ class DenseCase {
   const Problem& problem() const { return problem_; }
   Inputs& inputs() { return inputs_; }
   std::vector<std::int32_t>& table() { return table_; }
-  std::int64_t table_width() const { return problem_.max_blocks; }
+  std::int64_t table_width() const { return problem_.max_pages; }
 
   // Schedules with `params` and runs; outputs and workspaces start out as NaN.
   CaseResult run(const KernelTable& kernels, const schedule::SplitParams& params);

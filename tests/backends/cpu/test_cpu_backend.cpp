@@ -12,7 +12,7 @@ Problem small_problem() {
   Problem problem;
   problem.batch = 2;
   problem.query_heads = 16;
-  problem.max_blocks = 4;
+  problem.max_pages = 4;
   return problem;
 }
 
@@ -67,7 +67,7 @@ TEST(CpuBackend, ManyQueryTokensNeedNoPartialResults) {
   Problem problem = small_problem();
   problem.query_tokens = 131072;
   problem.query_heads = 128;
-  problem.max_blocks = 4096;
+  problem.max_pages = 4096;
   for (const bool invariant : {false, true}) {
     problem.batch_invariant = invariant;
     const auto params = cpu_backend().split_params(problem);

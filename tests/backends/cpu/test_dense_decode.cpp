@@ -140,7 +140,7 @@ TEST_P(DenseDecode, HostilePagesAreSkippedAndTheFirstRequestIsNamed) {
   }
 }
 
-// A first page past the cache's end is one too many: num_blocks itself.
+// A first page past the cache's end is one too many: num_pages itself.
 TEST_P(DenseDecode, ThePageAfterTheLastIsHostile) {
   DenseCase dense({.lengths = {10}}, fresh_seed());
   dense.table()[0] = static_cast<std::int32_t>(dense.inputs().kv_cache.shape[0]);

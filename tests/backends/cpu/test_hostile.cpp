@@ -69,7 +69,7 @@ TEST_F(Hostile, BlockTables) {
     problem.batch = 3;
     problem.query_heads = 4;
     problem.page_size = round % 2 == 0 ? 16 : 1;
-    problem.max_blocks = 9;
+    problem.max_pages = 9;
     auto q = halves(3 * 4 * 576);
     auto cache = halves(5 * problem.page_size * 576);
     auto table = numbers(3 * 9, 5);

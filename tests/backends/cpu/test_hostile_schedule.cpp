@@ -61,7 +61,7 @@ class Call {
   void make_dense(Kind kind) {
     problem_.batch = 5;
     problem_.page_size = 16;
-    problem_.max_blocks = 50;
+    problem_.max_pages = 50;
     problem_.causal = random_.chance(0.5);
     problem_.batch_invariant = kind == Kind::pieces;
     problem_.max_workers = kind == Kind::one_worker ? 1 : 0;

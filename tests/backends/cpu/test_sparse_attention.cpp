@@ -25,7 +25,7 @@ SparseCase decoding(KvFormat format) {
   c.batch = 3;
   c.query_tokens = 2;
   c.query_heads = 5;
-  c.num_blocks = 7;
+  c.num_pages = 7;
   c.topk = 150;
   c.invalid_share = 0.2;
   c.poisoned_share = 0.3;
@@ -38,7 +38,7 @@ SparseCase prefill() {
   c.batch = 1;
   c.query_tokens = 9;
   c.page_size = 1;
-  c.num_blocks = 300;
+  c.num_pages = 300;
   return c;
 }
 
@@ -56,7 +56,7 @@ TEST(SparseDecode, EveryFormatWithPagesOfEverySize) {
     for (const std::int64_t page : {1, 3, 64, 100}) {
       SparseCase c = decoding(format);
       c.page_size = page;
-      c.num_blocks = 400 / page + 1;
+      c.num_pages = 400 / page + 1;
       c.cache_padding = page % 2 == 0 ? 64 : 0;
       expect_right(c);
     }
@@ -98,7 +98,7 @@ TEST(SparseDecode, TheExtraCacheHasItsOwnPagesListsAndLengths) {
       SparseCase c = decoding(format);
       c.extra_topk = 90;
       c.extra_page_size = 7;
-      c.extra_blocks = 61;
+      c.extra_pages = 61;
       c.extra_topk_length = lengths;
       c.topk_length = lengths;
       c.empty_lists = lengths;
@@ -135,10 +135,10 @@ TEST(SparseDecode, LongListsAreSplit) {
     c.batch = 1;
     c.query_tokens = 1;
     c.topk = 2500;
-    c.num_blocks = 60;
+    c.num_pages = 60;
     c.extra_topk = 333;
     c.extra_page_size = 2;
-    c.extra_blocks = 200;
+    c.extra_pages = 200;
     c.sink = true;
     c.topk_length = true;
     c.batch_invariant = invariant;
@@ -166,7 +166,7 @@ TEST(SparseDecode, NoRequestsAndNoPages) {
   c.batch = 0;
   expect_right(c);
   c.batch = 2;
-  c.num_blocks = 0;
+  c.num_pages = 0;
   expect_right(c);
 }
 
@@ -195,7 +195,7 @@ TEST(SparsePrefill, MergesLargestScoresOfSplitLists) {
   c.query_tokens = 1;
   c.query_heads = 2;
   c.topk = 3000;
-  c.num_blocks = 4000;
+  c.num_pages = 4000;
   c.sink = true;
   EXPECT_TRUE(expect_right(c).split);
 }

@@ -28,7 +28,7 @@ class ThreadPool : public ::testing::Test {
   }
 
   // Most bodies that were at work at the same time.
-  static int most_at_once(std::int64_t count, int max_threads) {
+  static int max_at_once(std::int64_t count, int max_threads) {
     std::atomic<int> now{0};
     std::atomic<int> most{0};
     parallel_for(count, max_threads, [&](std::int64_t) {
@@ -69,9 +69,9 @@ TEST_F(ThreadPool, SizeComesFromTheOptionThenTheSwitchThenTheProcess) {
 
 TEST_F(ThreadPool, RespectsTheLimitOfACall) {
   set_threads(6);
-  EXPECT_EQ(most_at_once(40, 1), 1);
-  EXPECT_LE(most_at_once(40, 3), 3);
-  EXPECT_GT(most_at_once(40, 0), 1);
+  EXPECT_EQ(max_at_once(40, 1), 1);
+  EXPECT_LE(max_at_once(40, 3), 3);
+  EXPECT_GT(max_at_once(40, 0), 1);
 }
 
 TEST_F(ThreadPool, RethrowsAndStaysUsable) {
@@ -114,18 +114,18 @@ TEST_F(ThreadPool, SeveralThreadsMayCall) {
 
 TEST_F(ThreadPool, IsUsableInAChildAfterFork) {
   set_threads(4);
-  EXPECT_GT(most_at_once(40, 0), 1);
+  EXPECT_GT(max_at_once(40, 0), 1);
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     alarm(30);
-    _exit(most_at_once(40, 0) > 1 ? 0 : 1);
+    _exit(max_at_once(40, 0) > 1 ? 0 : 1);
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
   EXPECT_EQ(WEXITSTATUS(status), 0) << "the child has no helpers";
-  EXPECT_GT(most_at_once(40, 0), 1) << "the parent goes on";
+  EXPECT_GT(max_at_once(40, 0), 1) << "the parent goes on";
 }
 
 // In a child: it must not take memory for stacks from the tests that follow.

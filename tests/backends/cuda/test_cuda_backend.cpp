@@ -35,7 +35,7 @@ std::vector<DenseCase> cases_of(const std::vector<std::int32_t>& lengths) {
     cases.push_back(case_of(heads, lengths));
   cases.push_back(case_of(128, {}));
   cases.back().query_tokens = 2;
-  cases.back().spare_blocks = 400;
+  cases.back().spare_pages = 400;
   while (cases.back().batch() < 40)
     cases.back().lengths.insert(cases.back().lengths.end(), lengths.begin(), lengths.end());
   return cases;
@@ -145,7 +145,7 @@ TEST_F(CudaBackend, BatchInvariant) {
   for (const std::int64_t heads : head_counts) {
     DenseCase alone = case_of(heads, {2500});
     alone.batch_invariant = true;
-    alone.spare_blocks = 3;
+    alone.spare_pages = 3;
     DenseCase together = alone;
     together.lengths = {2500, 1, 700, 2300, 0};
     GpuCase one(alone, *memory_);

@@ -17,9 +17,9 @@ using schedule::Schedule;
 
 class PlanKernel : public GpuTest {
  protected:
-  // What the kernel makes of lengths on the device that are `most_tokens` at most, in memory full
+  // What the kernel makes of lengths on the device that are `max_tokens` at most, in memory full
   // of something else.
-  Schedule made_on_device(const Batch& batch, std::int32_t most_tokens) {
+  Schedule made_on_device(const Batch& batch, std::int32_t max_tokens) {
     const schedule::PlanLayout layout(batch.params);
     const std::vector<std::byte> noise(layout.bytes, std::byte{0x5a});
     const auto workspace = memory_->allocate(layout.bytes);
@@ -29,7 +29,7 @@ class PlanKernel : public GpuTest {
     memory_->upload(given.get(), lengths);
     const schedule::PlanMemory memory(layout, workspace.get());
     sm90::plan::launch_schedule(batch.params, memory,
-                                reinterpret_cast<const std::int32_t*>(given.get()), most_tokens,
+                                reinterpret_cast<const std::int32_t*>(given.get()), max_tokens,
                                 nullptr);
     memory_->wait();
     Schedule schedule = schedule::blank_schedule(batch.params);
@@ -51,7 +51,7 @@ class PlanKernel : public GpuTest {
   static Batch draw(std::uint64_t seed) {
     Batch batch = schedule::draw_batch(seed, seed % 3 == 0);
     batch.params.block_tokens = 64;
-    batch.params.workers = std::min(batch.params.workers, schedule::most_combined_workers);
+    batch.params.workers = std::min(batch.params.workers, schedule::max_combined_workers);
     schedule::WorkerSpeeds& speeds = batch.params.speeds;
     speeds.fast_workers = std::min(speeds.fast_workers, batch.params.workers);
     return batch;

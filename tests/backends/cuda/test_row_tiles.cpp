@@ -18,11 +18,11 @@ namespace {
 
 // An H100, with 12 multiprocessors that no cluster of four has room on.
 constexpr std::int64_t multiprocessors = 132;
-constexpr std::int64_t fours = 30;
+constexpr std::int64_t clusters_of_four = 30;
 constexpr TileDevice h100{.index = 0,
                           .multiprocessors = multiprocessors,
                           .memory_rate = 3.35e12,
-                          .fours_that_fit = [](std::int32_t) { return fours; }};
+                          .max_clusters_of_four = [](std::int32_t) { return clusters_of_four; }};
 
 // Of an H100, at most so many multiprocessors; 0: all.
 TileDevice limited_to(std::int32_t max_workers) {
@@ -38,7 +38,7 @@ Problem two_tokens() {
   problem.batch = 128;
   problem.query_tokens = 2;
   problem.query_heads = 128;
-  problem.max_blocks = 1000;
+  problem.max_pages = 1000;
   return problem;
 }
 
@@ -48,7 +48,7 @@ TEST(RowTiles, CoverAllRowsAndFitTheGpu) {
   for (int i = 0; i < 20000; ++i) {
     Problem problem;
     problem.batch = random.log_between(1, 5000) - 1;
-    problem.max_blocks = random.log_between(1, 20000);
+    problem.max_pages = random.log_between(1, 20000);
     problem.kv_heads = random.log_between(1, 8);
     problem.query_heads = problem.kv_heads * random.log_between(1, 128);
     problem.query_tokens = random.log_between(1, 700);
@@ -69,38 +69,39 @@ TEST(RowTiles, CoverAllRowsAndFitTheGpu) {
   }
 }
 
-TEST(RowTiles, FoursGoBesidePairs) {
+TEST(RowTiles, ClustersOfFourGoBesideThoseOfTwo) {
   const RowTiles tiles(two_tokens(), h100);
-  EXPECT_STREQ(tiles.kernel.name, "many_rows_pair");
+  EXPECT_STREQ(tiles.kernel.name, "seesaw");
+  EXPECT_EQ(tiles.kernel.cluster, 2);
   EXPECT_EQ(tiles.workers, 33);
   EXPECT_EQ(tiles.fast_workers, 30);
   EXPECT_EQ(tiles.speeds().fast_workers, 30);
-  EXPECT_EQ(tiles.speeds().fast, schedule::speed_of_fours);
-  EXPECT_EQ(tiles.speeds().slow, schedule::speed_of_pairs);
+  EXPECT_EQ(tiles.speeds().fast, schedule::speed_of_cluster_of_four);
+  EXPECT_EQ(tiles.speeds().slow, schedule::speed_of_cluster_of_two);
 }
 
-TEST(RowTiles, FoursAloneWhereTheyFitEverywhere) {
+TEST(RowTiles, ClustersOfFourAloneWhereTheyFitEverywhere) {
   TileDevice device = h100;
-  device.fours_that_fit = [](std::int32_t) -> std::int64_t { return 33; };
+  device.max_clusters_of_four = [](std::int32_t) -> std::int64_t { return 33; };
   const RowTiles tiles(two_tokens(), device);
   EXPECT_EQ(tiles.workers, 33);
   EXPECT_EQ(tiles.fast_workers, 33);
 }
 
-TEST(RowTiles, NoFoursWhereNoneFits) {
+TEST(RowTiles, NoClustersOfFourWhereNoneFits) {
   TileDevice device = h100;
-  device.fours_that_fit = [](std::int32_t) -> std::int64_t { return 0; };
+  device.max_clusters_of_four = [](std::int32_t) -> std::int64_t { return 0; };
   const RowTiles tiles(two_tokens(), device);
   EXPECT_EQ(tiles.fast_workers, 0);
   EXPECT_EQ(tiles.speeds().parts(33), 33);
 }
 
 // The GPU is not even asked.
-TEST(RowTiles, NoFoursWhereAnythingThatTheyNeedIsMissing) {
+TEST(RowTiles, NoClustersOfFourWhereAnythingThatTheyNeedIsMissing) {
   TileDevice device = h100;
-  device.fours_that_fit = [](std::int32_t) -> std::int64_t {
+  device.max_clusters_of_four = [](std::int32_t) -> std::int64_t {
     ADD_FAILURE() << "was asked how many fit";
-    return fours;
+    return clusters_of_four;
   };
   const auto expect_none = [&](const char* what, const auto& spoil) {
     SCOPED_TRACE(what);
@@ -115,16 +116,22 @@ TEST(RowTiles, NoFoursWhereAnythingThatTheyNeedIsMissing) {
     p.query_tokens = 1;
     p.query_heads = 64;
     p.batch = 2;
-    p.max_blocks = 4;
+    p.max_pages = 4;
   });
   expect_none("two KV heads of two tiles", [](Problem& p) { p.kv_heads = 2; });
   expect_none("as many requests as workers", [](Problem& p) { p.batch = 33; });
   expect_none("no request", [](Problem& p) { p.batch = 0; });
-  expect_none("short requests", [](Problem& p) { p.max_blocks = 64; });
+  expect_none("short requests", [](Problem& p) { p.max_pages = 64; });
   expect_none("pages of half a block", [](Problem& p) { p.page_size = 32; });
   expect_none("pages of a block and a half", [](Problem& p) { p.page_size = 96; });
   expect_none("batch-invariant", [](Problem& p) { p.batch_invariant = true; });
   expect_none("a limit of workers", [](Problem& p) { p.max_workers = multiprocessors; });
+}
+
+// "seesaw 64 x 2": rows of a tile, tiles of a cluster.
+std::string key_of(const sm90::dense_decode::Kernel& kernel) {
+  return std::string(kernel.name) + " " + std::to_string(kernel.tile_rows) + " x " +
+         std::to_string(kernel.cluster);
 }
 
 // Every instance of a decoding kernel, each with pages of whole blocks and smaller ones.
@@ -134,22 +141,22 @@ TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
   for (std::int64_t i = 0; i < suite.cases(); ++i) {
     const support::DenseCase c = suite.draw(i);
     const RowTiles tiles(problem_of(c, {DeviceType::cuda, 0}), limited_to(c.max_workers));
-    reached.insert({tiles.kernel.name, c.type, c.qk_dim, c.page_size < 64});
+    reached.insert({key_of(tiles.kernel), c.type, c.qk_dim, c.page_size < 64});
     if (tiles.fast_workers > 0)
-      reached.insert({"many_rows_four", c.type, c.qk_dim, c.cache_padding % 8 != 0});
+      reached.insert({"seesaw 64 x 4", c.type, c.qk_dim, c.cache_padding % 8 != 0});
   }
-  for (const char* kernel : {"few_rows_16", "few_rows_32", "few_rows_16_pair", "few_rows_32_pair",
-                             "many_rows", "many_rows_pair"})
+  for (const char* kernel : {"swap_ab 16 x 1", "swap_ab 32 x 1", "swap_ab 16 x 2", "swap_ab 32 x 2",
+                             "seesaw 64 x 1", "seesaw 64 x 2"})
     for (const DType type : {DType::bf16, DType::fp16})
       for (const std::int64_t qk_dim : {576, 512})
         for (const bool small_pages : {false, true})
           EXPECT_TRUE(reached.contains({kernel, type, qk_dim, small_pages}))
               << kernel << ", " << name_of(type) << ", " << qk_dim << ", " << small_pages;
-  // Fours have no small pages, but rows gathered one by one.
+  // Clusters of four have no small pages, but rows gathered one by one.
   for (const DType type : {DType::bf16, DType::fp16})
     for (const std::int64_t qk_dim : {576, 512})
       for (const bool gathered : {false, true})
-        EXPECT_TRUE(reached.contains({"many_rows_four", type, qk_dim, gathered}))
+        EXPECT_TRUE(reached.contains({"seesaw 64 x 4", type, qk_dim, gathered}))
             << name_of(type) << ", " << qk_dim << ", " << gathered;
 }
 
@@ -163,11 +170,11 @@ TEST_F(RowTilesOfDevice, KnowTheRateOfItsMemory) {
 
 // And how many clusters of four fit on it: most of its multiprocessors take part, if not all.
 TEST_F(RowTilesOfDevice, KnowHowManyFoursFit) {
-  const std::int64_t fit = fours_that_fit(0);
+  const std::int64_t fit = max_clusters_of_four(0);
   const std::int64_t all = ::flashmla::cuda::devices().list.at(0).multiprocessors;
   EXPECT_GE(4 * fit, all / 2);
   EXPECT_LE(4 * fit, all);
-  EXPECT_EQ(fours_that_fit(0), fit);
+  EXPECT_EQ(max_clusters_of_four(0), fit);
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ int main() {
   flashmla::Problem problem;  // dense decoding in bf16, d_qk 576, d_v 512, unless told otherwise
   problem.batch = 2;
   problem.query_heads = 16;
-  problem.max_blocks = 2;
+  problem.max_pages = 2;
   flashmla::Plan plan = flashmla::make_plan(problem);
 
   std::vector<Line> plan_lines;

@@ -17,7 +17,7 @@ Timing timing_of(double cold, double hot, std::optional<Recorded> recorded) {
   timing.seconds = {.median = cold, .count = 10};
   timing.bytes = 1e6;
   timing.flop = 1e9;
-  timing.least_bytes = cold / 2;
+  timing.min_bytes = cold / 2;
   GraphFigures& graph = timing.graph.emplace();
   graph.hot = hot;
   graph.recorded = std::move(recorded);

@@ -34,7 +34,7 @@ TEST(Engine, ProblemFollowsTheOptions) {
   options.format = KvFormat::fp16;
   options.heads = 20;
   options.page_size = 16;
-  options.max_blocks = 33;
+  options.max_pages = 33;
   options.drafts = 2;
   const Problem problem = step_problem(options, 7);
   EXPECT_EQ(problem.query_type, DType::fp16);
@@ -43,7 +43,7 @@ TEST(Engine, ProblemFollowsTheOptions) {
   EXPECT_EQ(problem.query_tokens, 2);
   EXPECT_EQ(problem.query_heads, 20);
   EXPECT_EQ(problem.page_size, 16);
-  EXPECT_EQ(problem.max_blocks, 33);
+  EXPECT_EQ(problem.max_pages, 33);
   EXPECT_TRUE(problem.causal) << "a draft must not see the drafts after it";
 }
 

@@ -39,7 +39,7 @@ TEST(Statistics, CountsBytesAndOperations) {
   options.heads = 4;
   options.layers = 2;
   const Forecast forecast{
-      .steps = 1, .query_tokens = 1, .token_steps = 100, .read_tokens = 100, .max_blocks = 2};
+      .steps = 1, .query_tokens = 1, .token_steps = 100, .read_tokens = 100, .max_pages = 2};
   const DecodeWork work = decode_work(options, forecast, steps_with_latencies({0.5, 0.25}));
   EXPECT_EQ(work.seconds, 0.75);
   EXPECT_EQ(work.bytes, 2 * (100 * 1152 + 4 * (1152 + 1024 + 4)));

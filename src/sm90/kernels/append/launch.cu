@@ -29,8 +29,8 @@ void launch(const TensorView& cache, const TensorView& rows, const TensorView& s
   if (p.count == 0)
     return;
   constexpr std::int64_t rows_of_block = threads / 32;
-  constexpr std::int64_t most_blocks = 4096;
-  const std::int64_t blocks = std::min(most_blocks, (p.count + rows_of_block - 1) / rows_of_block);
+  constexpr std::int64_t max_blocks = 4096;
+  const std::int64_t blocks = std::min(max_blocks, (p.count + rows_of_block - 1) / rows_of_block);
   cuda::launch(write_rows, {static_cast<std::uint32_t>(blocks), threads}, stream, p);
 }
 

@@ -20,8 +20,8 @@ namespace flashmla::sm90::combine {
 // As many as its loads leave registers for.
 template <class T>
 inline constexpr int blocks_of_multiprocessor = Unit<T>::loads == 1 ? 7 : 4;
-inline constexpr int most_workers = schedule::most_combined_workers;
-static_assert(most_workers <= 2 * threads, "a thread looks at two entries");
+inline constexpr int max_workers = schedule::max_combined_workers;
+static_assert(max_workers <= 2 * threads, "a thread looks at two entries");
 
 // Batch-invariant mode: 2^piece_lane_bits threads share a unit; and the steps of a request.
 inline constexpr int piece_lane_bits = 2;
@@ -43,9 +43,9 @@ FLASHMLA_DEVICE bool is_sound(const Params& p, const Entry& entry) {
 
 // Of 4 · lanes steps; a number of threads that there are for any other.
 FLASHMLA_DEVICE int lane_bits_of(std::int32_t steps) {
-  constexpr int most_bits = 4;
-  static_assert(schedule::most_combine_lanes == 1 << most_bits);
-  return max(1, min(most_bits, 29 - __clz(steps)));
+  constexpr int max_bits = 4;
+  static_assert(schedule::max_combine_lanes == 1 << max_bits);
+  return max(1, min(max_bits, 29 - __clz(steps)));
 }
 
 // What a block works on.

@@ -22,7 +22,7 @@ Function function_of(DType type, bool batch_invariant) {
 }
 
 // Of a call at most, of which a block takes one at a time.
-std::int64_t most_steps(const schedule::SplitParams& params, std::int64_t rows) {
+std::int64_t max_steps(const schedule::SplitParams& params, std::int64_t rows) {
   if (params.batch_invariant)
     return params.requests * piece_steps(rows);
   return (params.workers - 1) * schedule::divide_up(rows, schedule::combine_rows);
@@ -31,12 +31,12 @@ std::int64_t most_steps(const schedule::SplitParams& params, std::int64_t rows) 
 }  // namespace
 
 std::int32_t worker_limit() {
-  return most_workers;
+  return max_workers;
 }
 
 Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
                  std::int64_t multiprocessors, bool fills_multiprocessor) {
-  const std::int64_t steps = most_steps(params, rows);
+  const std::int64_t steps = max_steps(params, rows);
   // Few requests take about half of the steps, many of them all.
   const bool spread = fills_multiprocessor && 2 * params.requests <= params.workers;
   const std::int64_t resident = type == DType::fp16 ? blocks_of_multiprocessor<__half>

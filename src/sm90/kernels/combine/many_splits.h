@@ -11,7 +11,7 @@ namespace flashmla::sm90::combine {
 inline constexpr int thread_bits = 7;
 inline constexpr int warps = 4;
 static_assert(threads == 1 << thread_bits && threads == warps * 32);
-static_assert(schedule::most_combine_lanes == 16 && unit_columns == 8, "what fold() is called for");
+static_assert(schedule::max_combine_lanes == 16 && unit_columns == 8, "what fold() is called for");
 
 // Sums of the lanes, a slice of all columns of the step for each lane, or for each warp if it has
 // several lanes.

@@ -28,9 +28,8 @@ struct Kernel {
 // page of whole blocks, and a page's part of a block of whole groups of 8 rows, the unit of the
 // swizzle.
 constexpr bool fits_boxes(std::int64_t page_size) {
-  constexpr std::int64_t least_page = 8;
-  return page_size % block_tokens == 0 ||
-         (block_tokens % page_size == 0 && page_size >= least_page);
+  constexpr std::int64_t min_page = 8;
+  return page_size % block_tokens == 0 || (block_tokens % page_size == 0 && page_size >= min_page);
 }
 
 }  // namespace flashmla::sm90::dense_decode

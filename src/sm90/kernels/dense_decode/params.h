@@ -59,7 +59,7 @@ struct Params {
   std::int32_t table_width;
   std::int32_t num_pages;
   std::int32_t page_size;
-  std::int32_t most_tokens;  // table_width · page_size: no request is read further than that
+  std::int32_t max_tokens;  // table_width · page_size: no request is read further than that
 
   std::uint16_t* out;  // [b, s_q, h_q, 512]
   Strides out_strides;

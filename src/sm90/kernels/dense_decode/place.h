@@ -94,7 +94,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
        index += static_cast<std::int32_t>(gridDim.x)) {
     const TilePlace place = TilePlace::of<TileRows, ClusterSize>(p, index);
     const auto of_tile = [&](const schedule::Segment& segment) {
-      const std::int32_t length = min(segment.length, p.most_tokens);
+      const std::int32_t length = min(segment.length, p.max_tokens);
       const std::int32_t seen = visible_tokens(p, length, place.last_token);
       const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
       body(TileSegment{segment.request, length, segment.first_block,

@@ -20,8 +20,8 @@ Lse lse_of(const TensorView& view) {
 
 }  // namespace
 
-std::size_t most_parts() {
-  return Params::most_parts;
+std::size_t max_parts() {
+  return Params::max_parts;
 }
 
 void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
@@ -42,8 +42,8 @@ void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
   p.columns = static_cast<std::int32_t>(out.shape[3]);
   if (p.rows == 0)
     return;
-  constexpr std::int64_t most_blocks = 1 << 20;
-  const auto blocks = static_cast<std::uint32_t>(std::min(most_blocks, p.rows));
+  constexpr std::int64_t max_blocks = 1 << 20;
+  const auto blocks = static_cast<std::uint32_t>(std::min(max_blocks, p.rows));
   cuda::launch(merge_rows, {blocks, threads}, stream, p);
 }
 

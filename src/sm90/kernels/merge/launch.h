@@ -8,7 +8,7 @@
 namespace flashmla::sm90::merge {
 
 // Parts that one launch takes.
-std::size_t most_parts();
+std::size_t max_parts();
 
 void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
             const Outputs& outputs, void* stream);

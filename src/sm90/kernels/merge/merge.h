@@ -31,8 +31,8 @@ struct Part {
 };
 
 struct Params {
-  static constexpr int most_parts = 64;
-  Part parts[most_parts];
+  static constexpr int max_parts = 64;
+  Part parts[max_parts];
   std::int32_t count;
   Tensor out;
   Lse lse;
@@ -104,8 +104,8 @@ FLASHMLA_DEVICE float natural(float lse, bool base_two) {
 
 // A block merges a row. All lse of a row are read before any is written: `lse` may be a part's own.
 __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Params p) {
-  static_assert(threads >= Params::most_parts);
-  __shared__ float weights[Params::most_parts];
+  static_assert(threads >= Params::max_parts);
+  __shared__ float weights[Params::max_parts];
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
   for (std::int64_t i = blockIdx.x; i < p.rows; i += gridDim.x) {

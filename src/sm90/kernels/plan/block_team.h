@@ -10,8 +10,8 @@
 
 namespace flashmla::sm90::plan {
 
-inline constexpr int most_threads = 1024;
-inline constexpr int most_warps = most_threads / 32;
+inline constexpr int max_threads = 1024;
+inline constexpr int max_warps = max_threads / 32;
 inline constexpr std::uint32_t all_lanes = 0xffffffff;
 
 using schedule::Largest;
@@ -81,7 +81,7 @@ FLASHMLA_DEVICE std::int64_t max_of_warp(std::int64_t value) {
 
 template <class Ns>
 FLASHMLA_DEVICE Largest<Ns> max_of_warp(const Largest<Ns>& value) {
-  return {max_of_warp(value.least_stride), max_of_warp(value.blocks)};
+  return {max_of_warp(value.min_stride), max_of_warp(value.blocks)};
 }
 
 // `OneEach`: every loop has fewer items than the block has threads, and what a scan adds up has 32
@@ -93,10 +93,10 @@ class BlockTeam {
   using Bits = std::make_unsigned_t<Ns>;
 
   struct SharedStorage {
-    Bits sum[most_warps];             // of each warp
-    std::uint32_t laid[most_warps];   // the same: items that cost something
-    Largest<Ns> largest[most_warps];  // the same
-    Bits before;                      // Σ over the items before the next ones
+    Bits sum[max_warps];             // of each warp
+    std::uint32_t laid[max_warps];   // the same: items that cost something
+    Largest<Ns> largest[max_warps];  // the same
+    Bits before;                     // Σ over the items before the next ones
     std::uint32_t laid_before;
   };
 

@@ -28,16 +28,16 @@ auto kernel_of(Kind kind, bool thread_each) {
 }  // namespace
 
 void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMemory& memory,
-                     const std::int32_t* lengths, std::int32_t most_tokens, void* stream) {
-  const bool thread_each = params.requests <= most_requests_of_threads &&
-                           params.workers <= most_requests_of_threads &&
-                           schedule::line_fits_32_bits(params, most_tokens);
+                     const std::int32_t* lengths, std::int32_t max_tokens, void* stream) {
+  const bool thread_each = params.requests <= max_requests_of_threads &&
+                           params.workers <= max_requests_of_threads &&
+                           schedule::line_fits_32_bits(params, max_tokens);
   const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
   const auto threads =
-      static_cast<std::uint32_t>(std::min<std::int32_t>(most_threads, (wanted + 31) / 32 * 32));
+      static_cast<std::uint32_t>(std::min<std::int32_t>(max_threads, (wanted + 31) / 32 * 32));
   cuda::launch(kernel_of(kind_of(params), thread_each),
                {1, threads, SharedLine::bytes(params, thread_each)}, stream, params, memory,
-               lengths, most_tokens);
+               lengths, max_tokens);
 }
 
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,

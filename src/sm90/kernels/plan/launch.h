@@ -7,9 +7,9 @@
 
 namespace flashmla::sm90::plan {
 
-// lengths: int32 [b] on the device; clamped to 0 … most_tokens.
+// lengths: int32 [b] on the device; clamped to 0 … max_tokens.
 void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMemory& memory,
-                     const std::int32_t* lengths, std::int32_t most_tokens, void* stream);
+                     const std::int32_t* lengths, std::int32_t max_tokens, void* stream);
 
 // Copies lengths [count] that the host holds to the device; they are read before this returns.
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,

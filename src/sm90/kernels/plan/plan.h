@@ -14,9 +14,9 @@ namespace flashmla::sm90::plan {
 
 // A batch of at most so many requests has a thread for each, and its line in shared memory, where a
 // search through it is fast; the line of a larger one lies in the plan workspace.
-inline constexpr std::int32_t most_requests_of_threads = most_threads - 1;
+inline constexpr std::int32_t max_requests_of_threads = max_threads - 1;
 
-// Dynamic shared memory: no more than the batch needs, so that a block of few_rows can start on the
+// Dynamic shared memory: no more than the batch needs, so that a block of swap_ab can start on the
 // same multiprocessor.
 struct SharedLine {
   using Place = schedule::LinePlace<std::int32_t>;
@@ -41,16 +41,16 @@ struct SharedLine {
 
 inline constexpr std::int32_t none = -1;
 
-// Copies the given lengths, clamped to 0 … most_tokens. The first request of which this thread had
+// Copies the given lengths, clamped to 0 … max_tokens. The first request of which this thread had
 // to clamp the length, or `none`.
 FLASHMLA_DEVICE std::int32_t take_lengths(std::int32_t requests, const std::int32_t* given,
-                                          std::int32_t most_tokens, std::int32_t* lengths,
+                                          std::int32_t max_tokens, std::int32_t* lengths,
                                           std::int32_t* kept) {
   std::int32_t clamped = none;
 #pragma unroll 1
   for (auto r = static_cast<std::int32_t>(threadIdx.x); r < requests; r += blockDim.x) {
     const std::int32_t tokens = given[r];
-    const std::int32_t length = min(max(tokens, 0), most_tokens);
+    const std::int32_t length = min(max(tokens, 0), max_tokens);
     lengths[r] = length;
     kept[r] = length;
     if (tokens != length && clamped == none)
@@ -72,9 +72,9 @@ inline Kind kind_of(const schedule::SplitParams& params) {
 // `ThreadEach`: there are more threads than requests, and than workers, and a line of nanoseconds
 // fits into 32 bits, with which it takes half of the instructions.
 template <Kind ScheduleKind, bool ThreadEach>
-__global__ void __launch_bounds__(most_threads, 1)
+__global__ void __launch_bounds__(max_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
-                  const std::int32_t* given, std::int32_t most_tokens) {
+                  const std::int32_t* given, std::int32_t max_tokens) {
   using Team = BlockTeam<ThreadEach>;
   __shared__ typename Team::SharedStorage team;
   extern __shared__ __align__(16) std::uint8_t bytes[];
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(most_threads, 1)
     *memory.status = 0;
   // NOTE: no barrier here. The team looks at a length first in the thread that took it.
   const std::int32_t clamped =
-      take_lengths(params.requests, given, most_tokens, lengths, memory.lengths);
+      take_lengths(params.requests, given, max_tokens, lengths, memory.lengths);
   schedule::split_kv(params, lengths, made, Team(team));
   if (clamped != none)
     ops::report_first(memory.status, clamped);

@@ -3,16 +3,16 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/gather_rows.h"
-#include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
+#include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
 #include "sm90/ops/cluster.h"
 #include "sm90/ptx/cluster.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 // The parts of a block in the order in which a buffer's consumers give them back.
 FLASHMLA_DEVICE constexpr KeyPart part_in_order(int buffer, int i) {
@@ -199,4 +199,4 @@ FLASHMLA_DEVICE void load_keys(const Params& p, const Maps& maps,
   }
 }
 
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw

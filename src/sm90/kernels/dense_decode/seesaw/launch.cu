@@ -1,14 +1,14 @@
-#include "sm90/kernels/dense_decode/many_rows/launch.h"
+#include "sm90/kernels/dense_decode/seesaw/launch.h"
 
-#include "sm90/kernels/dense_decode/many_rows/kernel.h"
+#include "sm90/kernels/dense_decode/seesaw/kernel.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 namespace {
 
 template <class T, int Chunks, int ClusterSize>
-Kernel instance(const char* name) {
-  return {.name = name,
+Kernel instance() {
+  return {.name = "seesaw",
           .function = decode<T, Chunks, ClusterSize>,
           .tile_rows = tile_rows,
           .cluster = ClusterSize,
@@ -22,28 +22,19 @@ Kernel instance(const char* name) {
 }
 
 template <class T, int Chunks>
-Kernel of_cluster(int tiles) {
+Kernel of_cluster(std::int64_t tiles) {
   if (tiles == 4)
-    return instance<T, Chunks, 4>("many_rows_four");
-  return tiles == 2 ? instance<T, Chunks, 2>("many_rows_pair")
-                    : instance<T, Chunks, 1>("many_rows");
+    return instance<T, Chunks, 4>();
+  return tiles == 2 ? instance<T, Chunks, 2>() : instance<T, Chunks, 1>();
 }
 
-Kernel instance_of(DType type, std::int64_t qk_dim, int cluster) {
+}  // namespace
+
+Kernel kernel_of(DType type, std::int64_t qk_dim, std::int64_t cluster) {
   if (type == DType::fp16)
     return qk_dim == 512 ? of_cluster<__half, 8>(cluster) : of_cluster<__half, 9>(cluster);
   return qk_dim == 512 ? of_cluster<__nv_bfloat16, 8>(cluster)
                        : of_cluster<__nv_bfloat16, 9>(cluster);
 }
 
-}  // namespace
-
-Kernel kernel_of(DType type, std::int64_t qk_dim, bool pair) {
-  return instance_of(type, qk_dim, pair ? 2 : 1);
-}
-
-Kernel four_of(DType type, std::int64_t qk_dim) {
-  return instance_of(type, qk_dim, 4);
-}
-
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw

@@ -3,7 +3,7 @@
 //   Sᵀ (64 tokens × rows) = K Qᵀ;  Oᵀ (512 × rows) += Vᵀ Pᵀ in eight products of 64 columns of V.
 #pragma once
 
-#include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
+#include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
 #include "sm90/ops/cluster.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
@@ -14,7 +14,7 @@
 #include "sm90/ptx/wgmma.h"
 #include "sm90/tile/gmma_descriptor.h"
 
-namespace flashmla::sm90::dense_decode::few_rows {
+namespace flashmla::sm90::dense_decode::swap_ab {
 
 // A thread holds tokens t and t + 8 of a block, and of each group of 8 rows the two from
 // 2 (lane % 4) on.
@@ -291,4 +291,4 @@ struct Consumer {
   }
 };
 
-}  // namespace flashmla::sm90::dense_decode::few_rows
+}  // namespace flashmla::sm90::dense_decode::swap_ab

@@ -3,14 +3,14 @@
 // every block of keys. docs/kernels.md has the picture.
 #pragma once
 
-#include "sm90/kernels/dense_decode/many_rows/left_consumer.h"
-#include "sm90/kernels/dense_decode/many_rows/producer.h"
-#include "sm90/kernels/dense_decode/many_rows/right_consumer.h"
+#include "sm90/kernels/dense_decode/seesaw/left_consumer.h"
+#include "sm90/kernels/dense_decode/seesaw/producer.h"
+#include "sm90/kernels/dense_decode/seesaw/right_consumer.h"
 #include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/ops/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 template <int Chunks, int ClusterSize>
 using Queries = QueryLoader<SharedAddresses<Chunks>, Chunks, tile_rows, ClusterSize>;
@@ -96,4 +96,4 @@ __global__ void __launch_bounds__(threads, 1)
   ops::leave_cluster<ClusterSize>();
 }
 
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw

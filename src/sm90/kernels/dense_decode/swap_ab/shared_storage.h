@@ -7,7 +7,7 @@
 #include "sm90/kernels/dense_decode/segment_record.h"
 #include "sm90/tile/swizzle.h"
 
-namespace flashmla::sm90::dense_decode::few_rows {
+namespace flashmla::sm90::dense_decode::swap_ab {
 
 inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 
@@ -103,4 +103,4 @@ enum NamedBarrier : int {
   barriers_set_for_queries = 3,
 };
 
-}  // namespace flashmla::sm90::dense_decode::few_rows
+}  // namespace flashmla::sm90::dense_decode::swap_ab

@@ -1,16 +1,16 @@
 // The warp that loads the keys. It runs ahead of the consumers over the ends of segments.
 #pragma once
 
-#include "sm90/kernels/dense_decode/few_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/gather_rows.h"
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
+#include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
 #include "sm90/ops/cluster.h"
 #include "sm90/ptx/cluster.h"
 #include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/warpgroup.h"
 
-namespace flashmla::sm90::dense_decode::few_rows {
+namespace flashmla::sm90::dense_decode::swap_ab {
 
 // The warp loads blocks by boxes of the tensor map, for which one of its threads asks: a slot in
 // one box where a page holds whole blocks, otherwise chunk by chunk and page by page. In a cluster
@@ -117,4 +117,4 @@ FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map,
     load_boxes<Chunks, Rows, ClusterSize, false>(p, map, shared, segments);
 }
 
-}  // namespace flashmla::sm90::dense_decode::few_rows
+}  // namespace flashmla::sm90::dense_decode::swap_ab

@@ -3,9 +3,9 @@
 //   consumer) with the first half of the next QK behind it | the second half.
 #pragma once
 
-#include "sm90/kernels/dense_decode/many_rows/consumer.h"
+#include "sm90/kernels/dense_decode/seesaw/consumer.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>& shared,
@@ -66,4 +66,4 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
   }
 }
 
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw

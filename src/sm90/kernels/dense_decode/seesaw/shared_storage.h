@@ -7,7 +7,7 @@
 #include "sm90/kernels/dense_decode/segment_record.h"
 #include "sm90/tile/swizzle.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 inline constexpr int tile_rows = 64;
 inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
@@ -117,4 +117,4 @@ inline constexpr int consumer_threads = 2 * warpgroup_threads;
 inline constexpr int threads = 3 * warpgroup_threads;
 inline constexpr int key_loader_threads = 2 * 32;
 
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw

@@ -2,11 +2,11 @@
 // in the output or the run workspace.
 #pragma once
 
-#include "sm90/kernels/dense_decode/few_rows/consumer.h"
 #include "sm90/kernels/dense_decode/result_rows.h"
+#include "sm90/kernels/dense_decode/swap_ab/consumer.h"
 #include "sm90/ops/half_range.h"
 
-namespace flashmla::sm90::dense_decode::few_rows {
+namespace flashmla::sm90::dense_decode::swap_ab {
 
 // The consumer warpgroup at the end of a segment.
 template <class T, int Chunks, int Rows, int ClusterSize>
@@ -242,4 +242,4 @@ FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows
   }
 }
 
-}  // namespace flashmla::sm90::dense_decode::few_rows
+}  // namespace flashmla::sm90::dense_decode::swap_ab

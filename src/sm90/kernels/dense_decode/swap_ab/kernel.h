@@ -3,13 +3,13 @@
 // block of keys.
 #pragma once
 
-#include "sm90/kernels/dense_decode/few_rows/consume.h"
-#include "sm90/kernels/dense_decode/few_rows/producer.h"
+#include "sm90/kernels/dense_decode/swap_ab/consume.h"
+#include "sm90/kernels/dense_decode/swap_ab/producer.h"
 #include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/ops/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
 
-namespace flashmla::sm90::dense_decode::few_rows {
+namespace flashmla::sm90::dense_decode::swap_ab {
 
 template <int Chunks, int Rows, int ClusterSize>
 using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, ClusterSize>;
@@ -70,4 +70,4 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
   ops::leave_cluster<ClusterSize>();
 }
 
-}  // namespace flashmla::sm90::dense_decode::few_rows
+}  // namespace flashmla::sm90::dense_decode::swap_ab

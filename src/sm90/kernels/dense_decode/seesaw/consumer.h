@@ -1,8 +1,8 @@
 // What the two consumers share: products on a tile, and the end of a segment.
 #pragma once
 
-#include "sm90/kernels/dense_decode/many_rows/shared_storage.h"
 #include "sm90/kernels/dense_decode/result_rows.h"
+#include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
 #include "sm90/ops/cluster.h"
 #include "sm90/ops/half_range.h"
 #include "sm90/ops/mask.h"
@@ -13,7 +13,7 @@
 #include "sm90/ptx/wgmma.h"
 #include "sm90/tile/gmma_descriptor.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 enum Side { left, right };
 
@@ -337,4 +337,4 @@ struct Consumer {
   }
 };
 
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw

@@ -4,9 +4,9 @@
 //   left consumer; the own softmax hides behind it) | PV of the odd block (P from registers).
 #pragma once
 
-#include "sm90/kernels/dense_decode/many_rows/consumer.h"
+#include "sm90/kernels/dense_decode/seesaw/consumer.h"
 
-namespace flashmla::sm90::dense_decode::many_rows {
+namespace flashmla::sm90::dense_decode::seesaw {
 
 template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks>& shared,
@@ -57,4 +57,4 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
   }
 }
 
-}  // namespace flashmla::sm90::dense_decode::many_rows
+}  // namespace flashmla::sm90::dense_decode::seesaw
