@@ -14,7 +14,7 @@ namespace flashmla::tools {
 
 // A schedule on the host, wherever it was made.
 struct HostSchedule {
-  std::vector<std::int32_t> work;
+  std::vector<WorkRow> work;
   std::vector<std::int32_t> split_offset;
   std::vector<std::int32_t> lengths;
   std::int32_t workers = 0;
@@ -56,7 +56,7 @@ class ScheduledPlan {
   HostSchedule schedule() const {
     const ScheduleView view = plan_.view();
     const std::int64_t requests = plan_.problem().batch;
-    return {.work = download(view.work, std::int64_t{8} * view.workers),
+    return {.work = download(view.work, view.workers),
             .split_offset = download(view.split_offset, requests + 1),
             .lengths = download(view.lengths, requests),
             .workers = view.workers,
@@ -68,11 +68,12 @@ class ScheduledPlan {
     return memory_.allocate(std::max<std::size_t>(1, bytes));
   }
 
-  std::vector<std::int32_t> download(const std::int32_t* from, std::int64_t count) const {
-    std::vector<std::int32_t> numbers(static_cast<std::size_t>(count));
-    memory_.download(std::as_writable_bytes(std::span(numbers)),
+  template <class T>
+  std::vector<T> download(const T* from, std::int64_t count) const {
+    std::vector<T> values(static_cast<std::size_t>(count));
+    memory_.download(std::as_writable_bytes(std::span(values)),
                      reinterpret_cast<const std::byte*>(from));
-    return numbers;
+    return values;
   }
 
   support::Memory& memory_;

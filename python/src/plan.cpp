@@ -168,7 +168,7 @@ class PyPlan {
   nb::dict arrays() const {
     const ScheduleView view = plan_.view();
     const auto* base = reinterpret_cast<const std::byte*>(view.status);
-    const auto offset = [base](const std::int32_t* part) {
+    const auto offset = [base](const auto* part) {
       return reinterpret_cast<const std::byte*>(part) - base;
     };
     const std::ptrdiff_t entries = view.lengths == nullptr ? 0 : requests();

@@ -46,7 +46,7 @@ struct RequestShare {
   std::int32_t step;  // blocks from one cut to the next
 };
 
-FLASHMLA_HOST_DEVICE constexpr RequestShare share_of(const Walk& walk, const WorkTile& tile,
+FLASHMLA_HOST_DEVICE constexpr RequestShare share_of(const Walk& walk, const WorkRow& tile,
                                                      std::int32_t r) {
   const bool first = r == tile.first_request;
   const std::int32_t* const offset = walk.split_offset + r;
@@ -87,7 +87,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t empty_request(const Walk& walk, std:
 // NOTE: one call of `body` for both, so that a kernel has its code once; and the worker's own copy
 // of `tile`, which may change in memory.
 template <class Body>
-FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkTile tile,
+FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkRow tile,
                                            std::int32_t worker, Body body) {
   const std::int32_t last = smaller(tile.last_request, walk.requests - 1);
   std::int32_t r = larger(tile.first_request, 0);

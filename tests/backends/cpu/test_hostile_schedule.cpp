@@ -163,8 +163,9 @@ TEST_P(HostileSchedule, IsRefused) {
     EXPECT_FALSE(other.scheduled());
   };
   const ScheduleView view = plan.view();
-  const std::span<std::int32_t> work{const_cast<std::int32_t*>(view.work),
-                                     8 * static_cast<std::size_t>(view.workers)};
+  const std::span<std::int32_t> work{
+      reinterpret_cast<std::int32_t*>(const_cast<WorkRow*>(view.work)),
+      8 * static_cast<std::size_t>(view.workers)};
   const std::span<std::int32_t> split_offset{const_cast<std::int32_t*>(view.split_offset),
                                              static_cast<std::size_t>(call.requests()) + 1};
   for (const std::span<std::int32_t> part : {work, split_offset})

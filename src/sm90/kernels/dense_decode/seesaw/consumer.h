@@ -66,8 +66,10 @@ struct Consumer {
   }
 
   FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
-    plain_tokens =
-        p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
+    plain_tokens = p.scores.negated
+                       ? 0
+                       : p.scores.visible_tokens(p.rows, segment.length,
+                                                 p.rows.by_group.quotient(segment.first_row));
     if constexpr (Chunks > rope_chunk) {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
@@ -152,19 +154,19 @@ struct Consumer {
   // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
   FLASHMLA_DEVICE void softmax(const SegmentRecord& segment, int first_token) {
     if (first_token + block_tokens > plain_tokens) {
-      if (p.negated) {
+      if (p.scores.negated) {
 #pragma unroll
         for (float& score : scores)
           score = -score;
       }
-      const int first = p.by_group.quotient(segment.first_row + row());
-      const int second = p.by_group.quotient(segment.first_row + row() + 8);
+      const int first = p.rows.by_group.quotient(segment.first_row + row());
+      const int second = p.rows.by_group.quotient(segment.first_row + row() + 8);
       ops::mask_scores(scores, lane() % 4 * 2,
-                       visible_tokens(p, segment.length, first) - first_token,
-                       visible_tokens(p, segment.length, second) - first_token);
+                       p.scores.visible_tokens(p.rows, segment.length, first) - first_token,
+                       p.scores.visible_tokens(p.rows, segment.length, second) - first_token);
     }
-    rescales = ops::raise_max(scores, p.scale, rows, factor);
-    ops::exponentiate<T>(scores, p.scale, rows, weights);
+    rescales = ops::raise_max(scores, p.scores.scale, rows, factor);
+    ops::exponentiate<T>(scores, p.scores.scale, rows, weights);
   }
 
   // Writes P and the maxima for the other consumer; the caller says when they may be read.

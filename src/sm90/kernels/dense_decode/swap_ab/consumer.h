@@ -145,10 +145,12 @@ struct Consumer {
 
   // Masks the scores of the block that begins at `first_token`.
   FLASHMLA_DEVICE void mask(const SegmentRecord& segment, int first_token) {
-    if (!p.negated && first_token + block_tokens <=
-                          visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
+    if (!p.scores.negated &&
+        first_token + block_tokens <=
+            p.scores.visible_tokens(p.rows, segment.length,
+                                    p.rows.by_group.quotient(segment.first_row)))
       return;
-    if (p.negated) {
+    if (p.scores.negated) {
 #pragma unroll
       for (float& score : scores)
         score = -score;
@@ -156,8 +158,8 @@ struct Consumer {
     const int token = first_token + warp() * 16 + lane() / 4;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const int query_token = p.by_group.quotient(segment.first_row + row(i));
-      const int seen = visible_tokens(p, segment.length, query_token);
+      const int query_token = p.rows.by_group.quotient(segment.first_row + row(i));
+      const int seen = p.scores.visible_tokens(p.rows, segment.length, query_token);
       if (token >= seen)
         scores[i / 2 * 4 + i % 2] = ops::minus_infinity;
       if (token + 8 >= seen)
@@ -177,7 +179,7 @@ struct Consumer {
     bool raised = false;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const float scaled = block_max[i] * p.scale;
+      const float scaled = block_max[i] * p.scores.scale;
       const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
@@ -207,7 +209,7 @@ struct Consumer {
       float w[4];
 #pragma unroll
       for (int j = 0; j < 4; ++j)
-        w[j] = ptx::exp2(fmaf(scores[4 * g + j], p.scale, -max[2 * g + j % 2]));
+        w[j] = ptx::exp2(fmaf(scores[4 * g + j], p.scores.scale, -max[2 * g + j % 2]));
       sum[2 * g] += w[0] + w[2];
       sum[2 * g + 1] += w[1] + w[3];
       packed[2 * g] = ptx::pack<T>(w[0], w[1]);

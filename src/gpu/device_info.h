@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 struct DeviceInfo {
   std::string name;
@@ -36,4 +36,4 @@ class DeviceScope {
   bool changed_ = false;
 };
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

@@ -1,11 +1,11 @@
-#include "cuda/device_info.h"
+#include "gpu/device_info.h"
 
 #include <cuda_runtime_api.h>
 
 #include "core/text.h"
-#include "cuda/cuda_check.h"
+#include "gpu/cuda_check.h"
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 namespace {
 
@@ -69,4 +69,4 @@ DeviceScope::~DeviceScope() {
     cudaSetDevice(before_);
 }
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

@@ -1,13 +1,13 @@
-#include "cuda/tensor_map.h"
+#include "gpu/tensor_map.h"
 
 #include <cuda_runtime_api.h>
 
 #include <atomic>
 
 #include "core/text.h"
-#include "cuda/cuda_check.h"
+#include "gpu/cuda_check.h"
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 namespace {
 
@@ -112,4 +112,4 @@ CUtensorMap make_tensor_map(const TensorMapShape& shape) {
   return map;
 }
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

@@ -8,7 +8,7 @@
 
 #include "flashmla/dtype.h"
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 // A tensor of rank 5 with 16-bit numbers, fastest dimension first, which is contiguous.
 struct TensorMapShape {
@@ -26,4 +26,4 @@ struct TensorMapShape {
 // (device_failure) where the driver does not take the shape.
 CUtensorMap make_tensor_map(const TensorMapShape& shape);
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

@@ -6,9 +6,9 @@
 
 #include <cstdint>
 
-#include "cuda/cuda_check.h"
+#include "gpu/cuda_check.h"
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 struct LaunchShape {
   std::uint32_t blocks;
@@ -38,4 +38,4 @@ void launch(void (*kernel)(Parameters...), const LaunchShape& shape, void* strea
         "cudaLaunchKernelExC");
 }
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

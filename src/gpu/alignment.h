@@ -5,7 +5,7 @@
 
 #include "flashmla/tensor_view.h"
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 inline constexpr std::int64_t wide_bytes = 16;  // of the widest load and store
 
@@ -20,4 +20,4 @@ inline bool rows_aligned(const TensorView& tensor) {
   return true;
 }
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

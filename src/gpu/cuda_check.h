@@ -6,7 +6,7 @@
 #include "core/text.h"
 #include "flashmla/error.h"
 
-namespace flashmla::cuda {
+namespace flashmla::gpu {
 
 inline void check(cudaError_t result, const char* call) {
   if (result == cudaSuccess)
@@ -16,4 +16,4 @@ inline void check(cudaError_t result, const char* call) {
               text(cudaGetErrorName(result), " (", cudaGetErrorString(result), ")"), "success");
 }
 
-}  // namespace flashmla::cuda
+}  // namespace flashmla::gpu

@@ -15,9 +15,9 @@
 #include <type_traits>
 
 #include "flashmla/dtype.h"
-#include "schedule/work_tile.h"
+#include "schedule/work_row.h"
 
-namespace flashmla::sm90::dense_decode {
+namespace flashmla::sm90::attend {
 
 // Numbers of partial results in calls of type T. 11 bits would be as coarse as an fp16 output.
 template <class T>
@@ -65,4 +65,4 @@ struct RowScale {
   }
 };
 
-}  // namespace flashmla::sm90::dense_decode
+}  // namespace flashmla::sm90::attend
