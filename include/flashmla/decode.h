@@ -34,7 +34,8 @@ struct Inputs {
   // For Problem::ragged_queries, split_query and scaled_cache, in this order.
   TensorView
       query_offsets;    // [b + 1] int32: query tokens of request r are offsets[r] … offsets[r+1]−1
-  TensorView q_rotary;  // [b, s_q, h_q, 64]; q then holds the latent part alone
+  TensorView q_rotary;  // [b, s_q, h_q, 64], query_type, the last 64 columns of the query; q then
+                        // holds the first d_qk − 64. Strided as q. The results are those of one q.
   TensorView kv_scale;  // [1] fp32
 };
 

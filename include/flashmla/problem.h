@@ -56,7 +56,7 @@ struct Problem {
 
   bool causal = false;          // query token t sees cache tokens j ≤ s_k − s_q + t
   bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where a request starts
-  bool split_query = false;     // q comes as two tensors: latent and rotary part
+  bool split_query = false;     // q comes in two parts, the latent one and Inputs::q_rotary
   bool scaled_cache = false;    // FP8 tensors with one scale each (Inputs::kv_scale)
 
   bool batch_invariant = false;  // a request's output bits do not depend on the other requests

@@ -76,8 +76,8 @@ class CpuBackend final : public Backend {
                   name_of(problem.kv_format));
     if (problem.ragged_queries)
       return "has no ragged queries";
-    if (problem.split_query)
-      return "takes the query as one tensor only";
+    if (problem.split_query && problem.kind != AttentionKind::dense_decode)
+      return "takes the query in two parts in dense decoding alone";
     if (problem.scaled_cache)
       return "has no caches with a scale";
     if (problem.device.index != 0)

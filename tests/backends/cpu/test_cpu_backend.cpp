@@ -41,7 +41,6 @@ TEST(CpuBackend, ServesEveryKindAndRefusesTheRestWithAReason) {
   EXPECT_TRUE(refused([](Problem& p) { p.kv_format = KvFormat::v32; }));
   EXPECT_TRUE(refused([](Problem& p) { p.kv_format = KvFormat::v4; }));
   EXPECT_TRUE(refused([](Problem& p) { p.ragged_queries = true; }));
-  EXPECT_TRUE(refused([](Problem& p) { p.split_query = true; }));
   EXPECT_TRUE(refused([](Problem& p) { p.scaled_cache = true; }));
   EXPECT_TRUE(refused([](Problem& p) { p.device.index = 1; }));
 }
