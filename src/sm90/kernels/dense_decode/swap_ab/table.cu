@@ -15,7 +15,7 @@ constexpr Kernel instance(KvFormat kv_format) {
           .cluster = ClusterSize,
           .function = decode<T, Chunks, Rows, ClusterSize>,
           .box_rows = block_tokens,
-          .box_chunks = Ring<Chunks>::slot_chunks,
+          .box_chunks = Slot<Chunks>::chunks,
           .boxes_rope = false,
           .fills_multiprocessor = false,
           .threads = threads,
