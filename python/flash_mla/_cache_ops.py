@@ -7,7 +7,7 @@ import torch
 from . import _arguments, _core
 from ._arguments import renamed
 from ._cache import append, dequantise, gather, quantise
-from ._call import FAILURES
+from ._checks import FAILURES
 from ._frameworks import error
 from ._library import define, nothing
 from ._merge import empty_results, merge_states

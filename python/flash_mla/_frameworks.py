@@ -92,7 +92,8 @@ class NumPyArrays:
 
     def scattered(self, array):
         """Whether rows of a writable array lie apart, each of them contiguous."""
-        return array.flags.writeable and not array.flags.c_contiguous and _has_rows(array)
+        flags = array.flags
+        return not flags.c_contiguous and flags.writeable and _has_rows(array)
 
     def copy(self, target, source):
         target[...] = source
@@ -238,31 +239,16 @@ def framework_of(array, argument="out"):
     return _of_type[kind]
 
 
-class Results:
-    """Statistics that the library writes as contiguous tensors, wherever the caller wants them.
+def contiguous(tensor):
+    """The tensor, or an empty contiguous one like it where its rows lie apart.
 
-    A context: `lse = results.place(lse)` inside, and what was put elsewhere is copied at the end.
+    The library writes lse and max_logits as contiguous tensors. Whoever passes a tensor to it that
+    is another one than the caller's copies it afterwards.
     """
-
-    def __init__(self):
-        self.copies = []
-
-    def place(self, tensor):
-        """The tensor itself, or where its numbers go first."""
-        framework = None if tensor is None else _of_type.get(type(tensor))
-        if framework is None or not framework.scattered(tensor):
-            return tensor
-        first = framework.empty(tensor, tuple(tensor.shape))
-        self.copies.append((framework, tensor, first))
-        return first
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, failure, *_):
-        if failure is None:
-            for framework, tensor, first in self.copies:
-                framework.copy(tensor, first)
+    framework = _of_type.get(type(tensor))
+    if framework is None or not framework.scattered(tensor):
+        return tensor
+    return framework.empty(tensor, tuple(tensor.shape))
 
 
 def default_framework(device):

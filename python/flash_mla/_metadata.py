@@ -7,16 +7,18 @@ from typing import Any, Optional
 
 from . import _core
 from ._arguments import flag, shown
+from ._call import Config
 from ._checks import check_tensor, checked_count
 from ._frameworks import error
 from ._old_form import make_tensors
-from ._schedule import ATTRIBUTE, Config, Held, Shared, TensorSchedule
+from ._schedule import Schedule
+from ._tensor_schedule import ATTRIBUTE, Shared, TensorSchedule
 
 _MADE_HERE = "a schedule of flash_mla.get_mla_metadata"
 _MOST_WORKERS = 65536
 
 
-class FlashMLASchedMeta:
+class FlashMLASchedMeta(Schedule):
     """A schedule that is made at the first call with it and reused by the calls of other layers.
 
     have_initialized: whether a call has planned it
@@ -53,7 +55,6 @@ class FlashMLASchedMeta:
         self.num_splits: Any = num_splits
         self.max_workers = max_workers
         self.batch_invariant = batch_invariant
-        self._held: Optional[Held] = None
 
     def __repr__(self):
         return f"FlashMLASchedMeta(have_initialized={self.have_initialized}, config={self.config})"
@@ -65,20 +66,17 @@ class FlashMLASchedMeta:
             tensors = None, None
         return _fresh, (type(self), *tensors, self.max_workers, self.batch_invariant)
 
-    def _holds(self, held):
-        """Whether the plan is still the one that the fields name."""
+    def _has_short_way(self, held):
         return (
             held.work is self.tile_scheduler_metadata
             and held.num_splits is self.num_splits
             and self.have_initialized
         )
 
-    def _is_current(self, held, lengths, stream, tensors):
-        """Whether the plan is the one to use, as far as the host can tell."""
-        return self._holds(held) and held.core.current(lengths, stream, False)
+    def _is_current(self, held, call):
+        return self._has_short_way(held) and held.is_of(call.lengths, False)
 
     def _agree(self, config):
-        """A later call with one schedule must be of the same problem."""
         if not self.have_initialized or not isinstance(self.config, Config):
             return
         for name, before, now in zip(Config._fields, self.config, config):
@@ -87,9 +85,6 @@ class FlashMLASchedMeta:
                 part = "" if argument == name else f"{name} = "
                 wanted = f"{part}{before}, as in the first call with this tile_scheduler_metadata"
                 raise error(ValueError, argument, f"{part}{now}", wanted)
-
-    def _known(self, tensors, stream, on_gpu):
-        return {}
 
     def _commit(self, held):
         self._held = held

@@ -7,7 +7,7 @@ from ._arguments import renamed
 from ._checks import FAILURES, check_tensor, checked_count
 from ._frameworks import error, framework_of, is_compiling, torch
 from ._plan import Plan
-from ._schedule import ATTRIBUTE, Shared, begin_step
+from ._tensor_schedule import ATTRIBUTE, Shared, begin_step
 
 
 def _as_tensors(plan, s_q, options):

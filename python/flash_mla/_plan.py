@@ -8,8 +8,10 @@ import weakref
 
 from . import _arguments, _core
 from ._arguments import scale_arguments
+from ._call import Call
+from ._checks import HEAD_DIM_V
 from ._frameworks import (
-    Results,
+    contiguous,
     default_framework,
     error,
     framework_of,
@@ -23,6 +25,7 @@ _numbers = itertools.count(1)
 _plans = weakref.WeakValueDictionary()
 
 
+_RUN_NAMES: dict = {}  # the arguments of Plan.run are named as in the C++ library
 # Names of the C++ library's arguments in plan(). What no backend serves is a matter of the device.
 _PLAN_NAMES = {"query_type": "dtype", "problem": "device"}
 
@@ -52,6 +55,14 @@ def device_of(device):
     return name, index
 
 
+def _output_shapes(fields):
+    """(shape of out, shape of lse and max_logits)."""
+    b, s_q, h_q = fields["batch"], fields.get("query_tokens", 1), fields["query_heads"]
+    if fields["kind"] == "sparse_prefill":
+        return (s_q, h_q, HEAD_DIM_V), (s_q, h_q)
+    return (b, s_q, h_q, HEAD_DIM_V), (b, h_q, s_q)
+
+
 class Plan:
     """How one attention call is divided among workers; made by :func:`flash_mla.plan`.
 
@@ -63,6 +74,9 @@ class Plan:
     def __init__(self, fields, device, words=False):
         self.fields = dict(fields)
         self.device = device
+        self.on_gpu = device[0] == "cuda"
+        self.prefill = self.fields["kind"] == "sparse_prefill"
+        self.out_shape, self.lse_shape = _output_shapes(self.fields)
         self.number = next(_numbers)  # by which an operator finds it
         _plans[self.number] = self
         self.core = _core.make_plan(self.fields, *device, words)
@@ -104,9 +118,9 @@ class Plan:
         framework = self.framework
         if framework is None and lengths is not None:
             framework = framework_of(lengths, "lengths")
-        if framework is None or (self.device[0] == "cuda" and framework.name == "numpy"):
+        if framework is None or (self.on_gpu and framework.name == "numpy"):
             framework = default_framework(self.device)
-        stream = framework.stream(self.device[1]) if self.device[0] == "cuda" else 0
+        stream = framework.stream(self.device[1]) if self.on_gpu else 0
         memory = self.memory or framework.memory(self.device, self.core.plan_workspace_bytes)
         self.core.schedule(lengths, memory.address, self.core.plan_workspace_bytes, stream)
         if self.memory is None:
@@ -151,67 +165,77 @@ class Plan:
         and lse empty_lse. Raises ValueError or TypeError naming the argument, what was given and
         what is wanted; nothing has been written then.
         """
-        prefill = self.fields["kind"] == "sparse_prefill"
+        call = Call(_RUN_NAMES, q, kv_cache)
+        call.block_table, call.attn_sink, call.softmax_scale = block_table, attn_sink, softmax_scale
+        call.indices, call.topk_length = indices, topk_length
+        call.extra_kv_cache, call.extra_indices = extra_kv_cache, extra_indices
+        call.extra_topk_length = extra_topk_length
+        call.out, call.lse, call.max_logits = out, lse, max_logits
         if is_compiling():
-            return self._run_traced(
-                q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
-                extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse,
-                lse_base,
-            )  # fmt: skip
-        if softmax_scale is not None:
-            softmax_scale = _arguments.number("softmax_scale", softmax_scale)
-        form = _arguments.lse_form(empty_lse, lse_base)
-        if out is None or lse is None or (prefill and max_logits is None):
-            framework = framework_of(q, "q")
-            rows, statistics = self._output_shapes()
-            if out is None:
-                out = framework.empty(q, rows)
-            if lse is None:
-                lse = framework.named(q, statistics, "float32")
-            if prefill and max_logits is None:
-                max_logits = framework.named(q, statistics, "float32")
-        stream = self.framework.stream(self.device[1]) if self._on_gpu() else 0
+            self._run_traced(call, empty_lse, lse_base)
+        else:
+            if softmax_scale is not None:
+                call.softmax_scale = _arguments.number("softmax_scale", softmax_scale)
+            call.set_lse_form(empty_lse, lse_base)
+            self.execute(call)
+        return (call.out, call.max_logits, call.lse) if self.prefill else (call.out, call.lse)
+
+    def execute(self, call):
+        """Runs a Call, which gets the outputs that it has not."""
+        if call.out is None or call.lse is None or (self.prefill and call.max_logits is None):
+            self._allocate(call)
+        stream = self.stream()
         memory = self.run_memory(stream)
-        with Results() as results:
-            self.core.run(
-                q, kv_cache, block_table, out, results.place(lse), results.place(max_logits),
-                attn_sink, indices, topk_length, extra_kv_cache, extra_indices, extra_topk_length,
-                softmax_scale, memory.address, memory.bytes, stream, *form,
-            )  # fmt: skip
-        return (out, max_logits, lse) if prefill else (out, lse)
+        lse, max_logits = call.lse, call.max_logits
+        call.lse = contiguous(lse)
+        if max_logits is not None:
+            call.max_logits = contiguous(max_logits)
+        self.core.run(call, memory.address, memory.bytes, stream)
+        if call.lse is not lse:
+            framework_of(lse).copy(lse, call.lse)
+            call.lse = lse
+        if call.max_logits is not max_logits:
+            framework_of(max_logits).copy(max_logits, call.max_logits)
+            call.max_logits = max_logits
 
-    def _output_shapes(self):
-        """(shape of out, shape of lse and max_logits)."""
-        s_q, h_q, d_v = self.fields["query_tokens"], self.fields["query_heads"], 512
-        if self.fields["kind"] == "sparse_prefill":
-            return (s_q, h_q, d_v), (s_q, h_q)
-        b = self.fields["batch"]
-        return (b, s_q, h_q, d_v), (b, h_q, s_q)
+    def _allocate(self, call):
+        """Gives a Call the outputs that it has not."""
+        framework = framework_of(call.q, "q")
+        if call.out is None:
+            call.out = framework.empty(call.q, self.out_shape)
+        if call.lse is None:
+            call.lse = framework.named(call.q, self.lse_shape, "float32")
+        if self.prefill and call.max_logits is None:
+            call.max_logits = framework.named(call.q, self.lse_shape, "float32")
 
-    def _run_traced(
-        self, q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
-        extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse, lse_base,
-    ):  # fmt: skip
+    def _run_traced(self, call, empty_lse, lse_base):
         """run() inside of torch.compile, of a plan that was made and is scheduled outside."""
-        prefill = self.fields["kind"] == "sparse_prefill"
-        rows, statistics = self._output_shapes()
-        out = q.new_empty(rows) if out is None else out
-        lse = q.new_empty(statistics, dtype=torch.float32) if lse is None else lse
-        if prefill and max_logits is None:
-            max_logits = q.new_empty(statistics, dtype=torch.float32)
+        q = call.q
+        if call.out is None:
+            call.out = q.new_empty(self.out_shape)
+        if call.lse is None:
+            call.lse = q.new_empty(self.lse_shape, dtype=torch.float32)
+        if self.prefill and call.max_logits is None:
+            call.max_logits = q.new_empty(self.lse_shape, dtype=torch.float32)
         torch.ops.flashmla.run(
-            self.number, q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices,
-            topk_length, extra_kv_cache, extra_indices, extra_topk_length, empty_lse=empty_lse,
-            lse_base=lse_base, **scale_arguments("softmax_scale", softmax_scale),
+            self.number, q, call.kv_cache, call.block_table, call.out, call.lse, call.max_logits,
+            call.attn_sink, call.indices, call.topk_length, call.extra_kv_cache,
+            call.extra_indices, call.extra_topk_length, empty_lse=empty_lse, lse_base=lse_base,
+            **scale_arguments("softmax_scale", call.softmax_scale),
         )  # fmt: skip
-        return (out, max_logits, lse) if prefill else (out, lse)
+
+    def stream(self):
+        """The current stream of the plan's device; 0 on the CPU."""
+        if not self.on_gpu or self.framework is None:
+            return 0
+        return self.framework.stream(self.device[1])
 
     def status(self):
         """0, or 1 + the first request with a bad page number or length in the last run.
 
         Waits for the stream: for debugging.
         """
-        return self.core.status(self.framework.stream(self.device[1]) if self._on_gpu() else 0)
+        return self.core.status(self.stream())
 
     def array(self, name):
         """The schedule's int32 array "work" [workers, 8] or "split_offset" [requests + 1]."""
@@ -219,13 +243,10 @@ class Plan:
         offset, shape = self.core.arrays()[name]
         return self.framework.int32(self.memory, offset, shape)
 
-    def _on_gpu(self):
-        return self.device[0] == "cuda" and self.framework is not None
-
     def run_memory(self, stream):
         """The run workspace for this stream, or for this thread on the CPU."""
         size = self.core.run_workspace_bytes
-        if self.device[0] == "cpu":
+        if not self.on_gpu:
             memory = getattr(_scratch, "memory", None)
             if memory is None or memory.bytes < size:
                 memory = _scratch.memory = host_memory(size)
