@@ -1,4 +1,4 @@
-"""The engines' functions inside of torch.compile, where they are calls of the operators.
+"""The engines' functions inside of torch.compile, where they call the operators.
 
 The operators are reached by name: this module imports no module that defines them.
 """
@@ -16,7 +16,7 @@ _PLAIN = {} if torch is None else {torch.bfloat16: "bf16", torch.float16: "fp16"
 
 
 def empty_outputs(q):
-    """(out, lse) of a decode, of the kind of tensor that q is: real, or a trace's."""
+    """Memory for (out, lse) of a decoding call: real tensors or a trace's, as q is one."""
     b, s_q, h_q, _ = q.shape
     return q.new_empty((b, s_q, h_q, HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
 
@@ -65,7 +65,7 @@ def check_keywords(call, head_dim_v, use_legacy, kv_format, descale_q, descale_k
 
 
 def _options(metadata, num_splits, enable_batch_invariant):
-    """Options of the plan that the schedule's argument asks for."""
+    """The options of the plan that a schedule asks for."""
     if not isinstance(metadata, FlashMLASchedMeta):
         if not hasattr(metadata, "shape"):
             given = "None" if metadata is None else f"a {type(metadata).__name__}"
@@ -77,7 +77,9 @@ def _options(metadata, num_splits, enable_batch_invariant):
     if num_splits is not None and num_splits is not metadata.num_splits:
         raise ValueError("num_splits: given one, wanted None beside a FlashMLASchedMeta")
     work = metadata.tile_scheduler_metadata
-    one_part = work is not None and work.shape[0] == 1  # by hand; of ours it divides nothing
+    one_part = (
+        work is not None and work.shape[0] == 1
+    )  # made by hand, or a plan that divides nothing
     invariant = metadata.batch_invariant or enable_batch_invariant or one_part
     return {"batch_invariant": invariant, "max_workers": metadata.max_workers}
 

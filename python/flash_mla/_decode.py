@@ -20,7 +20,7 @@ def _check_engine_flags(enable_batch_invariant, use_legacy):
 def _refuse_scales(descale_q, descale_k):
     for name, scale in (("descale_q", descale_q), ("descale_k", descale_k)):
         if scale is not None:
-            wanted = "None: dense attention over an FP8 cache, whose scale it is, has no kernel yet"
+            wanted = "None: dense attention over an FP8 cache has no kernel yet"
             raise error(NotImplementedError, name, shown(scale), wanted)
 
 
@@ -68,19 +68,21 @@ def flash_mla_with_kvcache(
     tile_scheduler_metadata, num_splits: what get_mla_metadata returned
     softmax_scale: d_qk ** -0.5 where None
     causal: query token t sees cache tokens j ≤ s_k − s_q + t
-    is_fp8_kvcache: whether the cache is bytes; None: as it is. True changes nothing where the cache
-        is bf16 or fp16 and there are no indices
-    indices: int32 [b, s_q, topk] of page · page_block_size + offset; others are no token
+    is_fp8_kvcache: whether the cache is bytes; None: the type of the cache decides. True changes
+        nothing where the cache is bf16 or fp16 and there are no indices
+    indices: int32 [b, s_q, topk] of page · page_block_size + offset; an entry outside the cache is
+        no token
     attn_sink: float32 [h_q], natural-log domain
-    extra_k_cache, extra_indices_in_kvcache [b, s_q, extra_topk]: a second cache, same softmax
+    extra_k_cache, extra_indices_in_kvcache [b, s_q, extra_topk]: a second cache under the same
+        softmax
     topk_length, extra_topk_length: int32 [b], entries that count
     out, lse: where to write; allocated where None
     empty_lse: "+inf" or "-inf", lse of a query that sees no token
     lse_base: base of lse: 2; natural where None or math.e
     enable_batch_invariant: a request's output bits do not depend on the other requests
     use_legacy: changes nothing
-    kv_format: name of the cache's format, where the tensors leave a choice: of today's none do
-    descale_q, descale_k: of dense attention over an FP8 cache, which has no kernel yet
+    kv_format: name of the cache's format; the tensors alone tell every format of today
+    descale_q, descale_k: scales of dense attention over an FP8 cache, which has no kernel yet
 
     Returns (out [b, s_q, h_q, 512] like q, lse float32 [b, h_q, s_q]). A query that sees no token
     gets out 0 and lse empty_lse.
@@ -101,7 +103,7 @@ def flash_mla_with_kvcache(
     if is_compiling():
         check_keywords(call, head_dim_v, use_legacy, kv_format, descale_q, descale_k)
         return compiled_decode(call, tile_scheduler_metadata, num_splits, empty_lse, lse_base)
-    # NOTE: checked in the caller's loop over layers, hence no call where there is nothing to find.
+    # NOTE: runs in the caller's loop over layers, so a check is called only where it may refuse.
     if type(head_dim_v) is not int or head_dim_v != HEAD_DIM_V:
         check_head_dim("head_dim_v", head_dim_v)
     if softmax_scale is not None and type(softmax_scale) is not float:

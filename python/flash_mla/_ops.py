@@ -1,7 +1,7 @@
 """Operators of attention, torch.ops.flashmla.*, for torch.compile, torch.export and dispatch.
 
-They are functions of tensors and numbers alone. A schedule is a tensor, too: `schedule` makes it
-once a step and `decode` takes it; without one, `decode` plans by itself, in each call.
+Their arguments and results are tensors and numbers alone. A schedule is a tensor too: `schedule`
+makes it once a step, and `decode` takes it. Without one, `decode` plans by itself in each call.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ for _name in ("extra_indices", "max_workers", "batch_invariant"):
 _OUT_NAMES = {**_NAMES, "out": "output", "lse": "output_lse"}
 
 _MOST_PLANS = 64
-_ATTRIBUTE = "_flash_mla"  # of a schedule tensor
-_local = threading.local()  # a plan that is being run must not be attached elsewhere
+_ATTRIBUTE = "_flash_mla"  # of a schedule tensor: its _Made
+_local = threading.local()  # a thread's own plans: none is attached anew while it runs
 
 
 def _shape_key(tensor):
@@ -107,7 +107,7 @@ def _check_schedule(schedule, plan):
 
 
 def _memory_of(schedule, plan):
-    """The plan workspace that a schedule tensor is; a copy where it is not (CPU, views)."""
+    """A schedule tensor as a plan workspace; a copy where it is not aligned or contiguous."""
     _check_schedule(schedule, plan)
     size = schedule.numel()
     address = schedule.data_ptr()
@@ -125,9 +125,9 @@ def _memory_of(schedule, plan):
 
 
 def _stamp(schedule):
-    """What changes when the tensor is written to; None where nobody counts that.
+    """A number that changes when the tensor is written to; None where nobody counts that.
 
-    On a GPU the plan's schedule is the tensor itself, on the CPU a copy.
+    On a GPU the plan's schedule is the tensor itself, so that 0 will do. On the CPU it is a copy.
     """
     if schedule.is_cuda:
         return 0
@@ -162,14 +162,14 @@ def _schedule(q, k_cache, block_table=None, cache_seqlens=None, *arguments, **na
     try:
         call = _call_of(_NAMES, q, k_cache, block_table, cache_seqlens, *arguments, **named)
         plan = _new_plan(call)
-        # An operator's result is a function of its arguments, gaps in the workspace included.
+        # Gaps in the workspace hold zeros, so that the result depends on the arguments alone.
         memory = _make_schedule(plan, call.lengths, zeros=True)
     except FAILURES as failure:
         raise renamed(failure, _NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
         schedule = memory.owner
     else:
-        # NOTE: a tensor that PyTorch allocates; nobody else may own what an operator returns.
+        # NOTE: PyTorch allocates the tensor, since an operator must own what it returns.
         schedule = torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
     # The plan is found again where the very tensor comes back; a copy of the tensor is attached to
     # another plan.
@@ -216,7 +216,7 @@ def _decode_out(
 
 
 def _check_lengths(cache_seqlens, q):
-    """Beside a schedule, which holds the lengths, the tensor itself is not read."""
+    """Checks lengths beside a schedule. They are not read, since the schedule holds them."""
     if cache_seqlens.dtype != torch.int32 or cache_seqlens.shape != q.shape[:1]:
         given = f"{cache_seqlens.dtype}{list(cache_seqlens.shape)}"
         raise error(ValueError, "cache_seqlens", given, f"int32{list(q.shape[:1])}")
@@ -248,7 +248,7 @@ def _sparse_prefill(
 
 
 def _fake_schedule(q, *arguments, **named):
-    # Depends on the device's number of workers.
+    # The size depends on the device's number of workers.
     size = torch.library.get_ctx().new_dynamic_size()
     return q.new_empty((size,), dtype=torch.uint8)
 
@@ -271,9 +271,9 @@ define(
     _decode,
     _fake_decode,
 )
-# NOTE: an engine's inner loop, so what every call gives comes first and is passed by position:
-# PyTorch takes 2 µs longer over arguments that are passed by name alone.
-# No argument is called out, which Dynamo of PyTorch 2.4 would not trace.
+# NOTE: an engine's inner loop. What every call gives comes first and is passed by position: PyTorch
+# takes 2 µs longer over arguments that are passed by name alone.
+# No argument has the name out, which Dynamo of PyTorch 2.4 does not trace.
 define(
     f"decode_out({_TENSORS.replace('=None', '')}, Tensor? schedule, Tensor(a!) output, "
     f"Tensor(b!) output_lse, {_PROBLEM}, {_RUN}) -> ()",

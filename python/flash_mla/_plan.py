@@ -26,7 +26,8 @@ _plans = weakref.WeakValueDictionary()
 
 
 _RUN_NAMES: dict = {}  # the arguments of Plan.run are named as in the C++ library
-# Names of the C++ library's arguments in plan(). What no backend serves is a matter of the device.
+# Arguments of plan() by their names in the C++ library. Where no backend serves the problem, the
+# device is wrong.
 _PLAN_NAMES = {"query_type": "dtype", "problem": "device"}
 
 
@@ -77,12 +78,12 @@ class Plan:
         self.on_gpu = device[0] == "cuda"
         self.prefill = self.fields["kind"] == "sparse_prefill"
         self.out_shape, self.lse_shape = _output_shapes(self.fields)
-        self.number = next(_numbers)  # by which an operator finds it
+        self.number = next(_numbers)  # an operator finds the plan by it
         _plans[self.number] = self
         self.core = _core.make_plan(self.fields, *device, words)
         self.memory = None  # the plan workspace
         self.framework = None
-        self._stream = 0  # where the workspace was allocated
+        self._stream = 0  # where the plan workspace was allocated
         self._runs = {}  # stream: run workspace
 
     @property
@@ -97,7 +98,7 @@ class Plan:
 
     @property
     def run_workspace_bytes(self):
-        """Bytes of partial results, one such memory for each stream that runs the plan."""
+        """Bytes of the memory for partial results. Each stream that runs the plan has its own."""
         return self.core.run_workspace_bytes
 
     @property
@@ -109,10 +110,10 @@ class Plan:
         return self.core.describe()
 
     def schedule(self, lengths=None):
-        """Divides the work. Once a decoding step; on a CUDA device a kernel on the current stream.
+        """Divides the work, once a decoding step. On a GPU it is a kernel on the current stream.
 
-        lengths: int32 [b], tokens in each request's cache, the query's own included; in dense
-            decoding. Sparse plans take none. On the device of the plan, or on the CPU.
+        lengths: int32 [b], tokens in each request's cache, the query's own included. They are on
+            the device of the plan or on the CPU. Sparse plans take none.
         Returns the plan. Raises ValueError naming ``lengths``.
         """
         framework = self.framework
@@ -146,11 +147,13 @@ class Plan:
         empty_lse="+inf",
         lse_base=None,
     ):
-        """Computes softmax(softmax_scale · q kᵀ) v by the schedule. Once a layer.
+        """Computes softmax(softmax_scale · q kᵀ) v by the schedule, once a layer.
+
+        out, lse = plan.run(q, k_cache, block_table)
 
         q: [b, s_q, h_q, d_qk]; prefill: [s_q, h_q, d_qk]
         kv_cache: [num_pages, page_size, h_kv, d_qk, or bytes of a token]; prefill: [s_kv, 1, d_qk]
-        block_table: int32 [b, width], page numbers; dense decoding
+        block_table: int32 [b, max_pages], page numbers; dense decoding
         attn_sink: float32 [h_q], natural-log domain
         softmax_scale: d_qk ** -0.5 where None
         indices: int32 [b, s_q, topk] cache slots; prefill: [s_q, 1, topk] rows
@@ -254,7 +257,7 @@ class Plan:
         if self.framework is None:
             raise error(ValueError, "plan", "one without a schedule", "a call of schedule() first")
         if _core.capture_id(stream):
-            # It belongs to the graph that is being recorded, not to the plan.
+            # The memory belongs to the graph that is being recorded, not to the plan.
             return self.framework.memory(self.device, size)
         memory = self._runs.get(stream)
         if memory is None:
@@ -267,7 +270,7 @@ class Plan:
 
 
 def plan_numbered(number):
-    """The plan of this number, where there still is one."""
+    """The plan of this number, as long as somebody keeps it."""
     found = _plans.get(int(number))
     if found is None:
         raise error(ValueError, "plan", number, "the number of a plan that somebody still has")
@@ -296,7 +299,7 @@ def plan(
     max_workers=0,
     max_blocks=None,
 ):
-    """Plans one attention call; host only, no GPU memory is touched.
+    """Plans one attention call. It runs on the host alone and touches no GPU memory.
 
     plan = flash_mla.plan(device="cuda", batch=32, query_heads=128, max_pages=64)
     plan.schedule(cache_seqlens)                      # once a decoding step
@@ -306,7 +309,7 @@ def plan(
     device: "cpu", "cuda", "cuda:1", torch.device: where every tensor of the call lives
     batch, query_tokens, query_heads, kv_heads: b, s_q, h_q, h_kv
     dtype: "bf16" or "fp16", the type of q and out, in the short or the long spelling or as a dtype
-        of PyTorch or NumPy; uint16 arrays are taken as it
+        of PyTorch or NumPy; uint16 arrays are taken as this type
     kv_format: "bf16", "fp16", "v32", "v4"; as dtype where None
     qk_dim: 576 or 512; 576 where None, 512 with v4
     page_size: tokens in a page of the cache; 64 where None
@@ -314,8 +317,8 @@ def plan(
     topk, extra_topk, extra_page_size: sparse attention
     causal: query token t sees cache tokens j ≤ s_k − s_q + t
     batch_invariant: a request's output bits do not depend on the other requests
-    max_workers: workers (on a GPU: SMs) that the call may use, the others are left to whatever runs
-        beside it; 0 is all
+    max_workers: workers (on a GPU: SMs) that the call may use; 0 is all. The other ones are left to
+        whatever runs beside the call
 
     Returns a :class:`Plan`. Raises ValueError naming the argument, NotImplementedError with the
     reason of every backend where none serves it.

@@ -11,7 +11,7 @@ from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
 
-# Arguments here of what the C++ library names otherwise, and what of them.
+# Arguments of flash_mla_sparse_fwd by their names in the C++ library, as in _call.py.
 _PREFILL_NAMES = {
     "dtype": ("q", "dtype"),
     "kv_cache": "kv",
@@ -86,7 +86,7 @@ def flash_mla_sparse_fwd(
 
 
 def _base(log2, lse_base, max_logits, lse):
-    """lse_base where return_log2_lse says something."""
+    """The lse_base that return_log2_lse asks for."""
     if log2:
         if lse_base not in (None, 2):
             raise error(ValueError, "lse_base", shown(lse_base), "2 beside return_log2_lse=True")

@@ -40,7 +40,7 @@ struct Identity {
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
-// PyTorch's inference tensors count no versions, and reading one raises.
+// PyTorch's inference tensors count no versions: reading the version of one raises an exception.
 std::int64_t version_of(PyObject* tensor) {
   const Names& n = names();
   if (!has_attribute(tensor, n.is_inference) || nb::cast<bool>(call(tensor, n.is_inference)))
@@ -82,9 +82,9 @@ class PyPlan {
     plan_.attach({pointer(workspace), bytes});
   }
 
-  // Whether the schedule was made from these lengths, as far as the host can tell, and outside of
-  // any CUDA graph or inside the one that is being captured. Lengths on the CPU are compared
-  // themselves. `versioned`: lengths whose changes nobody counts never pass.
+  // Whether the schedule was made from these lengths, as far as the host can tell, and under the
+  // same capture of a CUDA graph as the one that is under way, or under none. Lengths on the CPU
+  // are compared number by number. `versioned`: lengths whose changes nobody counts never pass.
   bool current(nb::handle lengths, std::uintptr_t stream, bool versioned) const {
     if (!plan_.scheduled() || capture_of(stream) != capture_)
       return false;
@@ -100,8 +100,9 @@ class PyPlan {
     return view.data == identity_.data && same_version(lengths.ptr(), versioned);
   }
 
-  // Memory for runs on one stream, which the caller keeps alive. Streams are found by the exchange
-  // functions of the type `tensors`, or else by calling current_stream(device index).
+  // Gives the plan memory for runs on one stream; the caller keeps the memory alive. The plan finds
+  // the current stream by the exchange functions of the type `tensors`, or else by calling
+  // current_stream(device index).
   void lend(std::uintptr_t stream, std::uintptr_t workspace, std::size_t bytes, nb::handle tensors,
             nb::object current_stream) {
     lent_.push_back({pointer(stream), {pointer(workspace), bytes}});
@@ -110,9 +111,9 @@ class PyPlan {
     stream_object_ = std::move(current_stream);
   }
 
-  // A whole call on a GPU where nothing is left to prepare: the schedule is current, the stream
-  // has been lent memory and is not being captured, lse is contiguous. False, with nothing done,
-  // everywhere else.
+  // Runs a whole call on a GPU where nothing is left to prepare: the schedule is current, the plan
+  // has memory for the stream, no graph is being captured, and lse is contiguous. Returns false
+  // everywhere else, and has done nothing then.
   bool run_current(nb::handle lengths, nb::handle call) const {
     if (lent_.empty() || capture_ != 0)
       return false;
@@ -136,8 +137,8 @@ class PyPlan {
                   pointer(stream));
   }
 
-  // A function of no argument that runs a call whose tensors have been read already: what the C++
-  // library takes, without Python's part. For measurements; the caller keeps the tensors alive.
+  // For measurements: a function of no argument that runs a call whose tensors have been read
+  // already, so that its time is the C++ library's alone. The caller keeps the tensors alive.
   nb::object bind(nb::handle call, std::uintptr_t workspace, std::size_t bytes,
                   std::uintptr_t stream) const {
     const Tensors tensors = read_call(call, words_);
@@ -181,7 +182,7 @@ class PyPlan {
     if (identity_.version == Identity::no_version)
       return !versioned && version_of(lengths) == Identity::no_version;
     PyObject* const version = PyObject_GetAttr(lengths, names().version);
-    if (version == nullptr) {  // an inference tensor now
+    if (version == nullptr) {  // the tensor has become an inference tensor
       PyErr_Clear();
       return false;
     }
@@ -201,7 +202,7 @@ class PyPlan {
   std::optional<DType> words_;
   Identity identity_;
   std::uint64_t capture_ = 0;
-  std::vector<Lent> lent_;  // one for each stream: few
+  std::vector<Lent> lent_;  // one for each stream; there are few
   CurrentStream stream_function_ = nullptr;
   nb::object stream_object_;
 };

@@ -31,7 +31,7 @@ class Field {
  private:
   const char* name_;
   bool written_;
-  PyObject* text_;  // NOTE: never released; the interpreter may be gone by then
+  PyObject* text_;  // NOTE: never released, since the interpreter may be gone by then
 };
 
 struct Fields {

@@ -1,4 +1,4 @@
-// One call of attention: Python's object Call as what the library takes.
+// Reads the object Call, by which the Python files describe one attention call.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -15,9 +15,9 @@ struct Tensors {
   Outputs outputs;
 };
 
-// Reads a flash_mla._call.Call. `words`: what uint16 elements of q, out and the caches are; such
-// tensors are refused where it is absent. The views hold no reference: the Call keeps the tensors
-// alive.
+// The tensors and options of a flash_mla._call.Call. `words`: what uint16 elements of q, out and
+// the caches stand for; such tensors are refused where it is absent. The views hold no reference,
+// so the Call has to keep its tensors until the library has returned.
 Tensors read_call(nanobind::handle call, std::optional<DType> words);
 
 }  // namespace flashmla::python
