@@ -91,7 +91,7 @@ int plan_command(PlanOptions options) {
   const support::DenseCase dense_case = options.dense.to_case();
   const auto memory = memory_of_backend(options.dense.backend);
   const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths, *memory);
-  const HostSchedule schedule = scheduled.schedule();
+  const HostSchedule schedule = scheduled.host_schedule();
   if (options.json) {
     write_json("-", to_json(scheduled.plan(), schedule.view()));
     return all_right;

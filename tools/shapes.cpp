@@ -120,20 +120,20 @@ std::span<const Shape> gpu_dense_shapes() {
   return shapes;
 }
 
-std::span<const Shape> shapes_of_suite(std::string_view suite, bool on_gpu) {
-  static constexpr std::array<Shape, 6> sparse{{{1, 1, 128, 2048},
+std::span<const Shape> sparse_shapes() {
+  static constexpr std::array<Shape, 6> shapes{{{1, 1, 128, 2048},
                                                 {4, 1, 64, 2048},
                                                 {16, 1, 16, 2048},
                                                 {8, 2, 128, 1024},
                                                 {32, 1, 128, 512},
                                                 {64, 1, 16, 512}}};
-  static constexpr std::array<Shape, 4> prefill{
+  return shapes;
+}
+
+std::span<const Shape> prefill_shapes() {
+  static constexpr std::array<Shape, 4> shapes{
       {{1, 16, 128, 2048}, {1, 64, 64, 2048}, {1, 256, 16, 1024}, {1, 512, 128, 128}}};
-  if (suite == "sparse")
-    return sparse;
-  if (suite == "prefill")
-    return prefill;
-  return on_gpu ? gpu_dense_shapes() : dense_shapes();
+  return shapes;
 }
 
 }  // namespace flashmla::tools
