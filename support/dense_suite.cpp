@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <span>
 #include <vector>
 
 #include "support/pooled_error.h"
 #include "support/random.h"
 #include "support/sanitizer_cases.h"
+#include "support/suite_draws.h"
 
 namespace flashmla::support {
 
@@ -100,11 +100,7 @@ void draw_options(DenseCase& c, Random& random) {
   c.qk_dim = random.chance(0.3) ? 512 : 576;
   c.causal = random.chance(0.6);
   c.sink = random.chance(0.4);
-  if (random.chance(0.3))
-    c.softmax_scale = static_cast<float>(std::exp(-5.3 + 4.1 * random.unit()));  // 0.005 … 0.3
-  c.batch_invariant = random.chance(0.25);
-  if (random.chance(0.3))
-    c.max_workers = static_cast<std::int32_t>(random.pick({1, 2, 3, 5, 8, 16, 64, 132}));
+  draw_call_options(c, random);
   c.page_size =
       random.chance(0.4) ? 64 : random.pick<std::int64_t>({1, 16, 32, 128, 256, 1, 7, 13, 48, 100});
   // Engines make block tables for the longest context that they serve.
@@ -127,11 +123,6 @@ bool fits(const DenseCase& c, const Scale& scale) {
     tokens += length + c.page_size;
   return tokens * c.kv_heads <= scale.tokens + c.page_size * c.batch() &&
          c.row_tokens() <= scale.row_tokens && c.rows() <= scale.rows;
-}
-
-// Which cases there are for the pooled rule alone (pooled_error.h), of all sizes.
-constexpr bool is_pooled(std::int64_t index) {
-  return index % 25 == 13;
 }
 
 struct PooledShape {
@@ -168,18 +159,13 @@ void draw_pooled_lengths(DenseCase& c, SuiteSize size, bool invariant, Random& r
   c.lengths.assign(static_cast<std::size_t>(shape.batch), static_cast<std::int32_t>(length));
 }
 
-// Both types in turn, scores with a spread of 0.6 … 1.6. Two of three have rows with much in
-// common: out then keeps its size while the error of P, which would hide another one, averages out.
+// Both types in turn.
 void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
   const std::int64_t number = index / 25;
   draw_pooled_lengths(c, size, number / 2 % 2 == 0, random);
   c.type = number % 2 == 0 ? DType::bf16 : DType::fp16;
   c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
-  c.common = number % 3 == 0 ? 0.0f : 0.2f;
-  c.softmax_scale.reset();
-  if (random.chance(0.5))
-    c.softmax_scale =
-        static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
+  draw_pooled_scores(c, index, random);
 }
 
 // Engines pass all tokens as query tokens of one request, or as requests of one token. And many

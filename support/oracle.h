@@ -40,6 +40,14 @@ struct Reference {
   double spread = 0;                                            // standard deviation of the scores
 };
 
+// Σ over the numbers of a row: (out − ref)², (plain − ref)², ref².
+struct Squares {
+  double error = 0;
+  double plain_error = 0;
+  double size = 0;
+};
+Squares squares_of(std::span<const float> out, const Reference& reference);
+
 // The rows of one request and KV head; each cached row is asked for once and serves all queries.
 //   score_j = softmax_scale ⟨q, k_j⟩,  lse = ln Σ exp(score_j),  out = Σ exp(score_j − lse) v_j ·
 //   factor
