@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <limits>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/option_values.h"
+#include "tools/parse_number.h"
 
 namespace flashmla::tools {
 
@@ -30,11 +29,8 @@ std::vector<std::string_view> parts_of(std::string_view text) {
 
 // 0 for what is no number from 1 to `most`.
 std::int64_t size_of(std::string_view text, std::int64_t most) {
-  std::int64_t value = 0;
-  const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool sound =
-      error == std::errc() && stopped == text.data() + text.size() && value >= 1 && value <= most;
-  return sound ? value : 0;
+  const auto value = parse_number<std::int64_t>(text).value_or(0);
+  return value >= 1 && value <= most ? value : 0;
 }
 
 }  // namespace

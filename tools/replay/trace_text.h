@@ -1,14 +1,12 @@
 // What the readers of traces share: where a message points, and the numbers of a request.
 #pragma once
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 
+#include "tools/parse_number.h"
 #include "tools/replay/trace.h"
 
 namespace flashmla::tools {
@@ -30,16 +28,6 @@ std::string_view trimmed(std::string_view text);
 
 // Takes the next line off `text`, without its LF or CRLF.
 std::string_view take_line(std::string_view& text);
-
-// The whole text as a number; nothing where it is none.
-template <class Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size())
-    return std::nullopt;
-  return number;
-}
 
 inline constexpr std::int64_t max_tokens = 2147483647;  // of a request, all in all
 
