@@ -14,7 +14,7 @@ std::int64_t DenseCase::max_pages() const {
 }
 
 std::int64_t DenseCase::visible_tokens(std::int64_t request, std::int64_t query_token) const {
-  const std::int64_t tokens = lengths[static_cast<std::size_t>(request)];
+  const std::int64_t tokens = lengths[request];
   if (!causal)
     return tokens;
   return std::max<std::int64_t>(0, tokens - query_tokens + query_token + 1);

@@ -35,8 +35,8 @@ std::vector<Reference> reference_of(DenseTensors& tensors, RowGroup rows) {
   for (const RowIndex& row : rows) {
     const std::vector<float>& decoded = q.emplace_back(row_size);
     decode(c.type, {tensors.query_row(row.request, row.query_token, row.head), row_size}, q.back());
-    queries.push_back({decoded, c.visible_tokens(row.request, row.query_token),
-                       tensors.sink_values[static_cast<std::size_t>(row.head)]});
+    queries.push_back(
+        {decoded, c.visible_tokens(row.request, row.query_token), tensors.sink_values[row.head]});
   }
   const std::int64_t kv_head = kv_head_of(c, rows[0].head);
   return attend(

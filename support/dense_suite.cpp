@@ -31,7 +31,8 @@ constexpr Scale medium{200, 4'096, 32, 3'000'000, 40'000};
 constexpr Scale large{4'097, 32'768, 6, 6'000'000, 70'000};
 constexpr Scale huge{32'769, 131'072, 3, 17'000'000, 200'000};
 
-// On a GPU, what is dear is making the cache and the oracle's rows, which are chosen ones.
+// On a GPU a case costs the making of its cache and the oracle's rows, and the oracle takes a
+// choice of rows.
 constexpr std::int64_t gpu_rows = 65'536;
 constexpr Scale gpu_wide{1, 600, 321, 100'000'000, 60'000, gpu_rows};
 constexpr Scale gpu_medium{200, 8'192, 128, 400'000'000, 100'000, gpu_rows};
@@ -80,8 +81,7 @@ std::vector<std::int32_t> draw_lengths(const Scale& scale, Random& random) {
                  : static_cast<std::int32_t>(random.chance(0.5) ? random.between(1, longest)
                                                                 : random.log_between(1, longest));
   if (scale.shortest > 1 || random.chance(0.9))
-    lengths[static_cast<std::size_t>(random.between(0, batch - 1))] =
-        static_cast<std::int32_t>(longest);
+    lengths[random.between(0, batch - 1)] = static_cast<std::int32_t>(longest);
   return lengths;
 }
 
@@ -131,7 +131,8 @@ struct PooledShape {
   std::int64_t batch;
 };
 
-// At most 96 rows. Few of each request: one tile on a GPU, which a worker takes by itself.
+// Shapes of at most 96 rows. The first list has few rows of each request: they are one tile on a
+// GPU, which a worker takes by itself.
 constexpr std::array<PooledShape, 7> pooled_few_rows{
     {{16, 1, 6}, {8, 2, 6}, {4, 4, 6}, {3, 5, 6}, {1, 15, 6}, {5, 3, 6}, {10, 1, 9}}};
 constexpr std::array<PooledShape, 6> pooled_many_rows{
@@ -159,7 +160,7 @@ void draw_pooled_lengths(DenseCase& c, SuiteSize size, bool invariant, Random& r
   c.lengths.assign(static_cast<std::size_t>(shape.batch), static_cast<std::int32_t>(length));
 }
 
-// Both types in turn.
+// A case for the pooled rule. Cases have both types in turn.
 void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
   const std::int64_t number = index / 25;
   draw_pooled_lengths(c, size, number / 2 % 2 == 0, random);

@@ -80,7 +80,7 @@ void judge_every_row(std::int64_t rows, const std::function<std::string(std::int
   const std::int64_t tasks = (rows + rows_of_a_task - 1) / rows_of_a_task;
   std::vector<std::string> faults(static_cast<std::size_t>(tasks));  // the first of each task
   parallel_for(tasks, [&](std::int64_t task) {
-    std::string& first = faults[static_cast<std::size_t>(task)];
+    std::string& first = faults[task];
     const std::int64_t end = std::min(rows, (task + 1) * rows_of_a_task);
     for (std::int64_t i = task * rows_of_a_task; i < end && first.empty(); ++i)
       first = fault(i);

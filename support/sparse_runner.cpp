@@ -15,8 +15,8 @@ namespace flashmla::support {
 namespace {
 
 constexpr std::int64_t oracle_row_entries = 100'000;
-constexpr std::int64_t oracle_tokens = 8;  // of larger cases
-constexpr std::int64_t oracle_heads = 8;   // of each of them
+constexpr std::int64_t oracle_tokens = 8;  // query tokens of a larger case that the oracle checks
+constexpr std::int64_t oracle_heads = 8;   // heads of each of these
 
 // No number of `out` can be larger: it is an average of numbers below 3.47, which e4m3 may round up
 // by a sixteenth.
@@ -101,9 +101,7 @@ std::vector<Reference> reference_of(SparseTensors& tensors, RowGroup rows) {
   for (const RowIndex& row : rows) {
     decode(DType::bf16, tensors.query_row(row.request, row.query_token, row.head),
            q.emplace_back(row_size));
-    queries.push_back({.q = {},
-                       .tokens = tokens,
-                       .sink = tensors.sink_values[static_cast<std::size_t>(row.head)]});
+    queries.push_back({.q = {}, .tokens = tokens, .sink = tensors.sink_values[row.head]});
   }
   for (std::size_t i = 0; i < q.size(); ++i)
     queries[i].q = q[i];

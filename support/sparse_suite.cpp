@@ -43,7 +43,7 @@ std::int64_t draw_topk(const Scale& scale, Random& random) {
   return drawn;
 }
 
-// Whole pages of about that many slots.
+// A number of whole pages that have about `slots` slots.
 std::int64_t draw_pages(std::int64_t slots, std::int64_t page_size, Random& random) {
   return std::max<std::int64_t>(1, random.log_between(1, slots) / page_size);
 }
@@ -107,7 +107,7 @@ void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   c.extra_topk_length = random.chance(0.6);
 }
 
-// Few and many heads; at most 96 rows.
+// Shapes of few and of many heads, with at most 96 rows.
 struct PooledShape {
   std::int64_t query_heads;
   std::int64_t query_tokens;

@@ -1,4 +1,4 @@
-// `flashmla run`: one case of random numbers, its results as .npy files.
+// `flashmla run`: computes one case of random numbers and writes its results as .npy files.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -37,7 +37,7 @@ struct RunOptions {
   bool save_inputs = false;
 };
 
-// The folder is made where only it is missing.
+// Refuses a folder that cannot be written. One whose parent exists will be made.
 void check_folder(const std::string& folder) {
   const bool there = std::filesystem::is_directory(folder);
   check_writable("--output", there ? folder + "/out.npy" : folder);
@@ -60,7 +60,7 @@ class Files {
   }
   void cache(const char* name, const TensorView& tensor, KvFormat format);
 
-  // out, lse and whatever else a call gives.
+  // Writes out, lse and, where the call gives them, max_logits.
   void results(const Outputs& outputs) {
     halves("out.npy", outputs.out);
     numbers<float>("lse.npy", outputs.lse);
@@ -81,7 +81,7 @@ class Files {
   std::vector<std::string> names_;
 };
 
-// The numbers that a cache stands for.
+// Writes a cache as numbers; those of an FP8 format are dequantised.
 void Files::cache(const char* name, const TensorView& tensor, KvFormat format) {
   if (is_plain(format))
     return halves(name, tensor);
@@ -94,7 +94,7 @@ void Files::cache(const char* name, const TensorView& tensor, KvFormat format) {
   write(name, halves_npy(plain));
 }
 
-// What every kind of attention takes.
+// Writes the inputs that every kind of attention has.
 void save_inputs(Files& files, const Inputs& inputs, KvFormat format) {
   files.halves("q.npy", inputs.q);
   files.cache("kv_cache.npy", inputs.kv_cache, format);
@@ -116,7 +116,8 @@ void save_lists(Files& files, const support::SparseTensors& tensors) {
   files.numbers<std::int32_t>("extra_indices.npy", inputs.extra_indices);
 }
 
-// The generator keeps an image of each tensor beside it, and saving decodes one at a time to fp32.
+// The bytes that a case needs. The generator keeps an image of each tensor beside it, and saving
+// decodes one tensor at a time to fp32.
 double memory_needed(const support::DenseCase& c) {
   double tokens = 0;
   for (const std::int32_t length : c.lengths)
@@ -134,7 +135,7 @@ double memory_needed(const support::SparseCase& c) {
   return 8 * slots * static_cast<double>(c.qk_dim) + 12 * rows + 8 * lists;
 }
 
-// One call, and what it left behind.
+// Makes one call and saves its results.
 template <class Tensors, class Case>
 int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& scheduled,
             support::Memory& memory) {

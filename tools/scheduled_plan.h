@@ -1,4 +1,4 @@
-// A plan together with the memory it lives in, on the device that it computes on.
+// A plan together with its workspaces and lengths, in memory of the device that it computes on.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace flashmla::tools {
 
-// A schedule on the host, wherever it was made.
+// A copy of a schedule on the host. The schedule itself may lie on a GPU.
 struct HostSchedule {
   std::vector<std::int32_t> work;
   std::vector<std::int32_t> split_offset;
@@ -47,7 +47,7 @@ class ScheduledPlan {
     schedule();
   }
 
-  // Once more, of the same lengths.
+  // Makes the schedule once more, for the same lengths.
   void schedule(void* stream = nullptr) {
     plan_.schedule(lengths_, {plan_memory_.get(), plan_.plan_workspace_bytes()}, stream);
   }
@@ -55,7 +55,7 @@ class ScheduledPlan {
   const Plan& plan() const { return plan_; }
   Workspace run_workspace() const { return {run_memory_.get(), plan_.run_workspace_bytes()}; }
 
-  // Of dense problems.
+  // The schedule of a dense problem.
   HostSchedule host_schedule() const {
     const ScheduleView view = plan_.view();
     const std::int64_t requests = plan_.problem().batch;

@@ -27,7 +27,7 @@ std::vector<std::string_view> parts_of(std::string_view text) {
   return parts;
 }
 
-// 0 for what is no number from 1 to `most`.
+// The number that the text is; 0 where it is no number from 1 to `most`.
 std::int64_t size_of(std::string_view text, std::int64_t most) {
   const auto value = parse_number<std::int64_t>(text).value_or(0);
   return value >= 1 && value <= most ? value : 0;

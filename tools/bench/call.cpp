@@ -20,7 +20,7 @@ std::shared_ptr<std::byte> random_rows(support::Memory& memory, DType type, std:
   support::parallel_for(rows / keys_of_a_task + 1, [&](std::int64_t task) {
     const std::int64_t end = std::min(rows, (task + 1) * keys_of_a_task);
     for (std::int64_t i = task * keys_of_a_task; i < end; ++i)
-      keys[static_cast<std::size_t>(i)] = support::key_of(key, i);
+      keys[i] = support::key_of(key, i);
   });
   const auto bytes = std::as_bytes(std::span(keys));
   const auto device_keys = memory.allocate(bytes.size() + 1);

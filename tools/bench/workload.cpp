@@ -44,14 +44,12 @@ class DenseWorkload : public Workload {
     std::iota(pages.begin(), pages.end(), 0);
     support::Random random(case_.seed);
     for (std::int64_t last = num_pages() - 1; last > 0; --last)
-      std::swap(pages[static_cast<std::size_t>(last)],
-                pages[static_cast<std::size_t>(random.between(0, last))]);
+      std::swap(pages[last], pages[random.between(0, last)]);
     std::vector<std::int32_t> table(static_cast<std::size_t>(problem().batch * problem().max_pages),
                                     -1);
     auto next = pages.begin();
     for (std::int64_t r = 0; r < problem().batch; ++r) {
-      const std::int64_t count =
-          pages_of(case_.lengths[static_cast<std::size_t>(r)], problem().page_size);
+      const std::int64_t count = pages_of(case_.lengths[r], problem().page_size);
       std::copy_n(next, count, table.begin() + r * problem().max_pages);
       next += count;
     }

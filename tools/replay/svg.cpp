@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t max_points = 900;
 
-// The page, in pixels.
+// The size of the page and its parts, in pixels.
 constexpr double width = 1000;
 constexpr double height = 790;
 constexpr double left = 84;
@@ -88,7 +88,7 @@ std::vector<Spot> spots_of(const Panel& panel, std::span<const Point> points) {
   return spots;
 }
 
-// Of each stretch of one height its two ends, which draw the same line.
+// Of each stretch of one height its two ends alone, which draw the same line.
 std::vector<Spot> without_inner_spots(const std::vector<Spot>& spots) {
   std::vector<Spot> kept;
   for (const Spot& spot : spots) {

@@ -38,12 +38,10 @@ std::vector<std::int64_t> slots_of(const Workload& workload, std::int64_t reques
     return slots;
   }
   const std::int64_t hidden = p.causal ? p.query_tokens - 1 - query_token : 0;
-  const std::int64_t tokens = workload.lengths()[static_cast<std::size_t>(request)] - hidden;
+  const std::int64_t tokens = workload.lengths()[request] - hidden;
   for (std::int64_t i = 0; i < tokens; ++i)
-    slots.push_back(
-        std::int64_t{places[static_cast<std::size_t>(request * p.max_pages + i / p.page_size)]} *
-            p.page_size +
-        i % p.page_size);
+    slots.push_back(std::int64_t{places[request * p.max_pages + i / p.page_size]} * p.page_size +
+                    i % p.page_size);
   return slots;
 }
 
