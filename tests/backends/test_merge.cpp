@@ -75,7 +75,7 @@ struct Part {
       support::round_through(type, out);
     }
     for (std::int64_t row = 0; row < rows; ++row)
-      lse_tensor.buffer.image_as<float>()[place(row)] = lse[row];
+      lse_tensor.buffer.image_as<float>()[place(row)] = lse[static_cast<std::size_t>(row)];
     out_tensor.buffer.upload();
     lse_tensor.buffer.upload();
   }
@@ -91,7 +91,7 @@ struct Part {
     std::vector<std::byte> now = lse_tensor.buffer.download();
     for (std::int64_t row = 0; row < rows; ++row) {
       auto* const numbers = reinterpret_cast<float*>(now.data());
-      lse[row] = numbers[place(row)];
+      lse[static_cast<std::size_t>(row)] = numbers[place(row)];
       numbers[place(row)] = lse_tensor.buffer.image_as<float>()[place(row)];
     }
     EXPECT_TRUE(std::ranges::equal(now, lse_tensor.buffer.image())) << "written between rows";
@@ -117,7 +117,9 @@ Expected expected_merge(const std::vector<Part>& parts, const std::vector<float>
                         LseBase base) {
   Expected expected;
   for (std::int64_t row = 0; row < rows; ++row) {
-    const auto natural = [&](const Part& part) { return part.lse[row] / scale_of(base); };
+    const auto natural = [&](const Part& part) {
+      return part.lse[static_cast<std::size_t>(row)] / scale_of(base);
+    };
     double largest = -infinity;
     for (const Part& part : parts)
       if (std::isfinite(natural(part)))
@@ -129,12 +131,15 @@ Expected expected_merge(const std::vector<Part>& parts, const std::vector<float>
       weights.push_back(weight < 0x1p-126 ? 0.0 : weight);
       sum += weights.back();
     }
-    double& lse = expected.lse[row];
+    double& lse = expected.lse[static_cast<std::size_t>(row)];
     lse = sum == 0 ? double{infinity} : largest + std::log(sum);
-    const double kept = sink.empty() ? 1.0 : 1.0 / (1.0 + std::exp(sink[row % h_q] - lse));
+    const double kept =
+        sink.empty() ? 1.0
+                     : 1.0 / (1.0 + std::exp(sink[static_cast<std::size_t>(row % h_q)] - lse));
     for (std::size_t part = 0; part < parts.size(); ++part)
       for (std::int64_t i = row * v_dim; weights[part] != 0 && i < (row + 1) * v_dim; ++i)
-        expected.out[i] += kept * weights[part] / sum * parts[part].out[i];
+        expected.out[static_cast<std::size_t>(i)] +=
+            kept * weights[part] / sum * parts[part].out[static_cast<std::size_t>(i)];
   }
   return expected;
 }
@@ -174,7 +179,8 @@ class Merge : public BackendTest<Backend> {
       support::fill_normal(made.back().out, random_.next());
       for (std::int64_t row = 0; row < rows; ++row) {
         const double natural = 200 + 8 * random_.unit();
-        made.back().lse[row] = static_cast<float>(natural * scale_of(base));
+        made.back().lse[static_cast<std::size_t>(row)] =
+            static_cast<float>(natural * scale_of(base));
         if (row == 4 || random_.chance(0.25))
           empty(made.back(), row, random_.chance(0.5) ? infinity : -infinity);
       }
@@ -184,7 +190,7 @@ class Merge : public BackendTest<Backend> {
   }
 
   static void empty(Part& part, std::int64_t row, float lse) {
-    part.lse[row] = lse;
+    part.lse[static_cast<std::size_t>(row)] = lse;
     std::fill_n(part.out.begin() + row * v_dim, v_dim, std::nanf(""));
   }
 
@@ -271,9 +277,9 @@ TYPED_TEST(Merge, ReadsNoPartThatWeighsNothing) {
     }
     made[0].upload();
     for (int i = 1; i < 3; ++i) {
-      std::ranges::fill(made[i].lse, 200.0f + static_cast<float>(i));
-      support::fill_normal(made[i].out, this->random_.next());
-      made[i].upload();
+      std::ranges::fill(made[static_cast<std::size_t>(i)].lse, 200.0f + static_cast<float>(i));
+      support::fill_normal(made[static_cast<std::size_t>(i)].out, this->random_.next());
+      made[static_cast<std::size_t>(i)].upload();
     }
     Part target = this->target(this->any_type());
     this->expect_right(made, target, {.lse_base = base});

@@ -35,7 +35,7 @@ struct ListedRows {
     const auto numbers = cache.floats();
     const auto slots = indices.integers();
     for (std::int64_t i = 0; i < topk; ++i) {
-      const std::int64_t slot = slots[token * topk + i];
+      const std::int64_t slot = slots[static_cast<std::size_t>(token * topk + i)];
       rows.emplace_back(numbers.begin() + slot * d_qk, numbers.begin() + (slot + 1) * d_qk);
     }
   }
@@ -65,7 +65,7 @@ void expect_attention(const Folder& folder, bool extra, bool prefill, std::int64
       sum += std::exp(scores.back());
     }
     // One query token in decoding: [b, h_q, 1].
-    EXPECT_NEAR(lse[row], std::log(sum), 1e-3);
+    EXPECT_NEAR(lse[static_cast<std::size_t>(row)], std::log(sum), 1e-3);
     double difference = 0;
     double norm = 0;
     for (std::size_t d = 0; d < 512; ++d) {
