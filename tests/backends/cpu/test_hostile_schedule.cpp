@@ -217,7 +217,7 @@ TEST_P(HostileSchedule, LeadsNowhereWhenItIsRun) {
       // Of the parts that are read: all but the last ones.
       const auto end = static_cast<std::int64_t>(all.size()) / 2;
       for (std::int64_t i = random_.between(1, 40); i > 0; --i)
-        all[static_cast<std::size_t>(random_.between(0, end))] = number();
+        all[random_.between(0, end)] = number();
     }
     call.run(plan, run_workspace);
     ASSERT_TRUE(call.guards_unchanged()) << "round " << round;
