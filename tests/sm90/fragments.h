@@ -1,5 +1,6 @@
-// Which thread holds which element of a matrix, as NVIDIA's PTX manual draws it (wgmma .m64nNk16 and
-// mma .m16n8k16). It is written here once more, apart from the library, as the tests' own measure.
+// Which thread holds which element of a matrix, as NVIDIA's PTX manual draws it (wgmma .m64nNk16
+// and mma .m16n8k16). It is written here once more, apart from the library, as the tests' own
+// measure.
 #pragma once
 
 #include "sm90/tile/swizzle.h"

@@ -73,7 +73,7 @@ struct Shape {
   int threads = 32;
   int shared_bytes = 0;
   int blocks = 1;
-  int cluster = 1;       // blocks of a cluster
+  int cluster = 1;        // blocks of a cluster
   bool overlaps = false;  // may begin before the kernel in front of it has ended
 };
 
@@ -115,9 +115,8 @@ void start_blocks(const Shape& shape, const Body& body) {
       "cudaFuncSetAttribute");
   int shared_bytes = shape.shared_bytes;
   void* arguments[] = {const_cast<void*>(static_cast<const void*>(&body)), &shared_bytes};
-  support::cuda_call(
-      cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), arguments),
-      "cudaLaunchKernelExC");
+  support::cuda_call(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), arguments),
+                     "cudaLaunchKernelExC");
 }
 
 // Waits for what was started. A kernel that does not end cannot be stopped: the process ends then,
@@ -147,11 +146,10 @@ void run_threads(int threads, const Body& body) {
   constexpr int block_threads = 128;
   const int blocks = (threads + block_threads - 1) / block_threads;
   void* arguments[] = {const_cast<void*>(static_cast<const void*>(&body)), &threads};
-  support::cuda_call(
-      cudaLaunchKernel(reinterpret_cast<const void*>(&kernel_of_threads<Body>),
-                       dim3(static_cast<unsigned>(blocks)), dim3(block_threads), arguments, 0,
-                       nullptr),
-      "cudaLaunchKernel");
+  support::cuda_call(cudaLaunchKernel(reinterpret_cast<const void*>(&kernel_of_threads<Body>),
+                                      dim3(static_cast<unsigned>(blocks)), dim3(block_threads),
+                                      arguments, 0, nullptr),
+                     "cudaLaunchKernel");
   await_gpu();
 }
 

@@ -40,8 +40,8 @@ class MaskScores : public test::DeviceTest {
         const bool second = test::row_of_d(thread, i) % 16 >= 8;
         const int token = test::column_of_d(thread, i);
         const float score = scores[thread * registers + i];
-        ASSERT_EQ(score, token < (second ? seen_second : seen_first) ? static_cast<float>(i)
-                                                                     : -HUGE_VALF)
+        ASSERT_EQ(score,
+                  token < (second ? seen_second : seen_first) ? static_cast<float>(i) : -HUGE_VALF)
             << "thread " << thread << ", register " << i << ", token " << token << "; seen "
             << seen_first << " and " << seen_second;
       }

@@ -25,17 +25,20 @@ struct SharedWords {
 
   FLASHMLA_DEVICE void operator()(const test::Shared& shared) const {
     const std::uint32_t at = shared.address;
-    store_shared(at, uint4{__float_as_uint(1), __float_as_uint(2), __float_as_uint(3),
-                           __float_as_uint(4)});
+    store_shared(
+        at, uint4{__float_as_uint(1), __float_as_uint(2), __float_as_uint(3), __float_as_uint(4)});
     store_shared(at + 16, float2{5, 6});
     store_shared(at + 24, 7.0f);
     for (int i = 0; i < 8; ++i)
       stored[i] = reinterpret_cast<const float*>(shared.bytes)[i];
     const uint4 unit = load_shared_unit(at);
     const float2 pair = load_shared_pair(at + 16);
-    const float all[7] = {__uint_as_float(unit.x), __uint_as_float(unit.y),
-                          __uint_as_float(unit.z), __uint_as_float(unit.w),
-                          pair.x,                  pair.y,
+    const float all[7] = {__uint_as_float(unit.x),
+                          __uint_as_float(unit.y),
+                          __uint_as_float(unit.z),
+                          __uint_as_float(unit.w),
+                          pair.x,
+                          pair.y,
                           load_shared(at + 24)};
     for (int i = 0; i < 7; ++i)
       loaded[i] = all[i];
@@ -192,8 +195,8 @@ TEST_F(LoadStore, FastFunctionsAreGoodTo21Bits) {
   Memory<float> powers(x.size());
   Memory<float> reciprocals(x.size());
   Memory<float> logarithms(x.size());
-  test::run_threads(static_cast<int>(x.size()), FastMath{from.data(), powers.data(),
-                                                         reciprocals.data(), logarithms.data()});
+  test::run_threads(static_cast<int>(x.size()),
+                    FastMath{from.data(), powers.data(), reciprocals.data(), logarithms.data()});
   const std::vector<float> got_powers = powers.read();
   const std::vector<float> got_reciprocals = reciprocals.read();
   const std::vector<float> got_logarithms = logarithms.read();
@@ -212,8 +215,7 @@ TEST_F(LoadStore, FastFunctionsKnowTheEndsOfTheirRange) {
   Memory<float> powers(4);
   Memory<float> reciprocals(4);
   Memory<float> logarithms(4);
-  test::run_threads(
-      4, FastMath{from.data(), powers.data(), reciprocals.data(), logarithms.data()});
+  test::run_threads(4, FastMath{from.data(), powers.data(), reciprocals.data(), logarithms.data()});
   EXPECT_EQ(powers.read(), (std::vector<float>{0, 0, 1, infinity}));
   EXPECT_EQ(reciprocals.read()[2], infinity);
   EXPECT_EQ(reciprocals.read()[3], 0);
@@ -268,7 +270,8 @@ TYPED_TEST(ShortNumbers, ArePackedToNearestWithTiesToEven) {
     const auto bits = std::bit_cast<std::uint32_t>(values.back());
     values.push_back(std::bit_cast<float>((bits & ~(2 * bit - 1)) | bit));
   }
-  values.insert(values.end(), {0.0f, -0.0f, infinity, -infinity, 1e38f, -1e38f, 65504.0f, 65520.0f});
+  values.insert(values.end(),
+                {0.0f, -0.0f, infinity, -infinity, 1e38f, -1e38f, 65504.0f, 65520.0f});
   Memory<float> from(values);
   Memory<std::uint32_t> packed(values.size() / 2);
   test::run_threads(static_cast<int>(values.size() / 2),
@@ -306,15 +309,15 @@ struct Magnitudes {
 
 TEST_F(LoadStore, AddsMagnitudesOfPairs) {
   const auto pair = [](float low, float high) {
-    return support::float_to_fp16(low) |
-           static_cast<std::uint32_t>(support::float_to_fp16(high)) << 16;
+    return support::float_to_fp16(low) | static_cast<std::uint32_t>(support::float_to_fp16(high))
+                                             << 16;
   };
   Memory<std::uint32_t> pairs(std::vector<std::uint32_t>{
       pair(1, 2), pair(-3, 4), pair(0, 0), pair(5, -6), pair(65504, 1), pair(-65504, infinity)});
   Memory<std::uint32_t> sums(3);
   test::run_threads(3, Magnitudes{pairs.data(), sums.data()});
-  EXPECT_EQ(sums.read(), (std::vector<std::uint32_t>{pair(4, 6), pair(5, 6),
-                                                     pair(infinity, infinity)}));
+  EXPECT_EQ(sums.read(),
+            (std::vector<std::uint32_t>{pair(4, 6), pair(5, 6), pair(infinity, infinity)}));
 }
 
 }  // namespace

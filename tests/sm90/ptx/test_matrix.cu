@@ -92,8 +92,8 @@ class Matrix : public test::DeviceTest {
     std::vector<std::uint16_t> wanted(place_elements, 0xffff);
     for (int row = 0; row < lanes; ++row)
       for (int column = 0; column < row_elements; ++column)
-        wanted[place_of_row(row) + column] = transposed ? number_of(row / 8, column, row % 8)
-                                                        : number_of(row / 8, row % 8, column);
+        wanted[place_of_row(row) + column] =
+            transposed ? number_of(row / 8, column, row % 8) : number_of(row / 8, row % 8, column);
     EXPECT_EQ(memory.read(), wanted);
   }
 };

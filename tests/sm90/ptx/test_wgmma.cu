@@ -77,9 +77,8 @@ struct Product {
     for (int k = 0; k < depth / 16; ++k)
       for (int i = 0; i < 4; ++i) {
         const std::uint16_t* const row = a + test::row_of_a(thread, i) * depth + 16 * k;
-        a_registers[k][i] =
-            row[test::column_of_a(thread, i, 0)] |
-            static_cast<std::uint32_t>(row[test::column_of_a(thread, i, 1)]) << 16;
+        a_registers[k][i] = row[test::column_of_a(thread, i, 0)] |
+                            static_cast<std::uint32_t>(row[test::column_of_a(thread, i, 1)]) << 16;
       }
     float sums[F::columns / 2];
 #pragma unroll
@@ -111,8 +110,8 @@ struct Product {
     for (int i = static_cast<int>(threadIdx.x); i < count * depth; i += threads) {
       const int row = Kind == Operand::across ? i % depth : i / depth;
       const int column = Kind == Operand::across ? i / depth : i % depth;
-      const std::uint32_t offset = column / 64 * chunk_bytes +
-                                   tile::swizzled(row, column % 64 / 8) + column % 8 * 2;
+      const std::uint32_t offset =
+          column / 64 * chunk_bytes + tile::swizzled(row, column % 64 / 8) + column % 8 * 2;
       *reinterpret_cast<std::uint16_t*>(target + offset) = source[i];
     }
   }
