@@ -1,4 +1,5 @@
-// Looks at mbarriers without waiting, for tests: what the library's own functions must have done.
+// Looks at mbarriers without waiting, and does what the copy engine does to them. For tests: what
+// the library's own functions must have done.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,13 @@ FLASHMLA_DEVICE bool phase_is_over(std::uint32_t barrier, std::uint32_t parity) 
       : "r"(barrier), "r"(parity)
       : "memory");
   return over != 0;
+}
+
+// What the copy engine does when it has written bytes that a barrier expects.
+FLASHMLA_DEVICE void complete_bytes(std::uint32_t barrier, std::uint32_t bytes) {
+  asm volatile("mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier),
+               "r"(bytes)
+               : "memory");
 }
 
 // Lets other warps go ahead.

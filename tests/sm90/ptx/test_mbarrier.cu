@@ -98,17 +98,10 @@ struct Expectation {
     fence_mbarrier_init();
     mbarrier_arrive_expect(shared.address, 48);
     over[0] = phase_is_over(shared.address, 0);
-    complete(shared.address, 32);
+    test::complete_bytes(shared.address, 32);
     over[1] = phase_is_over(shared.address, 0);
-    complete(shared.address, 16);
+    test::complete_bytes(shared.address, 16);
     over[2] = phase_is_over(shared.address, 0);
-  }
-
-  // What the copy engine does with the bytes that it has written.
-  static FLASHMLA_DEVICE void complete(std::uint32_t barrier, std::uint32_t bytes) {
-    asm volatile("mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(barrier),
-                 "r"(bytes)
-                 : "memory");
   }
 };
 
