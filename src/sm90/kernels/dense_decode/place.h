@@ -73,6 +73,13 @@ struct TileSegment {
   std::int32_t partial;  // where its result goes in the run workspace; −1: to the output
   std::int32_t kv_head;
   std::int32_t first_row;
+
+  // What follows the last segment of a CTA, as RecordQueue wants it.
+  static FLASHMLA_DEVICE TileSegment end() { return {no_request, 0, 0, 0, 0, 0, 0}; }
+  FLASHMLA_DEVICE bool is_end() const { return request == no_request; }
+
+ private:
+  static constexpr std::int32_t no_request = -1;
 };
 
 // Remembers the first request with a page number outside of the cache.

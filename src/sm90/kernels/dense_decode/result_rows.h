@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/kernels/dense_decode/place.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ops/store_rows.h"
@@ -16,7 +16,7 @@
 namespace flashmla::sm90::dense_decode {
 
 // The first row of a tile among those of the partial results.
-FLASHMLA_DEVICE std::int64_t partial_row_of(const Params& p, const SegmentRecord& segment) {
+FLASHMLA_DEVICE std::int64_t partial_row_of(const Params& p, const TileSegment& segment) {
   return (static_cast<std::int64_t>(segment.partial) * p.kv_heads + segment.kv_head) * p.rows +
          segment.first_row;
 }
@@ -30,7 +30,7 @@ struct RowTotals {
 
 class ResultRow {
  public:
-  FLASHMLA_DEVICE ResultRow(const Params& params, const SegmentRecord& record, int tile_row)
+  FLASHMLA_DEVICE ResultRow(const Params& params, const TileSegment& record, int tile_row)
       : p(params),
         segment(record),
         at(RowPlace::of(params, record.kv_head, record.first_row + tile_row)),
@@ -58,7 +58,7 @@ class ResultRow {
 
  private:
   const Params& p;
-  const SegmentRecord& segment;
+  const TileSegment& segment;
   RowPlace at;
   std::int64_t partial_row;
 };
@@ -69,11 +69,11 @@ struct ResultRows {
   std::int64_t distance;  // 0: not at equal distances, or not at multiples of 16 bytes
   std::int32_t count;
 
-  static FLASHMLA_DEVICE ResultRows of_output(const Params& p, const SegmentRecord& segment) {
+  static FLASHMLA_DEVICE ResultRows of_output(const Params& p, const TileSegment& segment) {
     return {output_row(p, segment.request, RowPlace::of(p, segment.kv_head, segment.first_row)),
             p.out_row_distance, p.rows - segment.first_row};
   }
-  static FLASHMLA_DEVICE ResultRows of_partial(const Params& p, const SegmentRecord& segment) {
+  static FLASHMLA_DEVICE ResultRows of_partial(const Params& p, const TileSegment& segment) {
     return {static_cast<std::uint16_t*>(p.partial_out) + partial_row_of(p, segment) * v_dim, v_dim,
             p.rows - segment.first_row};
   }
@@ -83,9 +83,8 @@ struct ResultRows {
 // bytes for each lane) from `first_column` on, which is the lane's own. source(row, piece): the
 // lane's shared address. `free` is called when the shared memory has been read.
 template <int Count, int Step, int Pieces, class Source, class Free>
-FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment,
-                                const ResultRows& rows, int first_row, int first_column,
-                                Source source, Free free) {
+FLASHMLA_DEVICE void write_rows(const Params& p, const TileSegment& segment, const ResultRows& rows,
+                                int first_row, int first_column, Source source, Free free) {
   constexpr int piece_columns = 32 * 8;
   if (rows.distance != 0) {
     uint4 units[Count][Pieces];
@@ -117,8 +116,7 @@ FLASHMLA_DEVICE void write_rows(const Params& p, const SegmentRecord& segment,
 }
 
 // Where a partial result in fp32 of a row of the tile begins; null past the last row.
-FLASHMLA_DEVICE float* wide_partial_row(const Params& p, const SegmentRecord& segment,
-                                        int tile_row) {
+FLASHMLA_DEVICE float* wide_partial_row(const Params& p, const TileSegment& segment, int tile_row) {
   return segment.first_row + tile_row < p.rows
              ? static_cast<float*>(p.partial_out) + (partial_row_of(p, segment) + tile_row) * v_dim
              : nullptr;

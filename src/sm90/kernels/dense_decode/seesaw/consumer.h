@@ -3,12 +3,11 @@
 
 #include "sm90/kernels/dense_decode/result_rows.h"
 #include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
-#include "sm90/ops/cluster.h"
 #include "sm90/ops/half_range.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
+#include "sm90/pipeline/position.h"
 #include "sm90/ptx/matrix.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/warpgroup.h"
 #include "sm90/ptx/wgmma.h"
 #include "sm90/tile/gmma_descriptor.h"
@@ -33,10 +32,10 @@ struct Consumer {
   std::uint32_t rope[4][4];     // the last chunk of the queries
   std::uint32_t weights[4][4];  // P
   ops::RowState rows;
-  bool rescales;                    // the warp's rows of `out` refer to maxima that have risen
-  float factor[2];                  // of these rows, if so
-  std::uint32_t phase = 0;          // of the own buffer
-  std::uint32_t weights_phase = 0;  // of the other consumer's P
+  bool rescales;                         // the warp's rows of `out` refer to maxima that have risen
+  float factor[2];                       // of these rows, if so
+  pipeline::RingPosition<1> at;          // of the own buffer
+  pipeline::RingPosition<1> weights_at;  // of the other consumer's P
   // Tokens of the segment's request that need no care: every row sees them, and scores are not
   // negated.
   int plain_tokens;
@@ -65,7 +64,7 @@ struct Consumer {
     rows.reset();
   }
 
-  FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
+  FLASHMLA_DEVICE void begin_segment(const TileSegment& segment) {
     plain_tokens =
         p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
     if constexpr (Chunks > rope_chunk) {
@@ -79,7 +78,7 @@ struct Consumer {
   template <int Chunk, bool First = false>
   FLASHMLA_DEVICE void multiply_chunk() {
     if constexpr (Chunk % v_half_chunks == 0) {
-      ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk / v_half_chunks), phase);
+      shared.key_ring(buffer, Chunk / v_half_chunks).wait(at);
       ptx::pin(scores);
       ptx::wgmma_fence();
     }
@@ -113,7 +112,7 @@ struct Consumer {
     multiply_chunk<FirstChunk + 3>();
     ptx::wgmma_commit();
     ptx::pin(scores);
-    phase ^= 1;
+    at.advance();
   }
 
   // out += P V of a block, P from registers; out refers to the maxima of P then.
@@ -150,7 +149,7 @@ struct Consumer {
   }
 
   // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
-  FLASHMLA_DEVICE void softmax(const SegmentRecord& segment, int first_token) {
+  FLASHMLA_DEVICE void softmax(const TileSegment& segment, int first_token) {
     if (first_token + block_tokens > plain_tokens) {
       if (p.negated) {
 #pragma unroll
@@ -180,12 +179,12 @@ struct Consumer {
     ptx::fence_async_proxy();
   }
 
-  FLASHMLA_DEVICE void show_weights() { ptx::mbarrier_arrive(shared.shown(shown_weights, side)); }
+  FLASHMLA_DEVICE void show_weights() { shared.handoff().show(Exchange::weights, side); }
 
   // Waits for P and the maxima of the other consumer's block, and takes over the maxima.
   FLASHMLA_DEVICE void await_other_weights() {
-    ptx::mbarrier_wait(shared.shown(shown_weights, 1 - side), weights_phase);
-    weights_phase ^= 1;
+    shared.handoff().await(Exchange::weights, 1 - side, weights_at);
+    weights_at.advance();
     const float first = ptx::load_shared(shared.max(1 - side, row()));
     const float second = ptx::load_shared(shared.max(1 - side, row() + 8));
     rescales = ops::adopt_max(first, second, rows, factor);
@@ -193,27 +192,27 @@ struct Consumer {
 
   // Gives a part of a block back to the producers of the cluster.
   FLASHMLA_DEVICE void release(int keys_buffer, int part) {
-    ops::arrive_at_cluster<ClusterSize>(shared.keys_free(keys_buffer, part), thread());
+    shared.key_ring(keys_buffer, part).template release_to_cluster<ClusterSize>(thread());
   }
 
   // Writes this consumer's half of the columns, to the output or as a partial result. They pass
   // through the place of the queries, which is free for the next ones before they are written: an
   // SM writes no more than about 16 bytes a clock.
-  FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment, int parity) {
+  FLASHMLA_DEVICE void finish_segment(const TileSegment& segment, pipeline::UseCount n) {
     // NOTE: two ways to the end, though they have much in common: in short calls, whose requests
     // are split, the code comes from a cold instruction cache, and jumps in it cost most.
     if (segment.partial >= 0) [[likely]]
-      finish_partial(segment, parity);
+      finish_partial(segment, n);
     else
-      finish_output(segment, parity);
+      finish_output(segment, n);
   }
 
  private:
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
 
-  FLASHMLA_DEVICE void finish_partial(const SegmentRecord& segment, int parity) {
+  FLASHMLA_DEVICE void finish_partial(const TileSegment& segment, pipeline::UseCount n) {
     // NOTE: first, for it also says that no warp reads the queries any more.
-    exchange_sums(parity);
+    exchange_sums(n);
     float down[2] = {1, 1};
     if constexpr (halves)
       stage_partials(down);
@@ -227,8 +226,8 @@ struct Consumer {
       write_wide_partials(segment);
   }
 
-  FLASHMLA_DEVICE void finish_output(const SegmentRecord& segment, int parity) {
-    exchange_sums(parity);
+  FLASHMLA_DEVICE void finish_output(const TileSegment& segment, pipeline::UseCount n) {
+    exchange_sums(n);
     const int second = own_row();
     const float scale = ResultRow(p, segment, row() + 8 * second)
                             .finish(totals(second), side == left && lane() % 4 < 2);
@@ -246,7 +245,7 @@ struct Consumer {
             second ? rows.rounded[1] : rows.rounded[0]};
   }
 
-  FLASHMLA_DEVICE void write_staged_rows(const SegmentRecord& segment, const ResultRows& target) {
+  FLASHMLA_DEVICE void write_staged_rows(const TileSegment& segment, const ResultRows& target) {
     __syncwarp();
     const std::uint32_t staged = shared.query(side * v_half_chunks + lane() / tile::units_per_row);
     write_rows<warp_rows, 1, 1>(
@@ -254,7 +253,7 @@ struct Consumer {
         [&](int row, int) { return staged + tile::swizzled(row, lane() % tile::units_per_row); },
         [&] {
           ptx::fence_async_proxy();
-          ptx::mbarrier_arrive(shared.query_free());
+          shared.query_ring().release();
         });
   }
 
@@ -281,7 +280,7 @@ struct Consumer {
   }
 
   // Each consumer has the sums of its own blocks; both have the same maxima by now.
-  FLASHMLA_DEVICE void exchange_sums(int parity) {
+  FLASHMLA_DEVICE void exchange_sums(pipeline::UseCount n) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       rows.sum[r] = ops::sum_in_quad(rows.sum[r]);
@@ -289,8 +288,8 @@ struct Consumer {
       if (lane() % 4 == 0)
         ptx::store_shared(shared.sums(side, row() + 8 * r), float2{rows.sum[r], rows.rounded[r]});
     }
-    ptx::mbarrier_arrive(shared.shown(shown_sums, side));
-    ptx::mbarrier_wait(shared.shown(shown_sums, 1 - side), parity);
+    shared.handoff().show(Exchange::sums, side);
+    shared.handoff().await(Exchange::sums, 1 - side, n);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const float2 other = ptx::load_shared_pair(shared.sums(1 - side, row() + 8 * r));
@@ -300,7 +299,7 @@ struct Consumer {
   }
 
   // Partial results in fp32, from registers.
-  FLASHMLA_DEVICE void write_wide_partials(const SegmentRecord& segment) {
+  FLASHMLA_DEVICE void write_wide_partials(const TileSegment& segment) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float* const target = wide_partial_row(p, segment, row() + 8 * r);
@@ -312,7 +311,7 @@ struct Consumer {
             out[4 * i + 2 * r], out[4 * i + 2 * r + 1]};
     }
     ptx::fence_async_proxy();
-    ptx::mbarrier_arrive(shared.query_free());
+    shared.query_ring().release();
   }
 
   // The warp's rows, rounded to 16 bits, as chunks in the place of the queries. `ranges`, if given,

@@ -9,14 +9,14 @@ namespace flashmla::sm90::dense_decode::seesaw {
 
 template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>& shared,
-                                  RecordQueue& segments) {
+                                  SegmentQueue& segments) {
   Consumer<T, Chunks, ClusterSize, left> c(p, shared);
-  for (std::uint32_t n = 0;; ++n) {
+  for (pipeline::UseCount n;; n.advance()) {
     c.clear();
-    const SegmentRecord& record = segments.wait(n);
-    if (record.request == no_more_segments)
+    const TileSegment& record = segments.wait(n);
+    if (record.is_end())
       break;
-    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    shared.query_ring().wait(n);
     c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;
@@ -62,7 +62,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       ptx::pin(c.scores);
       ptx::pin(c.out);
     }
-    c.finish_segment(record, n & 1);
+    c.finish_segment(record, n);
   }
 }
 

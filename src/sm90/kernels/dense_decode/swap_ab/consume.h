@@ -15,10 +15,10 @@ class SegmentEnd {
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
 
   C& c;
-  const SegmentRecord& segment;
+  const TileSegment& segment;
 
  public:
-  FLASHMLA_DEVICE SegmentEnd(C& consumer, const SegmentRecord& record)
+  FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
       : c(consumer), segment(record) {}
 
   // Writes the rows, to the output or as a partial result; then the place of the queries is free.
@@ -36,7 +36,7 @@ class SegmentEnd {
       show_totals();
       if (threadIdx.x < Rows)
         finish_partial_row(totals(), 1);
-      ptx::mbarrier_arrive(c.shared.query_free());
+      c.shared.query_ring().release();
       write_wide_partials();
     }
   }
@@ -52,7 +52,7 @@ class SegmentEnd {
         },
         [&] {
           ptx::fence_async_proxy();
-          ptx::mbarrier_arrive(c.shared.query_free());
+          c.shared.query_ring().release();
         });
   }
 
@@ -222,12 +222,12 @@ template <class T, int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
                              SharedStorage<Chunks, Rows>& storage) {
   Consumer<T, Chunks, Rows, ClusterSize> c(p, shared, storage);
-  for (std::uint32_t n = 0;; ++n) {
+  for (pipeline::UseCount n;; n.advance()) {
     c.clear();
-    const SegmentRecord record = storage.segments.wait(n);
-    if (record.request == no_more_segments)
+    const TileSegment record = storage.segments.wait(n);
+    if (record.is_end())
       break;
-    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    shared.query_ring().wait(n);
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1
     for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {

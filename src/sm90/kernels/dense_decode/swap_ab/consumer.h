@@ -4,11 +4,10 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
-#include "sm90/ops/cluster.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
+#include "sm90/pipeline/position.h"
 #include "sm90/ptx/matrix.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/mma.h"
 #include "sm90/ptx/warpgroup.h"
 #include "sm90/ptx/wgmma.h"
@@ -25,8 +24,8 @@ struct Consumer {
   static constexpr int groups = Rows / 8;
   static constexpr int own_rows = Rows / 4;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
-  static constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
-  static constexpr int slots_per_block = Ring<Chunks>::slots_per_block;
+  static constexpr int slot_chunks = Slot<Chunks>::chunks;
+  static constexpr int slots_per_block = Slot<Chunks>::per_block;
   // Addresses as constants, for descriptors.
   static FLASHMLA_DEVICE Shared fixed() { return {shared_start}; }
 
@@ -39,7 +38,7 @@ struct Consumer {
   float sum[own_rows];            // Σ P of the thread's tokens
   float rounded[groups][4];  // Σ P, as it is rounded, of the warp's tokens: [row i % 2 and again]
   float factor[own_rows];
-  std::uint32_t block = 0;  // of all that the CTA does
+  pipeline::UseCount block;  // of all that the CTA does
   int turn = 0;
 
   FLASHMLA_DEVICE Consumer(const Params& params, const Shared& addresses, Storage& memory)
@@ -73,15 +72,17 @@ struct Consumer {
   }
 
   // Blocks take the halves of the ring in turns.
-  FLASHMLA_DEVICE int first_slot() const { return static_cast<int>(block % 2) * slots_per_block; }
-  FLASHMLA_DEVICE std::uint32_t round() const { return block / 2 % 2; }
+  FLASHMLA_DEVICE pipeline::SlotOfGroup<slots_per_block> at(int part) const {
+    return {block, part};
+  }
+  FLASHMLA_DEVICE int first_slot() const { return at(0).template slot_in<Storage::slots>(); }
 
   // scores = K Qᵀ of the block, once it has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
     const std::uint64_t keys = uniform_descriptor(tile::k_major(fixed().keys(first_slot())));
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part) {
-      ptx::mbarrier_wait(shared.keys_ready(first_slot() + part), round());
+      shared.key_ring().wait(at(part));
       ptx::pin(scores);
       ptx::wgmma_fence();
 #pragma unroll
@@ -144,7 +145,7 @@ struct Consumer {
   }
 
   // Masks the scores of the block that begins at `first_token`.
-  FLASHMLA_DEVICE void mask(const SegmentRecord& segment, int first_token) {
+  FLASHMLA_DEVICE void mask(const TileSegment& segment, int first_token) {
     if (!p.negated && first_token + block_tokens <=
                           visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
       return;
@@ -277,8 +278,8 @@ struct Consumer {
       ptx::pin(out[chunk]);
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part)
-      ops::arrive_at_cluster<ClusterSize>(shared.keys_free(first_slot() + part), lane());
-    ++block;
+      shared.key_ring().template release_to_cluster<ClusterSize>(lane(), at(part));
+    block.advance();
   }
 
  private:

@@ -14,7 +14,7 @@ Kernel instance() {
           .cluster = ClusterSize,
           .qk_chunks = Chunks,
           .box_rows = block_tokens,
-          .box_chunks = Ring<Chunks>::slot_chunks,
+          .box_chunks = Slot<Chunks>::chunks,
           .boxes_rope = false,
           .fills_multiprocessor = false,
           .threads = threads,

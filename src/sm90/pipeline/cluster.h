@@ -9,7 +9,7 @@
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
-namespace flashmla::sm90::ops {
+namespace flashmla::sm90::pipeline {
 
 // Waits at the named barrier, and then for the cluster: what was set in front of either is seen
 // from then on. Every warp calls it once, at a barrier of its own.
@@ -40,7 +40,8 @@ FLASHMLA_DEVICE void load_to_cluster(std::uint32_t target, const CUtensorMap* ma
     ptx::tma_load_multicast(target, map, barrier, place, (1 << ClusterSize) - 1, policy);
 }
 
-// Arrives once at the mbarrier of every CTA; `thread`: the caller's number among those that call.
+// Arrives once at the mbarrier of every CTA that lies at the same place; `thread`: the caller's
+// number among those that call, who are at least as many as the CTAs.
 template <int ClusterSize>
 FLASHMLA_DEVICE void arrive_at_cluster(std::uint32_t barrier, int thread) {
   if constexpr (ClusterSize == 1) {
@@ -52,4 +53,4 @@ FLASHMLA_DEVICE void arrive_at_cluster(std::uint32_t barrier, int thread) {
   }
 }
 
-}  // namespace flashmla::sm90::ops
+}  // namespace flashmla::sm90::pipeline
