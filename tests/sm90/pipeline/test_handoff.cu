@@ -37,7 +37,7 @@ struct Rounds {
     const int side = static_cast<int>(threadIdx.x) / threads;
     const int lane = static_cast<int>(threadIdx.x) % threads;
     auto* const cells = reinterpret_cast<volatile int*>(shared.bytes + barrier_space);
-    volatile int* const values = cells;             // [side][threads]
+    volatile int* const values = cells;                // [side][threads]
     volatile int* const totals = cells + 2 * threads;  // [side]
     UseCount at;
     for (int round = 0; round < rounds; ++round, at.advance()) {

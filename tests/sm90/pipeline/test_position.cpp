@@ -53,7 +53,7 @@ struct Counts {
       at.advance();
     places[thread] = place_of<Slots>(at);
     of_next[thread] = place_of<Slots>(at.next());
-    if (at.uses != first + static_cast<std::uint32_t>(thread) + 1)
+    if (at.count != first + static_cast<std::uint32_t>(thread) + 1)
       of_next[thread] = {-1, 0, 0};
   }
 };

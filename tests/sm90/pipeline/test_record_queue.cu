@@ -32,7 +32,8 @@ enum class Late { publisher, holder, copiers };
 
 struct PassRecords {
   Late late;
-  int* got;  // [1 + copiers][records + 1]: the square of each record's number and how many there are
+  int*
+      got;  // [1 + copiers][records + 1]: the square of each record's number and how many there are
 
   FLASHMLA_DEVICE void operator()(const test::Shared& shared) const {
     auto& storage = *reinterpret_cast<Storage*>(shared.bytes);
@@ -56,10 +57,10 @@ struct PassRecords {
  private:
   // As the library's publisher does: the work of a record begins when the one before is given back.
   FLASHMLA_DEVICE void publish(RecordQueue<Record>& queue, const Ring<1>& work) const {
-    for (UseCount n; n.uses < records; n.advance()) {
+    for (UseCount n; n.count < records; n.advance()) {
       if (late == Late::publisher)
         test::idle(5000);
-      const int number = static_cast<int>(n.uses);
+      const int number = static_cast<int>(n.count);
       queue.publish(n, {number, number * number});
       work.acquire(n);
       work.commit(n);

@@ -58,13 +58,14 @@ struct PassItems {
         ring.acquire(at);
         if (slow_writer)
           test::idle(3000 + 50 * lane());
-        slots[at.slot * 32 + lane()] = 100 * item + lane();
+        slots[at.template slot_in<Slots>() * 32 + lane()] = 100 * item + lane();
         ring.commit(at);
       } else {
         ring.wait(at);
         if (!slow_writer)
           test::idle(3000 + 50 * lane());
-        got[item * 32 + lane()] = slots[at.slot * 32 + 31 - lane()];  // of another thread
+        got[item * 32 + lane()] =
+            slots[at.template slot_in<Slots>() * 32 + 31 - lane()];  // of another thread
         ring.release(at);
       }
     }

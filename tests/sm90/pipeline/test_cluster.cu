@@ -1,5 +1,5 @@
 // What the CTAs of a cluster do together: arrivals at each other's barriers, and boxes to all.
-#include "sm90/ops/cluster.h"
+#include "sm90/pipeline/cluster.h"
 
 #include <numeric>
 
@@ -8,7 +8,7 @@
 #include "tests/sm90/phase.h"
 #include "tests/sm90/tensor_map.h"
 
-namespace flashmla::sm90::ops {
+namespace flashmla::sm90::pipeline {
 
 namespace {
 
@@ -139,4 +139,4 @@ TYPED_TEST(Cluster, GetsTheBoxesOfAllItsCtas) {
 
 }  // namespace
 
-}  // namespace flashmla::sm90::ops
+}  // namespace flashmla::sm90::pipeline
