@@ -68,9 +68,10 @@ class Workshop:
         self.build_folder = ROOT / "build/mutants" / name
         self.cuda = cuda
         self.jobs = jobs
-        self.limits = {}  # seconds that each test binary may take
+        self.limits = {}  # seconds that a test binary may take, of those that pass unchanged
 
     def configure(self):
+        copy_tree()
         result = run(["cmake", "-G", "Ninja", "-S", TREE, "-B", self.build_folder,
                       "-DCMAKE_BUILD_TYPE=Release", f"-DFLASHMLA_CUDA={self.cuda}",
                       "-DFLASHMLA_BENCHMARKS=OFF",
@@ -89,7 +90,8 @@ class Workshop:
             raise Broken("does not build:\n" + result.stdout[-4000:] + result.stderr[-2000:])
 
     def unit_tests(self):
-        """Names of the test binaries that hold unit tests."""
+        """Names of the test binaries that hold unit tests. Builds all of them."""
+        self.build(self.test_targets())
         listing = run(["ctest", "--test-dir", self.build_folder, "-L", "^unit$",
                        "--show-only=json-v1"])
         tests = json.loads(listing.stdout)["tests"]
@@ -114,8 +116,17 @@ class Workshop:
         return None if status == 0 else name_of_failure(binary, status, output)
 
     def check_clean(self, binaries):
-        """The unchanged tree has to pass; from now on each binary may take its time and more."""
-        for binary in binaries:
+        """The unchanged tree has to pass; from then on a binary may take its time and more."""
+        unknown = set(binaries) - set(self.test_targets())
+        if unknown:
+            raise Broken(f"names tests that are not there: {', '.join(sorted(unknown))}")
+        unchecked = [binary for binary in binaries if binary not in self.limits]
+        if not unchecked:
+            return
+        print(f"mutants: building and testing the unchanged tree: {' '.join(unchecked)}",
+              flush=True)
+        self.build(unchecked)
+        for binary in unchecked:
             started = time.monotonic()
             status, output = self.run_tests(binary, 600)
             if status != 0:
@@ -161,58 +172,30 @@ class Mutant:
                 raise Broken(f"changes nothing in {name}")
 
     def caught_by(self, workshop):
-        """The failing test's name, None when the bug survives all of them."""
-        unknown = set(self.first) - set(workshop.limits)
-        if unknown:
-            raise Broken(f"names tests that are not there: {', '.join(sorted(unknown))}")
-        rest = [name for name in sorted(workshop.limits) if name not in self.first]
-        for group in (self.first, [] if self.needs_gpu else rest):
-            if group:
-                workshop.build(group)
-            for binary in group:
-                found = workshop.failing_test(binary)
-                if found:
-                    return found
-        return None
+        """The failing test's name, None when the bug survives."""
+        found = self.failing_test_of(workshop, self.first)
+        if found or self.needs_gpu:
+            return found
+        return self.failing_test_of(workshop, [name for name in workshop.unit_tests()
+                                               if name not in self.first])
 
-
-def workshop_of_host(jobs):
-    """Everything without CUDA, and all unit tests."""
-    print("mutants: building and testing the unchanged tree", flush=True)
-    workshop = Workshop("build", "OFF", jobs)
-    workshop.configure()
-    workshop.build(workshop.test_targets())
-    workshop.check_clean(workshop.unit_tests())
-    return workshop
-
-
-def workshop_of_gpu(jobs, mutants):
-    """With CUDA, but only the test binaries that the bugs name."""
-    binaries = sorted({name for mutant in mutants for name in mutant.first})
-    print(f"mutants: building the unchanged tree with CUDA and testing {' '.join(binaries)}",
-          flush=True)
-    workshop = Workshop("build_cuda", "ON", jobs)
-    workshop.configure()
-    unknown = set(binaries) - set(workshop.test_targets())
-    if unknown:
-        raise Broken(f"there are no tests {' '.join(sorted(unknown))}")
-    workshop.build(binaries)
-    workshop.check_clean(binaries)
-    return workshop
+    def failing_test_of(self, workshop, binaries):
+        workshop.check_clean(binaries)
+        try:
+            self.plant()
+            workshop.build(binaries)
+            return next(filter(None, map(workshop.failing_test, binaries)), None)
+        finally:
+            copy_tree()
 
 
 def try_mutant(mutant, workshop):
     """(verdict, test or reason)"""
-    if workshop is None:
-        return "skipped", "needs a GPU"
     try:
-        mutant.plant()
         found = mutant.caught_by(workshop)
         return ("caught", found) if found else ("SURVIVED", mutant.what)
     except Broken as reason:
         return "ERROR", str(reason)
-    finally:
-        copy_tree()
 
 
 def parse_arguments():
@@ -240,21 +223,22 @@ def selected(arguments):
 def try_all(mutants, jobs):
     """The verdict on each bug, printed as it is known."""
     width = max(len(mutant.name) for mutant in mutants)
-    copy_tree()
+    workshops = {}
     verdicts = []
-    for needs_gpu in (False, True):
-        group = [mutant for mutant in mutants if mutant.needs_gpu == needs_gpu]
-        workshop = None
-        if group and not needs_gpu:
-            workshop = workshop_of_host(jobs)
-        elif group and there_is_a_gpu():
-            workshop = workshop_of_gpu(jobs, group)
-        for mutant in group:
-            started = time.monotonic()
-            verdict, detail = try_mutant(mutant, workshop)
-            verdicts.append(verdict)
-            print(f"{mutant.name:{width}}  {verdict:8}  {time.monotonic() - started:4.0f} s  "
-                  f"{detail}", flush=True)
+    for mutant in mutants:
+        started = time.monotonic()
+        if mutant.needs_gpu and not there_is_a_gpu():
+            verdict, detail = "skipped", "needs a GPU"
+        else:
+            if mutant.needs_gpu not in workshops:
+                workshop = (Workshop("build_cuda", "ON", jobs) if mutant.needs_gpu
+                            else Workshop("build", "OFF", jobs))
+                workshop.configure()
+                workshops[mutant.needs_gpu] = workshop
+            verdict, detail = try_mutant(mutant, workshops[mutant.needs_gpu])
+        verdicts.append(verdict)
+        print(f"{mutant.name:{width}}  {verdict:8}  {time.monotonic() - started:4.0f} s  {detail}",
+              flush=True)
     return verdicts
 
 
