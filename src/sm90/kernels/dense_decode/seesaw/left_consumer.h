@@ -26,7 +26,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks > 1)
         ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
+      c.scores.pin();
     }
 #pragma unroll 1
     for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
@@ -37,7 +37,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if constexpr (Chunks > rope_chunk)
         c.release(0, rope_part);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, left_part);
       ops::sum_rounded<T>(c.weights, c.rows);
       if (blocks == 1)
@@ -47,7 +47,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       c.multiply_other_weights();
       if (blocks == 2) {
         ptx::wgmma_wait<0>();
-        ptx::pin(c.out);
+        c.out.pin();
         c.release(1, left_part);
         break;
       }
@@ -59,8 +59,8 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks > 3)
         ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
-      ptx::pin(c.out);
+      c.scores.pin();
+      c.out.pin();
     }
     c.finish_segment(record, n);
   }

@@ -30,19 +30,19 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       c.template multiply_second_half<0>();
       c.await_other_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
+      c.scores.pin();
       c.multiply_other_weights();
       c.softmax(record, first_token + block_tokens);
       c.write_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, right_part);
       if constexpr (Chunks > rope_chunk)
         c.release(1, rope_part);
       c.multiply_own_weights();
       c.show_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(1, right_part);
       ops::sum_rounded<T>(c.weights, c.rows);
     }
@@ -50,7 +50,7 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       c.await_other_weights();
       c.multiply_other_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, right_part);
     }
     c.finish_segment(record, n);
