@@ -53,17 +53,17 @@ constexpr DType cache_dtype(KvFormat format) {
 // latent numbers are e4m3 in tiles that share a scale, by which the 8-bit number is multiplied; the
 // rotary numbers are bf16. A dequantised number is bf16(e4m3 · scale): product in fp32, rounded
 // once.
-inline constexpr std::int64_t rotary_numbers = 64;
-inline constexpr std::int64_t rotary_bytes = 2 * rotary_numbers;
+inline constexpr std::int64_t rotary_elements = 64;
+inline constexpr std::int64_t rotary_bytes = 2 * rotary_elements;
 
 // Token i: 512 e4m3, then four fp32 scales (any finite number), then the rotary part.
 struct V32Layout {
-  static constexpr std::int64_t latent_numbers = 512;
-  static constexpr std::int64_t tile_numbers = 128;  // numbers that share a scale
-  static constexpr std::int64_t tiles = latent_numbers / tile_numbers;
-  static constexpr std::int64_t qk_dim = latent_numbers + rotary_numbers;
+  static constexpr std::int64_t latent_elements = 512;
+  static constexpr std::int64_t tile_elements = 128;  // numbers that share a scale
+  static constexpr std::int64_t tiles = latent_elements / tile_elements;
+  static constexpr std::int64_t qk_dim = latent_elements + rotary_elements;
 
-  static constexpr std::int64_t scales_offset = latent_numbers;  // from the token's start
+  static constexpr std::int64_t scales_offset = latent_elements;  // from the token's start
   static constexpr std::int64_t rotary_offset = scales_offset + tiles * 4;
   static constexpr std::int64_t token_bytes = rotary_offset + rotary_bytes;
 
@@ -78,12 +78,12 @@ static_assert(V32Layout::token_bytes == 656 && V32Layout::qk_dim == 576);
 // rows, eight bytes for each token: seven e8m0 (byte s is 2^(s − 127), 255 is NaN), and one byte
 // that may hold anything.
 struct V4Layout {
-  static constexpr std::int64_t latent_numbers = 448;
-  static constexpr std::int64_t tile_numbers = 64;
-  static constexpr std::int64_t tiles = latent_numbers / tile_numbers;
-  static constexpr std::int64_t qk_dim = latent_numbers + rotary_numbers;
+  static constexpr std::int64_t latent_elements = 448;
+  static constexpr std::int64_t tile_elements = 64;
+  static constexpr std::int64_t tiles = latent_elements / tile_elements;
+  static constexpr std::int64_t qk_dim = latent_elements + rotary_elements;
 
-  static constexpr std::int64_t rotary_offset = latent_numbers;  // from the row's start
+  static constexpr std::int64_t rotary_offset = latent_elements;  // from the row's start
   static constexpr std::int64_t row_bytes = rotary_offset + rotary_bytes;
   static constexpr std::int64_t scales_bytes = 8;
   static constexpr std::int64_t token_bytes = row_bytes + scales_bytes;

@@ -13,7 +13,7 @@ namespace {
 
 struct WorkerLoad {
   std::int64_t segments = 0;
-  std::int64_t empty = 0;  // of them, of requests without tokens, which count for nothing
+  std::int64_t empty = 0;  // segments of requests without tokens, which take no time
   std::int64_t blocks = 0;
   std::int64_t nanoseconds = 0;
 };

@@ -22,7 +22,7 @@ namespace {
 using support::DenseCase;
 
 constexpr std::size_t row_numbers = 576;
-constexpr std::size_t v_numbers = 512;
+constexpr std::size_t v_elements = 512;
 
 // One cached row. Its last number is the token's score, for queries are 0 but for a 1 there.
 using Row = std::vector<float>;
@@ -53,9 +53,9 @@ class Rounding : public BackendTest<Backend> {
     this->memory_->wait();
     const std::vector<std::byte> bytes = tensors.out.buffer.download();
     const auto* const bits = reinterpret_cast<const std::uint16_t*>(bytes.data());
-    std::vector<Row> out(static_cast<std::size_t>(heads), Row(v_numbers));
+    std::vector<Row> out(static_cast<std::size_t>(heads), Row(v_elements));
     for (std::size_t head = 0; head < out.size(); ++head)
-      support::decode(type, std::span(bits + head * v_numbers, v_numbers), out[head]);
+      support::decode(type, std::span(bits + head * v_elements, v_elements), out[head]);
     return out;
   }
 
@@ -89,7 +89,7 @@ TYPED_TEST(Rounding, OfNearlyEqualWeightsBiasesNothing) {
           for (const Row& out : rows) {
             double dot = 0;
             double norm = 0;
-            for (std::size_t i = 0; i < v_numbers; ++i) {
+            for (std::size_t i = 0; i < v_elements; ++i) {
               dot += double{out[i]} * values[i];
               norm += double{values[i]} * values[i];
             }
@@ -108,12 +108,12 @@ TYPED_TEST(Rounding, OfPartialResultsKeepsSmallNumbers) {
   for (const std::int64_t heads : {3, 32, 128})
     for (const float magnitude : {1e-30f, 1e-5f, 1.0f, 3e4f, 1e30f}) {
       SCOPED_TRACE(::testing::Message() << heads << " heads, values of " << magnitude);
-      std::vector<double> wanted(v_numbers);
+      std::vector<double> wanted(v_elements);
       double weights = 0;
       const auto row_of = [&](std::int64_t token) {
         Row row(row_numbers);
         support::fill_normal(row, support::key_of(seed, token));
-        for (std::size_t i = 0; i < v_numbers; ++i)
+        for (std::size_t i = 0; i < v_elements; ++i)
           row[i] = (row[i] + 1) * magnitude * (i == outlier ? 1000 : 1);
         support::round_through(DType::bf16, row);
         return row;
@@ -122,13 +122,13 @@ TYPED_TEST(Rounding, OfPartialResultsKeepsSmallNumbers) {
         const Row row = row_of(token);
         const double weight = std::exp(double{row.back()});
         weights += weight;
-        for (std::size_t i = 0; i < v_numbers; ++i)
+        for (std::size_t i = 0; i < v_elements; ++i)
           wanted[i] += weight * row[i];
       }
       for (const Row& out : this->decode(DType::bf16, heads, tokens, row_of)) {
         double error = 0;
         double norm = 0;
-        for (std::size_t i = 0; i < v_numbers; ++i) {
+        for (std::size_t i = 0; i < v_elements; ++i) {
           const double exact = wanted[i] / weights / magnitude;
           const double difference = out[i] / double{magnitude} - exact;
           if (i == outlier) {

@@ -51,9 +51,9 @@ void expect_balanced(const Batch& batch) {
   const Load load = load_of(batch);
   const CostModel& cost = batch.params.cost;
   const WorkerSpeeds& speeds = batch.params.speeds;
-  const double part = load.total / speeds.parts(batch.params.workers);
+  const double share = load.total / speeds.total(batch.params.workers);
   const auto bound = [&](std::int32_t speed) {
-    return 1.05 * std::max(part * speed, largest_share(batch)) + cost.block_ns + cost.segment_ns;
+    return 1.05 * std::max(share * speed, largest_share(batch)) + cost.block_ns + cost.segment_ns;
   };
   ASSERT_LE(load.fast_worker, bound(speeds.fast));
   ASSERT_LE(load.slow_worker, bound(speeds.slow));

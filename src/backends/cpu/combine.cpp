@@ -15,7 +15,7 @@ constexpr std::int64_t rows_at_a_time = 64;
 
 // One row of a request whose partial results are first … end − 1:
 //   lse = ln Σ_p exp(lse_p),  out = Σ_p exp(lse_p − lse) out_p
-void combine_row(const KernelTable& kernels, std::int64_t v_numbers, const Partials& partials,
+void combine_row(const KernelTable& kernels, std::int64_t v_elements, const Partials& partials,
                  const OutputRows& outputs, std::int64_t request, std::int64_t row,
                  std::int64_t first, std::int64_t end) {
   const std::int64_t output_row = request * partials.rows() + row;
@@ -31,7 +31,7 @@ void combine_row(const KernelTable& kernels, std::int64_t v_numbers, const Parti
   if (empty)
     return outputs.write_empty(output_row);
 
-  const auto v_dim = static_cast<std::int32_t>(v_numbers);
+  const auto v_dim = static_cast<std::int32_t>(v_elements);
   float* const sum = thread_scratch(static_cast<std::size_t>(v_dim));
   std::fill_n(sum, v_dim, 0.0f);
   double total = 0;

@@ -34,22 +34,22 @@ struct E8m0Scales {
 template <class Layout, class Scales>
 void quantise(const std::uint16_t* numbers, const CachedToken& token) {
   for (std::int64_t tile = 0; tile < Layout::tiles; ++tile) {
-    const std::int64_t first = tile * Layout::tile_numbers;
-    const float scale = tile_scale(numbers + first, Layout::tile_numbers);
+    const std::int64_t first = tile * Layout::tile_elements;
+    const float scale = tile_scale(numbers + first, Layout::tile_elements);
     Scales::store(scale, tile, token.scales);
-    for (std::int64_t i = first; i < first + Layout::tile_numbers; ++i)
+    for (std::int64_t i = first; i < first + Layout::tile_elements; ++i)
       token.row[i] = static_cast<std::byte>(float_to_e4m3(bf16_to_float(numbers[i]) / scale));
   }
-  std::memcpy(token.row + Layout::rotary_offset, numbers + Layout::latent_numbers, rotary_bytes);
+  std::memcpy(token.row + Layout::rotary_offset, numbers + Layout::latent_elements, rotary_bytes);
 }
 
 template <class Layout, class Scales>
 void dequantise(const CachedToken& token, std::uint16_t* numbers) {
-  for (std::int64_t i = 0; i < Layout::latent_numbers; ++i) {
+  for (std::int64_t i = 0; i < Layout::latent_elements; ++i) {
     const float value = e4m3_to_float(static_cast<std::uint8_t>(token.row[i]));
-    numbers[i] = float_to_bf16(value * Scales::load(token.scales, i / Layout::tile_numbers));
+    numbers[i] = float_to_bf16(value * Scales::load(token.scales, i / Layout::tile_elements));
   }
-  std::memcpy(numbers + Layout::latent_numbers, token.row + Layout::rotary_offset, rotary_bytes);
+  std::memcpy(numbers + Layout::latent_elements, token.row + Layout::rotary_offset, rotary_bytes);
 }
 
 }  // namespace

@@ -36,20 +36,20 @@ void load_v32(const KernelTable& kernels, const CachedToken& token, float* targe
   float scales[V32Layout::tiles];
   std::memcpy(scales, token.scales, sizeof scales);
   for (std::int64_t tile = 0; tile < V32Layout::tiles; ++tile)
-    kernels.load_e4m3(token.row + tile * V32Layout::tile_numbers,
-                      target + tile * V32Layout::tile_numbers, V32Layout::tile_numbers,
+    kernels.load_e4m3(token.row + tile * V32Layout::tile_elements,
+                      target + tile * V32Layout::tile_elements, V32Layout::tile_elements,
                       scales[tile]);
-  kernels.bf16.load(token.row + V32Layout::rotary_offset, target + V32Layout::latent_numbers,
-                    rotary_numbers, 1.0f);
+  kernels.bf16.load(token.row + V32Layout::rotary_offset, target + V32Layout::latent_elements,
+                    rotary_elements, 1.0f);
 }
 
 void load_v4(const KernelTable& kernels, const CachedToken& token, float* target) {
   for (std::int64_t tile = 0; tile < V4Layout::tiles; ++tile)
-    kernels.load_e4m3(token.row + tile * V4Layout::tile_numbers,
-                      target + tile * V4Layout::tile_numbers, V4Layout::tile_numbers,
+    kernels.load_e4m3(token.row + tile * V4Layout::tile_elements,
+                      target + tile * V4Layout::tile_elements, V4Layout::tile_elements,
                       e8m0_to_float(static_cast<std::uint8_t>(token.scales[tile])));
-  kernels.bf16.load(token.row + V4Layout::rotary_offset, target + V4Layout::latent_numbers,
-                    rotary_numbers, 1.0f);
+  kernels.bf16.load(token.row + V4Layout::rotary_offset, target + V4Layout::latent_elements,
+                    rotary_elements, 1.0f);
 }
 
 // The tokens of one block of list entries.

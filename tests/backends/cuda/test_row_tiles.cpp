@@ -93,7 +93,7 @@ TEST(RowTiles, NoClustersOfFourWhereNoneFits) {
   device.max_clusters_of_four = [](std::int32_t) -> std::int64_t { return 0; };
   const RowTiles tiles(two_tokens(), device);
   EXPECT_EQ(tiles.fast_workers, 0);
-  EXPECT_EQ(tiles.speeds().parts(33), 33);
+  EXPECT_EQ(tiles.speeds().total(33), 33);
 }
 
 // The GPU is not even asked.
