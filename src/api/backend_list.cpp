@@ -20,7 +20,7 @@ namespace api {
 
 namespace {
 
-// True where `name` is one of the names in a list like "cuda,cpu".
+// Whether `name` is one of the names in a list like "cuda,cpu".
 bool listed(std::string_view list, std::string_view name) {
   while (!list.empty()) {
     const std::size_t comma = std::min(list.find(','), list.size());

@@ -17,8 +17,8 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// Work units of a call: schedule workers × row tiles. A constant, so that a schedule, and with it
-// every bit of a result, is the same with any number of threads.
+// The number of work units of a call: workers of the schedule × row tiles. It is a constant, so
+// that the schedule and all bits of a result do not depend on the number of threads.
 constexpr std::int64_t work_units = 128;
 
 class CpuBackend final : public Backend {
@@ -58,8 +58,8 @@ class CpuBackend final : public Backend {
     std::int64_t workers = std::max<std::int64_t>(1, work_units / tiles.total);
     if (problem.max_workers > 0)
       workers = std::min<std::int64_t>(workers, problem.max_workers);
-    // With so many tiles there is one worker, which splits nothing: each request is computed on its
-    // own already, and needs no fixed pieces and no partial results.
+    // With so many tiles there is one worker, which splits no request. The results are then
+    // batch-invariant without fixed pieces and without partial results.
     const bool never_split = tiles.total >= work_units;
     return {.requests = static_cast<std::int32_t>(ScheduleShape(problem).requests),
             .workers = static_cast<std::int32_t>(workers),

@@ -16,13 +16,13 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// What all work units of a call share.
+// The data that all work units of a call share.
 struct SparseCall {
   const KernelTable& kernels;
   const PlannedProblem& planned;
   const schedule::PlanMemory memory;
   const Inputs& inputs;
-  const float query_factor;  // softmax_scale · log2 e: scores are in the base-2 logarithm domain
+  const float query_factor;  // softmax_scale · log2 e, so that weights are 2^score
   const RowTiles tiles;
   const Partials partials;
   const OutputRows outputs;
@@ -31,7 +31,7 @@ struct SparseCall {
   const Problem& problem() const { return planned.problem; }
 };
 
-// To fp32 scratch, in pair-split order.
+// load_v32() and load_v4() dequantise a token to fp32 scratch memory, in pair-split order.
 void load_v32(const KernelTable& kernels, const CachedToken& token, float* target) {
   float scales[V32Layout::tiles];
   std::memcpy(scales, token.scales, sizeof scales);
@@ -58,7 +58,7 @@ struct TokenBlock {
   std::int32_t count = 0;
 };
 
-// A tile of query heads against one segment of a query token's lists.
+// Computes one tile of query heads of one segment of a query token's lists.
 class TileSegment {
  public:
   TileSegment(const SparseCall& call, const RowTile& tile, const schedule::Segment& segment)
