@@ -1,6 +1,6 @@
-// Gives every tensor of a function in every wrong way, through C++ and through C: what is not
-// served is refused with an error that names a parameter of that function, says what was given and
-// what is wanted, and has written nothing.
+// Passes every tensor of a function in every wrong way, through C++ and through C. A call that is
+// not served must throw an error with the name of a parameter of this function, what was given and
+// what is wanted, and must have written nothing.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,10 +18,10 @@
 
 namespace flashmla::tests {
 
-// A function with a sound call of it, whose tensors can be replaced.
+// A function with a valid call, whose tensors can be replaced.
 struct Subject {
   std::string name;
-  std::vector<std::pair<std::string, TensorView*>> tensors;  // by the name of their parameter
+  std::vector<std::pair<std::string, TensorView*>> tensors;  // with the names of their parameters
   std::vector<std::span<std::byte>> written;
   std::function<void()> cpp;
   std::function<flashmla_status()> c;
@@ -41,10 +41,10 @@ struct Subject {
 struct Spoil {
   std::string what;
   std::function<void(TensorView&)> apply;
-  bool always_wrong;  // and the spoiled tensor's fault
+  bool always_wrong;  // the error must name the spoiled tensor
 };
 
-// Sizes only shrink, so that a call that accepts them stays inside of its memory.
+// Sizes only become smaller, so that a call that accepts them stays inside its memory.
 inline std::vector<Spoil> spoils_of(const TensorView& sound) {
   constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   std::vector<Spoil> spoils = {
@@ -94,7 +94,7 @@ inline void expect_a_name(const Subject& subject, const std::string& own, bool e
   EXPECT_NE(wanted, "");
 }
 
-// Whether the call is served; where it is not, the error is looked at.
+// Returns whether the call is served. Where it is not, the error is checked.
 inline bool served_in_cpp(const Subject& subject, const std::string& own, bool exact,
                           std::string& argument) {
   try {

@@ -1,4 +1,5 @@
-// Whatever is no tensor, far out of its range: numbers, enumerators, workspaces, plans, indices.
+// Arguments that are no tensors, far outside their ranges: numbers, enumerators, workspaces, plans,
+// indices.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -17,7 +18,7 @@ namespace {
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 
-// Every number of a problem far out of its range, in every kind of call.
+// Every number of a problem, far outside its range, in every kind of call.
 TEST(WrongValues, NumbersOfProblems) {
   const std::pair<const char*, std::int64_t Problem::*> numbers[] = {
       {"batch", &Problem::batch},
@@ -147,7 +148,7 @@ TEST(WrongValues, OfTheOtherFunctions) {
   }
 }
 
-// A view whose rank is none is described without a look at dimensions that it has not.
+// describe() of a view with an impossible rank does not read dimensions that do not exist.
 TEST(WrongValues, ViewsOfImpossibleRankAreDescribed) {
   TensorView view(nullptr, DType::bf16, {2, 3});
   for (const std::int32_t rank : {-1, 6, std::numeric_limits<std::int32_t>::max()}) {

@@ -1,4 +1,4 @@
-// The byte layouts, spelled out: docs/formats.md draws what stands here.
+// The byte layouts, written out as numbers. docs/formats.md has pictures of them.
 #include "flashmla/kv_format.h"
 
 #include <gtest/gtest.h>

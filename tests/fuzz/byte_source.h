@@ -1,4 +1,4 @@
-// The fuzzer's bytes as numbers; zeros where they have run out.
+// Turns the bytes of the fuzzer into numbers. After the last byte the numbers are zeros.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +34,7 @@ class ByteSource {
 
   bool flag() { return (byte() & 1) != 0; }
 
-  // Numbers that overflow, and numbers near `sound`.
+  // Numbers that may overflow, and numbers near `sound`.
   std::int64_t edge(std::int64_t sound) {
     constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
     const auto bits = static_cast<std::uint64_t>(sound);

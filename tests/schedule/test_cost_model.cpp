@@ -1,4 +1,4 @@
-// The small functions of integers beneath split_kv.
+// The integer functions that split_kv uses.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,7 +30,7 @@ TEST(CostModel, NeverGetsCheaperWithMoreRows) {
   }
 }
 
-// Reciprocals as floats are right to 24 bits; quotients have up to 50 of them.
+// Reciprocals as floats have 24 correct bits, and quotients here have up to 50 bits.
 TEST(Divisor, IsExact) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -48,7 +48,7 @@ TEST(Divisor, IsExact) {
   EXPECT_EQ(Divisor<std::int64_t>(7).quotient(0), 0);
 }
 
-// Up to the largest quotient that is promised, and numbers whose sum with the divisor takes 32
+// Quotients up to the largest one that is promised, and numbers whose sum with the divisor takes 32
 // bits.
 TEST(Divisor, Of32BitsIsExact) {
   const std::uint64_t seed = support::fresh_seed();
@@ -103,8 +103,8 @@ TEST(BlocksOf, CountsStartedBlocks) {
   EXPECT_EQ(blocks_of(longest, 1), longest);
 }
 
-// The cap is where one more segment stops to pay: blocks · block_ns / s + s · split_ns is least
-// there.
+// At the cap one more segment no longer makes the request shorter: blocks · block_ns / s + s ·
+// split_ns has its minimum there.
 TEST(SplitCap, IsTheCheapestNumberOfSegments) {
   const auto time = [](double blocks, double segments, const CostModel& cost) {
     return blocks * cost.block_ns / segments + segments * cost.split_ns;

@@ -20,7 +20,8 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// What `work` writes to standard error while that is the far end of `slave`; read from `master`.
+// The text that `work` writes to standard error, which is a terminal meanwhile: `slave` is its end,
+// and `master` reads it.
 std::string error_output(int master, int slave, const std::function<void()>& work) {
   std::fflush(stderr);
   const int saved = ::dup(STDERR_FILENO);
