@@ -65,7 +65,8 @@ const backends::Backend& backend_for(const Device& device, const char* argument)
     if (!reason && backend->device_type() != device.type)
       reason = text("serves no tensors on ", describe(device));
     else if (!reason && device.index >= backend->device_count())
-      reason = text("finds no ", describe(device), " among ", backend->device_count());
+      reason =
+          text("has no ", describe(device), " among its ", backend->device_count(), " devices");
     if (!reason)
       return *backend;
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);

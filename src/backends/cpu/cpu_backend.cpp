@@ -36,16 +36,16 @@ class CpuBackend final : public Backend {
 
   std::optional<std::string> refuses(const Problem& problem) const override {
     if (problem.kind == AttentionKind::dense_decode && !is_plain(problem.kv_format))
-      return text("reads bf16 and fp16 caches alone in dense decoding, not ",
+      return text("reads only bf16 and fp16 caches in dense decoding, not ",
                   name_of(problem.kv_format));
     if (problem.ragged_queries)
-      return "has no ragged queries";
+      return "serves no ragged queries";
     if (problem.split_query)
-      return "takes the query as one tensor only";
+      return "takes the query only as one tensor";
     if (problem.scaled_cache)
-      return "has no caches with a scale";
+      return "serves no caches with a scale";
     if (problem.device.index != 0)
-      return text("has the one device cpu:0, not ", describe(problem.device));
+      return text("has only the device cpu:0, not ", describe(problem.device));
     return std::nullopt;
   }
 
