@@ -314,12 +314,12 @@ struct Division {
     const auto request = static_cast<std::int32_t>(Divisor<Ns>(own).quotient(index));
     if (request >= requests)
       return {{requests, 0, 0, 0}, {0, 0}};
-    const std::int32_t all = blocks(request);
-    const std::int32_t segments = own_segments<Ns>(all, own, params.cost);
+    const std::int32_t request_blocks = blocks(request);
+    const std::int32_t segments = own_segments<Ns>(request_blocks, own, params.cost);
     const std::int32_t split = index - request * own;
     if (split >= segments)
       return {{request + 1, 0, 0, 0}, {0, 0}};
-    const Ns block = Divisor<Ns>(segments).quotient(Ns{split} * all);
+    const Ns block = Divisor<Ns>(segments).quotient(Ns{split} * request_blocks);
     return {{request, static_cast<std::int32_t>(block), split, 0},
             split == 1 ? counts_of(segments) : SplitCounts{0, 0}};
   }
@@ -328,11 +328,11 @@ struct Division {
   // behind the request's start. The start of the next request where there is no such piece.
   FLASHMLA_HOST_DEVICE constexpr Cut cut_between_pieces(std::int32_t request, Ns offset) const {
     const CostModel& cost = params.cost;
-    const std::int32_t all = blocks(request);
-    const std::int32_t piece = piece_blocks<Ns>(all, cost);
+    const std::int32_t request_blocks = blocks(request);
+    const std::int32_t piece = piece_blocks<Ns>(request_blocks, cost);
     const auto index =
         static_cast<std::int32_t>(divide_up(offset, Ns{piece} * cost.block_ns + cost.segment_ns));
-    if (Ns{index} * piece >= all)
+    if (Ns{index} * piece >= request_blocks)
       return {request + 1, 0, 0, 0};
     return {request, index * piece, index, 0};
   }

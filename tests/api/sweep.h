@@ -46,7 +46,7 @@ struct Spoil {
 
 // Sizes only become smaller, so that a call that accepts them stays inside its memory.
 inline std::vector<Spoil> spoils_of(const TensorView& sound) {
-  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t max_value = std::numeric_limits<std::int64_t>::max();
   std::vector<Spoil> spoils = {
       {"no tensor", [](TensorView& view) { view = {}; }, false},
       {"a null pointer", [](TensorView& view) { view.data = nullptr; }, true},
@@ -69,13 +69,14 @@ inline std::vector<Spoil> spoils_of(const TensorView& sound) {
                       [](TensorView& view) { view.data = static_cast<std::byte*>(view.data) + 1; },
                       true});
   for (std::size_t d = 0; d < static_cast<std::size_t>(sound.rank); ++d) {
-    for (const std::int64_t size : {sound.shape[d] - 1, std::int64_t{0}, std::int64_t{-1}, -most})
+    for (const std::int64_t size :
+         {sound.shape[d] - 1, std::int64_t{0}, std::int64_t{-1}, -max_value})
       spoils.push_back({text("size ", size, " of dimension ", d),
                         [d, size](TensorView& view) { view.shape[d] = size; }, size < 0});
-    for (const std::int64_t size : {most, most / 2})
+    for (const std::int64_t size : {max_value, max_value / 2})
       spoils.push_back({text("size ", size, " of dimension ", d),
                         [d, size](TensorView& view) { view.shape[d] = size; }, true});
-    for (const std::int64_t stride : {std::int64_t{-1}, -most, most})
+    for (const std::int64_t stride : {std::int64_t{-1}, -max_value, max_value})
       spoils.push_back({text("stride ", stride, " of dimension ", d),
                         [d, stride](TensorView& view) { view.strides[d] = stride; },
                         stride < 0 || sound.shape[d] > 2});

@@ -16,7 +16,7 @@
 namespace flashmla::tests {
 namespace {
 
-constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t max_value = std::numeric_limits<std::int64_t>::max();
 
 // Every number of a problem, far outside its range, in every kind of call.
 TEST(WrongValues, NumbersOfProblems) {
@@ -36,8 +36,8 @@ TEST(WrongValues, NumbersOfProblems) {
                               SparseCall(AttentionKind::sparse_prefill).problem};
   for (const Problem& sound : problems)
     for (const auto& [name, member] : numbers)
-      for (const std::int64_t value :
-           {std::int64_t{-1}, -most - 1, most, std::int64_t{1} << 31, std::int64_t{1} << 32}) {
+      for (const std::int64_t value : {std::int64_t{-1}, -max_value - 1, max_value,
+                                       std::int64_t{1} << 31, std::int64_t{1} << 32}) {
         SCOPED_TRACE(text(name_of(sound.kind), " of ", name, " ", value));
         Problem problem = sound;
         problem.*member = value;
@@ -130,8 +130,8 @@ TEST(WrongValues, OfTheOtherFunctions) {
   std::int64_t bytes = 0;
   expect_c_rejected(flashmla_token_bytes(-1, 576, &bytes), "kv_format", "-1");
   expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, -1, &bytes), "qk_dim", "-1");
-  expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, most, &bytes), "qk_dim",
-                    std::to_string(most));
+  expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, max_value, &bytes), "qk_dim",
+                    std::to_string(max_value));
   expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, 576, nullptr), "bytes", "null");
   for (const int threads : {-1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()}) {
     expect_rejected([&] { set_cpu_threads(threads); }, "threads", std::to_string(threads));

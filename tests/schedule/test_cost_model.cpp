@@ -54,9 +54,9 @@ TEST(Divisor, Of32BitsIsExact) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
   for (int i = 0; i < 200000; ++i) {
-    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
-    const auto value = static_cast<std::int32_t>(random.log_between(1, most));
-    const std::int64_t max_quotient = smaller<std::int64_t>(most / value, (1 << 21) - 1);
+    constexpr std::int64_t max_value = std::numeric_limits<std::int32_t>::max();
+    const auto value = static_cast<std::int32_t>(random.log_between(1, max_value));
+    const std::int64_t max_quotient = smaller<std::int64_t>(max_value / value, (1 << 21) - 1);
     const auto quotient =
         static_cast<std::int32_t>(i % 4 == 0 ? max_quotient : random.log_between(1, max_quotient));
     const std::int32_t product = value * quotient;
@@ -64,7 +64,7 @@ TEST(Divisor, Of32BitsIsExact) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);
     ASSERT_EQ(divisor.quotient(product), quotient);
     ASSERT_EQ(divisor.quotient(product - 1), quotient - 1);
-    if (product <= most - value) {
+    if (product <= max_value - value) {
       ASSERT_EQ(divisor.quotient(product + value - 1), quotient);
     }
     ASSERT_EQ(divisor.quotient_up(product), quotient);

@@ -173,13 +173,15 @@ TEST_P(SplitKv, IsTheSameIn32BitsWhereTheyFit) {
     }
     if (!line_fits_32_bits(batch.params, 0))
       continue;
-    std::int32_t most = 0;
+    std::int32_t max_length = 0;
     for (std::int32_t step = 1 << 30; step > 0; step /= 2)
-      if (line_fits_32_bits(batch.params, most + step))
-        most += step;
+      if (line_fits_32_bits(batch.params, max_length + step))
+        max_length += step;
     for (std::int32_t& length : batch.lengths)
-      length = random.chance(0.8) ? most : static_cast<std::int32_t>(random.between(0, most));
-    ASSERT_TRUE(make_schedule<std::int32_t>(batch) == make_schedule(batch)) << "up to " << most;
+      length = random.chance(0.8) ? max_length
+                                  : static_cast<std::int32_t>(random.between(0, max_length));
+    ASSERT_TRUE(make_schedule<std::int32_t>(batch) == make_schedule(batch))
+        << "up to " << max_length;
   }
   EXPECT_GT(fits, 300);
 }

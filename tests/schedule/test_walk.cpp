@@ -47,11 +47,11 @@ class HostileWalk {
 
  private:
   std::int32_t number() {
-    constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    constexpr std::int32_t min_value = std::numeric_limits<std::int32_t>::min();
+    constexpr std::int32_t max_value = std::numeric_limits<std::int32_t>::max();
     return random_.pick({static_cast<std::int32_t>(random_.next()),
-                         static_cast<std::int32_t>(random_.between(-3, 40)), 0, 1, 3, -1, least,
-                         most, most - 1, 1 << 20});
+                         static_cast<std::int32_t>(random_.between(-3, 40)), 0, 1, 3, -1, min_value,
+                         max_value, max_value - 1, 1 << 20});
   }
 
   support::Random& random_;

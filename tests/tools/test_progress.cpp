@@ -96,9 +96,9 @@ TEST(Progress, DrawsAtMostEvery100Milliseconds) {
       progress.advance();
   });
   const auto elapsed = std::chrono::steady_clock::now() - start;
-  const auto most = 1 + static_cast<std::size_t>(elapsed / std::chrono::milliseconds(100));
+  const auto max_frames = 1 + static_cast<std::size_t>(elapsed / std::chrono::milliseconds(100));
   EXPECT_GE(count_of("work [", text), 2u);
-  EXPECT_LE(count_of("work [", text), most);
+  EXPECT_LE(count_of("work [", text), max_frames);
 }
 
 TEST(Progress, BearsMoreThanItsTotalAndNoneAtAll) {

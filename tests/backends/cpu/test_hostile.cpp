@@ -16,8 +16,8 @@
 namespace flashmla::backends::cpu {
 namespace {
 
-constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+constexpr std::int32_t min_value = std::numeric_limits<std::int32_t>::min();
+constexpr std::int32_t max_value = std::numeric_limits<std::int32_t>::max();
 
 class Hostile : public testing::Test {
  protected:
@@ -26,7 +26,8 @@ class Hostile : public testing::Test {
   // Most numbers are close to the limits of what exists.
   std::int32_t number(std::int64_t edge) {
     const auto at = static_cast<std::int32_t>(edge);
-    const std::int32_t choices[] = {-1, least, most, at, at - 1, at + 1, -at, 0, least + 1};
+    const std::int32_t choices[] = {-1,     min_value, max_value, at,           at - 1,
+                                    at + 1, -at,       0,         min_value + 1};
     const auto drawn = static_cast<std::uint32_t>(random_());
     return drawn % 3 == 0 ? static_cast<std::int32_t>(random_()) : choices[drawn % 9];
   }

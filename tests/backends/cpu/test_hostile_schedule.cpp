@@ -127,13 +127,14 @@ class HostileSchedule : public testing::TestWithParam<Kind> {
  protected:
   // A number that leads outside the buffers where it is not checked.
   std::int32_t number() {
-    constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    constexpr std::int32_t min_value = std::numeric_limits<std::int32_t>::min();
+    constexpr std::int32_t max_value = std::numeric_limits<std::int32_t>::max();
     if (random_.chance(0.3))
       return static_cast<std::int32_t>(random_.next());
     if (random_.chance(0.5))
       return static_cast<std::int32_t>(random_.between(-3, 300));
-    return random_.pick({-1, least, most, least + 1, most - 1, 1 << 20, -(1 << 20)});
+    return random_.pick(
+        {-1, min_value, max_value, min_value + 1, max_value - 1, 1 << 20, -(1 << 20)});
   }
 
   static std::span<std::int32_t> words(const GuardedBuffer& workspace) {

@@ -89,9 +89,9 @@ TEST_F(PlanKernel, TakesThousandsOfRequests) {
         batch.params.speeds = {};
       batch.params.requests = requests;
       batch.lengths.resize(requests);
-      for (const std::int32_t most : {3000, 100000}) {
+      for (const std::int32_t max_length : {3000, 100000}) {
         for (std::int32_t& length : batch.lengths)
-          length = static_cast<std::int32_t>(random.log_between(1, most));
+          length = static_cast<std::int32_t>(random.log_between(1, max_length));
         SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << requests << " requests");
         ASSERT_NO_FATAL_FAILURE(expect_schedule_of_one_thread(batch));
       }
