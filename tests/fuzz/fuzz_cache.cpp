@@ -1,5 +1,5 @@
-// Any bytes as an FP8 cache: reading them, and writing rows to them, does bit by bit what the
-// independent codec of support/ does.
+// Takes any bytes as an FP8 cache. Reading them, and writing rows to them, gives the same bits as
+// the independent codec of support/.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

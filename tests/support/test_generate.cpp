@@ -1,4 +1,4 @@
-// The tensors of a case: they follow from it alone, and whatever no result may depend on is
+// The tensors of a case follow from the case alone. Everything on which no result may depend is
 // poisoned.
 #include "support/generate.h"
 
@@ -55,7 +55,7 @@ TEST(Generate, FollowsFromTheCaseAlone) {
   EXPECT_NE(a.block_table.buffer.download(), other.block_table.buffer.download());
 }
 
-// Counts what is finite: exactly the numbers that a result may depend on.
+// Counts the finite elements, which are those on which a result may depend.
 TEST(Generate, EverythingElseIsPoison) {
   HostMemory memory;
   const std::uint64_t seed = fresh_seed();

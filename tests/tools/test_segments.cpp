@@ -30,7 +30,8 @@ DrawnPlan draw(support::Random& random) {
   return drawn;
 }
 
-// Each request's blocks come once, in order, its segments numbered from 0, as many as it says.
+// The blocks of each request come once and in order. Its segments are numbered from 0, and their
+// number is as stated.
 TEST(Segments, CoverEveryBlockOnce) {
   const std::uint64_t seed = support::fresh_seed();
   SCOPED_TRACE(testing::Message() << "seed " << seed);

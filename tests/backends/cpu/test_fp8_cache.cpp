@@ -1,5 +1,5 @@
-// append, gather, quantise and dequantise of the FP8 formats, bit by bit against the codec of
-// support/, and the rows that a rule has to speak about: NaN, infinite, zero, subnormal.
+// Compares append, gather, quantise and dequantise of the FP8 formats with the codec of support/,
+// bit by bit. Some rows have NaN, infinities, zeros and subnormal numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 
 using support::ScaleRule;
 
-// Pages further apart than their size, filled with a byte that nothing writes.
+// Pages that are further apart than their size, filled with a byte that nothing writes.
 struct Fp8Cache {
   static constexpr std::int64_t blocks = 3;
   static constexpr std::int64_t gap = 48;
@@ -90,7 +90,7 @@ TEST(Fp8Cache, AppendWritesTheBytesOfTheOtherCodec) {
       }
 }
 
-// Bytes that no quantiser of ours wrote: whatever stands there is read as the format says.
+// Bytes that this library did not write are read as the format says.
 TEST(Fp8Cache, GatherAndDequantiseReadAnyBytes) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
@@ -147,7 +147,7 @@ TEST(Fp8Cache, QuantiseIsAppendToEverySlot) {
   set_threads(0);
 }
 
-// What other quantisers write comes back as bf16(e4m3 · scale).
+// What other quantisers write is read as bf16(e4m3 · scale).
 TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
   std::mt19937 random(7);
   for (const auto& [format, rule] : {std::pair{KvFormat::v32, ScaleRule::exact},
@@ -172,13 +172,13 @@ TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
 
 struct SpecialRow {
   const char* name;
-  float number;    // of every element of the first tile but the first, which is 1
-  float expected;  // what comes back
+  float number;    // the value of all elements of the first tile but the first one, which is 1
+  float expected;  // the value that is read
 };
 
 TEST(Fp8Cache, SpecialNumbersAreDefined) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  // The tile's absmax is 1, its scale 2^-8: e4m3 reaches 448 / 256.
+  // The absmax of the tile is 1 and its scale is 2^-8, so e4m3 reaches 448 / 256.
   for (const SpecialRow& special :
        {SpecialRow{"inf", infinity, 1.75f}, SpecialRow{"-inf", -infinity, -1.75f},
         SpecialRow{"zero", 0.0f, 0.0f}, SpecialRow{"subnormal", 1e-40f, 0.0f},
@@ -202,7 +202,7 @@ TEST(Fp8Cache, SpecialNumbersAreDefined) {
     }
 }
 
-// All-zero, all-NaN, all-infinite and subnormal tiles take the smallest scale, 2^-13.
+// Tiles of nothing but zeros, NaN, infinities or subnormal numbers have the smallest scale, 2^-13.
 TEST(Fp8Cache, TilesWithoutALargeNumberTakeTheSmallestScale) {
   for (const float number : {0.0f, std::nanf(""), std::numeric_limits<float>::infinity(), 1e-40f}) {
     std::vector<std::uint16_t> row(512, float_to_bf16(number));

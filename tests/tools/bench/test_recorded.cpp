@@ -35,7 +35,7 @@ TEST(Recorded, TheBuildHasTheFilesOfBothCards) {
   EXPECT_TRUE(recordings_of_card("NVIDIA H200", "of_another_kind").sources().empty());
 }
 
-// The lengths of the suite are those of the records, and every shape has one.
+// The suite has the lengths of the recorded figures, and every shape has a recorded figure.
 TEST(Recorded, EveryShapeOfTheSuiteIsFoundByItsTokens) {
   for (const char* card : {"NVIDIA H200", "NVIDIA H100"}) {
     const Recordings recordings = recordings_of_card(card, table);

@@ -12,7 +12,7 @@
 namespace flashmla::tools {
 namespace {
 
-// All that a sampler chooses when results come in groups of random sizes.
+// All choices of a sampler whose results come in groups of random sizes.
 std::vector<std::int64_t> chosen(std::int64_t total, std::int64_t count, std::uint64_t key,
                                  support::Random& groups) {
   Sampler sampler(total, count, key);
@@ -46,7 +46,8 @@ TEST(Sampler, ChoosesSoManyDistinctResultsByItsKey) {
   }
 }
 
-// Every tenth of the results gets about its share: 10,000 draws, 1,000 expected, deviation 30.
+// Every tenth of the results is chosen about equally often: 10,000 draws, 1,000 expected, standard
+// deviation 30.
 TEST(Sampler, ChoosesEvenly) {
   const std::uint64_t seed = support::fresh_seed();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
