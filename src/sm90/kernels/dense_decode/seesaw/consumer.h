@@ -24,7 +24,7 @@ template <class T, int Chunks, int ClusterSize, Side side>
 struct Consumer {
   static constexpr int buffer = side;
   // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {shared_start}; }
+  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {tile::shared_start}; }
 
   const Params& p;
   SharedAddresses<Chunks> shared;

@@ -7,6 +7,7 @@
 #include "sm90/kernels/dense_decode/segment_queue.h"
 #include "sm90/pipeline/handoff.h"
 #include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
@@ -54,11 +55,7 @@ struct SharedStorage {
   std::uint64_t shown[Handoff::barriers];
 };
 
-static_assert(sizeof(SharedStorage<9>) <= 227 * 1024 - 1024);
-
-// Dynamic shared memory begins here where there is no static one; the kernel checks it. A constant
-// keeps descriptors out of registers.
-inline constexpr std::uint32_t shared_start = 1024;
+static_assert(sizeof(SharedStorage<9>) <= tile::max_shared_bytes);
 
 // Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
 // bits name the CTA.
@@ -121,5 +118,10 @@ inline constexpr int warpgroup_threads = 128;
 inline constexpr int consumer_threads = 2 * warpgroup_threads;
 inline constexpr int threads = 3 * warpgroup_threads;
 inline constexpr int key_loader_threads = 2 * 32;
+
+// Of a thread, once the roles are known: the loading warps leave theirs to the consumers.
+inline constexpr int consumer_registers = 232;
+inline constexpr int loader_registers = 40;
+static_assert(2 * consumer_registers + loader_registers <= 3 * tile::registers_of_thread(threads));
 
 }  // namespace flashmla::sm90::dense_decode::seesaw

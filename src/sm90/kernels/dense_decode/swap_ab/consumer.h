@@ -30,7 +30,7 @@ struct Consumer {
   static constexpr int slot_chunks = Slot<Chunks>::chunks;
   static constexpr int slots_per_block = Slot<Chunks>::per_block;
   // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE Shared fixed() { return {shared_start}; }
+  static FLASHMLA_DEVICE Shared fixed() { return {tile::shared_start}; }
 
   const Params& p;
   Shared shared;

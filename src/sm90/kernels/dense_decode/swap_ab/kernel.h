@@ -8,6 +8,7 @@
 #include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/pipeline/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
@@ -33,9 +34,9 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
-  if ((base & 0xFFFFFF) != shared_start)
+  if ((base & tile::address_in_cta) != tile::shared_start)
     __trap();
-  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? shared_start : base};
+  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? tile::shared_start : base};
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
   if (warp > consumer_warps) {
     Queries<Chunks, Rows, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {

@@ -6,6 +6,7 @@
 
 #include "sm90/kernels/dense_decode/segment_queue.h"
 #include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
@@ -43,12 +44,9 @@ struct SharedStorage {
   pipeline::RingBarriers<1> query_barriers;
 };
 
-static_assert(sizeof(SharedStorage<9, 16>) <= 227 * 1024 - 1024);
-static_assert(sizeof(SharedStorage<9, 32>) <= 227 * 1024 - 1024);
-static_assert(sizeof(SharedStorage<8, 32>) <= 227 * 1024 - 1024);
-
-// Dynamic shared memory begins here where there is no static one; the kernel checks it.
-inline constexpr std::uint32_t shared_start = 1024;
+static_assert(sizeof(SharedStorage<9, 16>) <= tile::max_shared_bytes);
+static_assert(sizeof(SharedStorage<9, 32>) <= tile::max_shared_bytes);
+static_assert(sizeof(SharedStorage<8, 32>) <= tile::max_shared_bytes);
 
 // Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
 // bits name the CTA.
