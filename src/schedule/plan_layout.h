@@ -1,4 +1,4 @@
-// Where the parts of a schedule lie in the plan workspace: size and slices come from one list.
+// Where the arrays of a schedule lie in the plan workspace, and how large the workspace is.
 #pragma once
 
 #include <cstddef>
@@ -10,20 +10,21 @@
 
 namespace flashmla::schedule {
 
+// Offsets in bytes from the start of the workspace, each a multiple of workspace_alignment.
 struct PlanLayout {
   std::size_t status;        // int32 [1]
-  std::size_t work;          // WorkTile [workers]
+  std::size_t work;          // WorkRow [workers]
   std::size_t split_offset;  // int32 [b + 1]
   std::size_t lengths;       // int32 [b]
   std::size_t line;          // LinePlace [b + 1], scratch of split_kv
   std::size_t split_list;    // SplitRequest [workers + 1]
   std::size_t cuts;          // Cut [workers + 1], scratch of split_kv
-  std::size_t bytes;
+  std::size_t bytes;         // of the whole workspace
 
   constexpr explicit PlanLayout(const SplitParams& params) : PlanLayout() {
     const auto requests = static_cast<std::size_t>(params.requests);
     status = take(sizeof(std::int32_t));
-    work = take(static_cast<std::size_t>(params.workers) * sizeof(WorkTile));
+    work = take(static_cast<std::size_t>(params.workers) * sizeof(WorkRow));
     split_offset = take((requests + 1) * sizeof(std::int32_t));
     lengths = take(requests * sizeof(std::int32_t));
     line = take((requests + 1) * sizeof(LinePlace<std::int64_t>));
@@ -50,10 +51,10 @@ struct PlanLayout {
   }
 };
 
-// The parts as typed pointers, on whatever device the workspace lies.
+// The arrays as typed pointers, into the memory of the host or of a GPU.
 struct PlanMemory {
   std::int32_t* status;
-  WorkTile* work;
+  WorkRow* work;
   std::int32_t* split_offset;
   std::int32_t* lengths;
   LinePlace<std::int64_t>* line;
@@ -63,7 +64,7 @@ struct PlanMemory {
   PlanMemory(const PlanLayout& layout, void* workspace) {
     auto* base = static_cast<std::byte*>(workspace);
     status = reinterpret_cast<std::int32_t*>(base + layout.status);
-    work = reinterpret_cast<WorkTile*>(base + layout.work);
+    work = reinterpret_cast<WorkRow*>(base + layout.work);
     split_offset = reinterpret_cast<std::int32_t*>(base + layout.split_offset);
     lengths = reinterpret_cast<std::int32_t*>(base + layout.lengths);
     line = reinterpret_cast<LinePlace<std::int64_t>*>(base + layout.line);
@@ -71,14 +72,15 @@ struct PlanMemory {
     cuts = reinterpret_cast<Cut*>(base + layout.cuts);
   }
 
-  // No request has more than `max_tokens`, and there is room for `partials` partial results.
+  // The schedule as a Walk. No request has more than `max_tokens` tokens, and there is room for
+  // `partials` partial results.
   FLASHMLA_HOST_DEVICE Walk walk(const SplitParams& params, std::int32_t max_tokens,
                                  std::int32_t partials) const {
     return {lengths,    split_offset, params.requests, params.workers, params.block_tokens,
             max_tokens, partials};
   }
 
-  // What split_kv fills, all of it in the workspace.
+  // The arrays that split_kv fills, all in the workspace.
   FLASHMLA_HOST_DEVICE SplitMemory<std::int64_t> split_memory() const {
     return {line, split_offset, cuts, work, split_offset, split_list};
   }

@@ -1,5 +1,5 @@
-// A small, valid dense decode call of random content, for tests that break one thing at a time.
-// Outputs start as NaN, so that a call that was refused can be seen to have written nothing.
+// A small, valid dense decoding call with random contents, for tests that spoil one argument at a
+// time. Outputs start as NaN, so that a test sees whether a refused call has written something.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Which backends there are, why each refuses, and what FLASHMLA_BACKEND does.
+// The list of backends, their reasons for refusing a problem, and FLASHMLA_BACKEND.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -58,11 +58,16 @@ TEST(Backends, RefusalsCarryTheirReason) {
   elsewhere.device = {DeviceType::cuda, 0};
   EXPECT_THAT(refusal("cpu", elsewhere), HasSubstr("cuda:0"));
 
-  for (auto option : {&Problem::ragged_queries, &Problem::split_query, &Problem::scaled_cache}) {
+  for (auto option : {&Problem::ragged_queries, &Problem::scaled_cache}) {
     Problem problem = sound_problem();
     problem.*option = true;
     EXPECT_NE(refusal("cpu", problem), "");
   }
+  Problem parts = sound_problem();
+  parts.kind = AttentionKind::sparse_decode;
+  parts.max_pages = 0;
+  parts.split_query = true;
+  EXPECT_THAT(refusal("cpu", parts), HasSubstr("two parts"));
   expect_rejected([] { (void)refusal("tpu", sound_problem()); }, "backend", "tpu");
   expect_rejected([] { (void)refusal("cpu", Problem{}); }, "query_heads", "0");
 }

@@ -1,4 +1,5 @@
-// Plans as values: movable, printable, reusable; what run() accepts beyond the plan's own sizes.
+// Plans can be moved, printed and used again. run() accepts some sizes that differ from those of
+// the plan.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -65,7 +66,7 @@ TEST(Plan, CanBeScheduledAgain) {
   EXPECT_TRUE(std::isinf(call.lse[8]));
 }
 
-// Another plan of the same problem runs from the memory alone.
+// Another plan of the same problem runs with the schedule in this memory.
 TEST(Plan, TakesAScheduleThatAnotherMade) {
   SmallCall call;
   SmallCall other;
@@ -87,8 +88,8 @@ TEST(Plan, TakesAScheduleThatAnotherMade) {
   EXPECT_EQ(call.lse, other.lse);
 }
 
-// A block table may be narrower than the plan's, as long as it has every page of the schedule's
-// lengths: at every call, however the plan came by its schedule, and through C.
+// A block table may be narrower than max_pages where it has all pages of the schedule's lengths.
+// This holds for every call, for schedule() and attach(), and through C.
 TEST(Plan, RefusesABlockTableThatIsTooNarrowForItsLengths) {
   SmallCall call;
   call.length_values = {17, 33};

@@ -87,7 +87,7 @@ class IncludeFloors(Planted):
         super().setUp()
         for name in ("include/flashmla/a.h", "src/core/b.h", "src/schedule/c.h", "src/api/d.h",
                      "src/backends/backend.h", "src/backends/cpu/e.h", "support/f.h", "tools/g.h",
-                     "src/cuda/h.h", "src/sm90/ptx/i.h", "src/sm90/ops/j.h", "tests/api/k.h"):
+                     "src/gpu/h.h", "src/sm90/ptx/i.h", "src/sm90/ops/j.h", "tests/api/k.h"):
             self.plant(name, "#pragma once\n")
 
     def check(self, place, include):
@@ -99,7 +99,7 @@ class IncludeFloors(Planted):
     def test_refuses_to_look_up(self):
         for place, name in (
             ("include/flashmla/x.h", "core/b.h"), ("src/core/x.h", "schedule/c.h"),
-            ("src/schedule/x.h", "cuda/h.h"), ("src/cuda/x.h", "schedule/c.h"),
+            ("src/schedule/x.h", "gpu/h.h"), ("src/gpu/x.h", "schedule/c.h"),
             ("src/schedule/x.h", "api/d.h"), ("src/backends/cpu/x.h", "api/d.h"),
             ("src/backends/x.h", "backends/cpu/e.h"), ("src/sm90/ptx/x.h", "sm90/ops/j.h"),
             ("src/api/x.h", "support/f.h"), ("src/core/x.h", "../tools/g.h"),

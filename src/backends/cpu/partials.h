@@ -1,14 +1,16 @@
-// Partial results of split requests in the run workspace. Partial p holds, for each row (query
-// token · h_q + query head; sparse attention: query head) of its request, out [d_v] fp32,
-// normalised, in pair-split order (kernel/table.h), and lse, natural logarithm; −inf where the row
-// saw no token: then out is not written. In prefill there is also the largest score.
+// The partial results of split requests in the run workspace. A partial result belongs to one
+// segment of a request. For each row of the request (query token · h_q + query head; in sparse
+// attention the query head) it holds
+//   out        [d_v] fp32, normalised, in pair-split order (kernel/table.h)
+//   lse        fp32, natural logarithm; −inf where the row saw no token, and out is not written
+//   then max_logit  fp32, the largest score, only in sparse prefill
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
-#include "backends/schedule_shape.h"
+#include "backends/partial_layout.h"
 #include "flashmla/problem.h"
 #include "schedule/split_kv.h"
 
@@ -17,35 +19,34 @@ namespace flashmla::backends::cpu {
 class Partials {
  public:
   Partials(const Problem& problem, const schedule::SplitParams& params, void* workspace)
-      : rows_(ScheduleShape(problem).rows),
+      : layout_(layout(problem, params)),
         v_dim_(problem.v_dim),
-        count_(schedule::max_partials(params, ScheduleShape(problem).tokens)),
-        statistics_(problem.kind == AttentionKind::sparse_prefill ? 2 : 1),
-        out_(static_cast<float*>(workspace)) {}
+        has_max_logits_(problem.kind == AttentionKind::sparse_prefill),
+        out_(static_cast<float*>(workspace)),
+        lse_(out_ + layout_.out_bytes / sizeof(float)) {}
 
-  std::size_t bytes() const {
-    return static_cast<std::size_t>(count_ * rows_ * (v_dim_ + statistics_)) * sizeof(float);
+  static PartialLayout layout(const Problem& problem, const schedule::SplitParams& params) {
+    const std::size_t statistics = problem.kind == AttentionKind::sparse_prefill ? 2 : 1;
+    return {problem, params, {.element = sizeof(float), .beside = statistics * sizeof(float)}};
   }
 
-  std::int64_t count() const { return count_; }
-  std::int64_t rows() const { return rows_; }
-  bool has_max_logits() const { return statistics_ == 2; }
+  std::int64_t count() const { return layout_.count; }
+  std::int64_t rows() const { return layout_.rows; }
+  bool has_max_logits() const { return has_max_logits_; }
   float* out(std::int64_t partial, std::int64_t row) const {
-    return out_ + (partial * rows_ + row) * v_dim_;
+    return out_ + (partial * rows() + row) * v_dim_;
   }
-  float& lse(std::int64_t partial, std::int64_t row) const {
-    return out_[count_ * rows_ * v_dim_ + partial * rows_ + row];
-  }
+  float& lse(std::int64_t partial, std::int64_t row) const { return lse_[partial * rows() + row]; }
   float& max_logit(std::int64_t partial, std::int64_t row) const {
-    return out_[count_ * rows_ * (v_dim_ + 1) + partial * rows_ + row];
+    return lse_[(count() + partial) * rows() + row];
   }
 
  private:
-  std::int64_t rows_;  // of one request
+  PartialLayout layout_;
   std::int64_t v_dim_;
-  std::int64_t count_;
-  std::int64_t statistics_;  // of each row: lse, and max_logit in prefill
-  float* out_;               // all out, then all lse, then all max_logits
+  bool has_max_logits_;
+  float* out_;
+  float* lse_;  // all lse, then all max_logits
 };
 
 }  // namespace flashmla::backends::cpu

@@ -1,4 +1,5 @@
-// Results of every instruction set against double loops, under schedules that split in many ways.
+// Compares the results of every instruction set with loops in double, under schedules that split
+// requests in many ways.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -26,7 +27,7 @@ class DenseDecode : public ::testing::TestWithParam<const KernelTable*> {
   void expect_right(const CaseOptions& options, unsigned seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     DenseCase dense(options, seed);
-    dense.expect_right(dense.run(kernels(), cpu_backend().split_params(dense.problem())));
+    dense.expect_right(dense.run(kernels(), cpu_backend().decide(dense.problem())->params));
   }
 };
 
@@ -60,7 +61,7 @@ TEST_P(DenseDecode, EveryHeadCountIsRight) {
     expect_right({.lengths = {130, 65}, .query_heads = heads, .sink = true}, fresh_seed());
 }
 
-// Each length around a block's end, so that every tail of a register block is met.
+// All lengths around the end of a block, so that every remainder of a group of tokens occurs.
 TEST_P(DenseDecode, EveryTailIsRight) {
   CaseOptions options{.lengths = {}, .query_heads = 5, .page_size = 16};
   for (std::int32_t length = 0; length <= 130; ++length)
@@ -96,16 +97,17 @@ TEST_P(DenseDecode, WalksTheScheduleOfAnH200) {
 
 TEST_P(DenseDecode, AnEmptyBatchIsNothing) {
   DenseCase dense({.lengths = {}}, 1);
-  const CaseResult result = dense.run(kernels(), cpu_backend().split_params(dense.problem()));
+  const CaseResult result = dense.run(kernels(), cpu_backend().decide(dense.problem())->params);
   EXPECT_TRUE(result.out.empty());
 }
 
-// What a query does not see must not reach it even where another row of its tile sees it.
+// A token that a query does not see must not reach its result, even where another row of the tile
+// sees it.
 TEST_P(DenseDecode, NanThatLaterQueriesSeeStaysWithThem) {
   const CaseOptions options{.lengths = {100}, .query_tokens = 4, .query_heads = 3, .causal = true};
   const unsigned seed = fresh_seed();
   DenseCase dense(options, seed);
-  const auto params = cpu_backend().split_params(dense.problem());
+  const auto params = cpu_backend().decide(dense.problem())->params;
   const CaseResult clean = dense.run(kernels(), params);
   const TensorView& cache = dense.inputs().kv_cache;
   const std::int64_t last = 99;
@@ -125,7 +127,7 @@ TEST_P(DenseDecode, HostilePagesAreSkippedAndTheFirstRequestIsNamed) {
   for (const std::int32_t hostile : {-1, std::numeric_limits<std::int32_t>::min(), 1 << 30,
                                      std::numeric_limits<std::int32_t>::max()}) {
     DenseCase dense({.lengths = {200, 300, 200, 150}}, seed);
-    const auto params = cpu_backend().split_params(dense.problem());
+    const auto params = cpu_backend().decide(dense.problem())->params;
     const CaseResult clean = dense.run(kernels(), params);
     EXPECT_EQ(clean.status, 0);
     dense.table()[3 * dense.table_width()] = hostile;
@@ -140,16 +142,16 @@ TEST_P(DenseDecode, HostilePagesAreSkippedAndTheFirstRequestIsNamed) {
   }
 }
 
-// A first page past the cache's end is one too many: num_pages itself.
+// The smallest page number outside the cache is num_pages.
 TEST_P(DenseDecode, ThePageAfterTheLastIsHostile) {
   DenseCase dense({.lengths = {10}}, fresh_seed());
   dense.table()[0] = static_cast<std::int32_t>(dense.inputs().kv_cache.shape[0]);
-  const CaseResult result = dense.run(kernels(), cpu_backend().split_params(dense.problem()));
+  const CaseResult result = dense.run(kernels(), cpu_backend().decide(dense.problem())->params);
   EXPECT_EQ(result.status, 1);
 }
 
-// Tokens of a page that is not there count as unseen: bit for bit what a table without that page
-// gives, where the page ends a block and where it is a whole one.
+// Tokens of a page outside the cache count as unseen. The bits are those of a table without this
+// page, where the page is the end of a block and where it is a whole block.
 TEST_P(DenseDecode, TokensOfHostilePagesAreUnseen) {
   const unsigned seed = fresh_seed();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
@@ -157,7 +159,7 @@ TEST_P(DenseDecode, TokensOfHostilePagesAreUnseen) {
     const auto pages = static_cast<std::int32_t>(page == 16 ? 4 : 2);
     DenseCase dense({.lengths = {static_cast<std::int32_t>(pages * page)}, .page_size = page},
                     seed);
-    schedule::SplitParams params = cpu_backend().split_params(dense.problem());
+    schedule::SplitParams params = cpu_backend().decide(dense.problem())->params;
     params.workers = 1;
     dense.table()[pages - 1] = -1;
     const CaseResult hostile = dense.run(kernels(), params);
@@ -174,7 +176,7 @@ TEST_P(DenseDecode, ANarrowerTableClampsTheLengths) {
   const unsigned seed = fresh_seed();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   DenseCase dense({.lengths = {500, 40}, .query_heads = 4, .causal = true}, seed);
-  const auto params = cpu_backend().split_params(dense.problem());
+  const auto params = cpu_backend().decide(dense.problem())->params;
   dense.inputs().block_table.shape[1] = 2;
   const CaseResult narrow = dense.run(kernels(), params);
   EXPECT_EQ(narrow.status, 0);

@@ -1,12 +1,12 @@
-// The form of partial results: arithmetic alone, without a GPU.
-#include "sm90/kernels/dense_decode/partial_form.h"
+// The form of partial results. The test needs no GPU.
+#include "sm90/attend/partial_form.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
-namespace flashmla::sm90::dense_decode {
+namespace flashmla::sm90::attend {
 namespace {
 
 // What a row of 512 took before: numbers of 16 bits and an lse.
@@ -33,7 +33,7 @@ TEST(RowScale, BringsTheSumOfMagnitudesToTheTopOfFp16) {
     }
 }
 
-// Smaller sums go as far up as powers of two do.
+// Smaller sums take the largest power of two.
 TEST(RowScale, IsFiniteForTheSmallestSums) {
   for (const float sum : {0.0f, std::numeric_limits<float>::denorm_min(), 0x1p-126f, 0x1p-113f}) {
     const RowScale scale = RowScale::of(sum);
@@ -52,4 +52,4 @@ TEST(RowScale, LeavesRowsWithoutAFiniteSumAlone) {
 }
 
 }  // namespace
-}  // namespace flashmla::sm90::dense_decode
+}  // namespace flashmla::sm90::attend

@@ -1,21 +1,21 @@
-// Tensor maps that are kept: whoever asks gets the map of what was asked for.
+// Tensor maps are kept. A caller must always get the map of its own shape.
 #include <atomic>
 #include <cstring>
 #include <thread>
 
-#include "cuda/tensor_map.h"
+#include "gpu/tensor_map.h"
 #include "tests/backends/cuda/gpu_case.h"
 
 namespace flashmla::backends::cuda {
 
 namespace {
 
-using ::flashmla::cuda::make_tensor_map;
-using ::flashmla::cuda::TensorMapShape;
+using gpu::make_tensor_map;
+using gpu::TensorMapShape;
 
 class TensorMap : public GpuTest {
  protected:
-  // Every field of a shape changed in turn.
+  // Changes every field of a shape in turn.
   static std::vector<TensorMapShape> shapes(void* data) {
     const TensorMapShape first{.data = data,
                                .type = DType::bf16,

@@ -57,14 +57,14 @@ class QueryLoader {
       return shared.query_ring().commit();
     const std::uint32_t ready = shared.query_ring().expect(Chunks * TileRows * tile::row_bytes);
     const std::int32_t box_chunks = p.q_box_rows == TileRows ? Chunks : 1;
-    const std::int32_t first_token = p.by_group.quotient(segment.first_row);
+    const std::int32_t first_token = p.rows.by_group.quotient(segment.first_row);
     const std::int32_t first_head =
-        segment.kv_head * p.group + segment.first_row - first_token * p.group;
+        segment.kv_head * p.rows.group + segment.first_row - first_token * p.rows.group;
     for (int box = 0; box * p.q_box_rows < TileRows; ++box)
       for (int chunk = 0; chunk < Chunks; chunk += box_chunks)
         ptx::tma_load(shared.query(chunk) + box * p.q_box_rows * tile::row_bytes, map, ready,
                       {0, first_head, chunk, first_token + box, segment.request},
-                      static_cast<std::uint64_t>(L2Policy::evict_last));
+                      static_cast<std::uint64_t>(ptx::L2Policy::evict_last));
   }
 
   // A lane finds out where a row begins; then the warp copies the rows one after the other.
@@ -72,8 +72,7 @@ class QueryLoader {
     constexpr int rows = TileRows < 32 ? TileRows : 32;
 #pragma unroll 1
     for (int first = 0; first < TileRows; first += rows) {
-      const RowPlace own =
-          RowPlace::of(p, segment.kv_head, segment.first_row + first + lane() % rows);
+      const RowPlace own = p.rows.place(segment.kv_head, segment.first_row + first + lane() % rows);
       const bool wanted = own.there && segment.blocks > 0;
       const std::int64_t offset = segment.request * p.q_strides.outer +
                                   own.token * p.q_strides.middle + own.head * p.q_strides.head;

@@ -67,8 +67,10 @@ struct Consumer {
   }
 
   FLASHMLA_DEVICE void begin_segment(const TileSegment& segment) {
-    plain_tokens =
-        p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
+    plain_tokens = p.scores.negated
+                       ? 0
+                       : p.scores.visible_tokens(p.rows, segment.length,
+                                                 p.rows.by_group.quotient(segment.first_row));
     if constexpr (Chunks > rope_chunk) {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
@@ -153,16 +155,16 @@ struct Consumer {
   // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
   FLASHMLA_DEVICE void softmax(const TileSegment& segment, int first_token) {
     if (first_token + block_tokens > plain_tokens) {
-      if (p.negated)
+      if (p.scores.negated)
         scores.negate();
-      const int first = p.by_group.quotient(segment.first_row + row());
-      const int second = p.by_group.quotient(segment.first_row + row() + tile::own_rows_apart);
+      const int first = p.rows.by_group.quotient(segment.first_row + row());
+      const int second = p.rows.by_group.quotient(segment.first_row + row() + tile::own_rows_apart);
       ops::mask_scores(scores.value, tile::own_column(lane() % tile::quad_lanes),
-                       visible_tokens(p, segment.length, first) - first_token,
-                       visible_tokens(p, segment.length, second) - first_token);
+                       p.scores.visible_tokens(p.rows, segment.length, first) - first_token,
+                       p.scores.visible_tokens(p.rows, segment.length, second) - first_token);
     }
-    rescales = ops::raise_max(scores.value, p.scale, rows, factor);
-    ops::exponentiate<T>(scores.value, p.scale, rows, weights);
+    rescales = ops::raise_max(scores.value, p.scores.scale, rows, factor);
+    ops::exponentiate<T>(scores.value, p.scores.scale, rows, weights);
   }
 
   // Writes P and the maxima for the other consumer; the caller says when they may be read.

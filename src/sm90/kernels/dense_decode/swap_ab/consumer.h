@@ -156,16 +156,18 @@ struct Consumer {
 
   // Masks the scores of the block that begins at `first_token`.
   FLASHMLA_DEVICE void mask(const TileSegment& segment, int first_token) {
-    if (!p.negated && first_token + block_tokens <=
-                          visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
+    if (!p.scores.negated &&
+        first_token + block_tokens <=
+            p.scores.visible_tokens(p.rows, segment.length,
+                                    p.rows.by_group.quotient(segment.first_row)))
       return;
-    if (p.negated)
+    if (p.scores.negated)
       scores.negate();
     const int token = first_token + warp() * tile::warp_rows + tile::own_row(lane());
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const int query_token = p.by_group.quotient(segment.first_row + row(i));
-      const int seen = visible_tokens(p, segment.length, query_token);
+      const int query_token = p.rows.by_group.quotient(segment.first_row + row(i));
+      const int seen = p.scores.visible_tokens(p.rows, segment.length, query_token);
       if (token >= seen)
         scores.at(0, i) = ops::minus_infinity;
       if (token + tile::own_rows_apart >= seen)
@@ -185,7 +187,7 @@ struct Consumer {
     bool raised = false;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const float scaled = block_max[i] * p.scale;
+      const float scaled = block_max[i] * p.scores.scale;
       const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
