@@ -8,8 +8,6 @@ namespace flashmla::tools {
 namespace {
 
 // Flags: a request is cut at the same places everywhere; some requests have no tokens.
-constexpr std::int32_t fixed_pieces = 1;
-constexpr std::int32_t empty_requests = 2;
 
 std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return a / b + (a % b != 0 ? 1 : 0);
@@ -27,22 +25,20 @@ std::int32_t segments_of(const ScheduleView& view, std::int32_t request) {
 
 std::vector<Segment> worker_segments(const ScheduleView& view, std::int32_t requests,
                                      std::int32_t worker) {
-  const std::int32_t* row = view.work + std::ptrdiff_t{8} * worker;
-  const std::int32_t first_request = row[0];
-  const std::int32_t last_request = row[1];
+  const WorkRow& row = view.work[worker];
   std::vector<Segment> segments;
-  for (std::int32_t r = first_request; r <= last_request; ++r) {
+  for (std::int32_t r = row.first_request; r <= row.last_request; ++r) {
     const std::int32_t blocks = blocks_of(view, r);
-    const std::int32_t begin = r == first_request ? row[2] : 0;
-    const std::int32_t end = r == last_request ? row[3] : blocks;
+    const std::int32_t begin = r == row.first_request ? row.first_block : 0;
+    const std::int32_t end = r == row.last_request ? row.end_block : blocks;
     // n = ⌈blocks / piece⌉ pieces follow from the piece's size, and the size from n: ⌈blocks / n⌉.
     const std::int32_t step =
-        (row[5] & fixed_pieces) != 0 ? divide_up(blocks, segments_of(view, r)) : blocks;
-    std::int32_t split = r == first_request ? row[4] : 0;
+        (row.flags & fixed_pieces) != 0 ? divide_up(blocks, segments_of(view, r)) : blocks;
+    std::int32_t split = r == row.first_request ? row.first_split : 0;
     for (std::int32_t block = begin; block < end; block += step, ++split)
       segments.push_back({r, block, std::min(block + step, end), split});
   }
-  if ((row[5] & empty_requests) != 0)
+  if ((row.flags & empty_requests) != 0)
     for (std::int32_t r = requests - view.workers + worker; r >= 0; r -= view.workers)
       if (view.lengths[r] == 0)
         segments.push_back({r, 0, 0, 0});

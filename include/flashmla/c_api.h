@@ -151,11 +151,24 @@ FLASHMLA_API flashmla_status flashmla_plan_schedule(flashmla_plan* plan,
 FLASHMLA_API flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace,
                                                   size_t workspace_bytes);
 
+/* The work of one worker; flashmla::WorkRow of flashmla/schedule_view.h says what the fields mean.
+ */
+typedef struct flashmla_work_row {
+  int32_t first_request;
+  int32_t last_request;
+  int32_t first_block;
+  int32_t end_block;
+  int32_t first_split;
+  int32_t flags;
+  int32_t first_length;
+  int32_t first_partial;
+} flashmla_work_row;
+
 typedef struct flashmla_schedule_view {
   size_t struct_size;
   int32_t workers;
   int32_t block_tokens;
-  const int32_t* work;
+  const flashmla_work_row* work;
   const int32_t* split_offset;
   const int32_t* lengths;
   int32_t* status;

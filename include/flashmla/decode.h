@@ -35,7 +35,8 @@ struct Inputs {
   // Given where Problem::ragged_queries, split_query or scaled_cache is set, in this order.
   TensorView query_offsets;  // [b + 1] int32: request r has the query tokens query_offsets[r] …
                              // query_offsets[r + 1] − 1
-  TensorView q_rotary;       // [b, s_q, h_q, 64]; q then holds only the latent part
+  TensorView q_rotary;       // [b, s_q, h_q, 64], query_type, strided as q: the last 64 columns of
+                             // the query. q then holds the first d_qk − 64
   TensorView kv_scale;       // [1] fp32
 };
 

@@ -14,21 +14,10 @@
 
 #include "flashmla/export.h"
 #include "flashmla/problem.h"
+#include "flashmla/schedule_view.h"
 #include "flashmla/tensor_view.h"
 
 namespace flashmla {
-
-// Pointers to the arrays of a schedule in the plan workspace, on the plan's device.
-// docs/architecture.md gives the meaning of each column of `work`. In sparse problems b stands for
-// the b · s_q query tokens, and their lengths are topk + extra_topk.
-struct ScheduleView {
-  std::int32_t workers = 0;                    // rows of `work`
-  std::int32_t block_tokens = 0;               // tokens in a block; work is divided block by block
-  const std::int32_t* work = nullptr;          // [workers][8]
-  const std::int32_t* split_offset = nullptr;  // [b + 1], first partial result of each request
-  const std::int32_t* lengths = nullptr;       // [b] tokens, the plan's own copy
-  std::int32_t* status = nullptr;              // [1], see Plan::status
-};
 
 // A plan is opaque and movable. Only schedule() and attach() change it. Concurrent run() calls on
 // one plan are safe where their run workspaces are distinct.

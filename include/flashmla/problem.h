@@ -57,12 +57,12 @@ struct Problem {
 
   bool causal = false;          // query token t sees cache tokens j ≤ s_k − s_q + t
   bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where a request starts
-  bool split_query = false;     // q is two tensors: the latent part and the rotary part
+  bool split_query = false;     // q has two parts: the latent one, and Inputs::q_rotary
   bool scaled_cache = false;    // an FP8 cache with one scale for all elements (Inputs::kv_scale)
 
   bool batch_invariant = false;  // output bits of a request do not depend on the other requests
-  std::int32_t max_workers =
-      0;  // workers (on a GPU: multiprocessors) that the call may use; 0: all
+  // Workers (on a GPU: multiprocessors) that the call may use; 0: all.
+  std::int32_t max_workers = 0;
 
   friend bool operator==(const Problem&, const Problem&) = default;
 };

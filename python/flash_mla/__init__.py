@@ -1,13 +1,13 @@
 """FlashMLA: Multi-head Latent Attention kernels for NVIDIA Hopper, with a CPU backend.
 
-Engines import get_mla_metadata, flash_mla_with_kvcache and flash_mla_sparse_fwd. The package's own
-face is plan, merge_states and the cache helpers append, gather, quantise and dequantise. docs/
-python.md of the repository is the guide.
+Engines import get_mla_metadata, flash_mla_with_kvcache and flash_mla_sparse_fwd. The package adds
+plan, merge_states and the cache helpers append, gather, quantise and dequantise. The guide is
+docs/python.md of the repository.
 """
 
 import warnings as _warnings
 
-from . import _extension as _extension  # first: it says what is wrong with an unbuilt package
+from . import _extension as _extension  # first: its error says how the package is built
 
 # isort: split
 from . import fused_norm_rope_attn_rope_cast
@@ -38,7 +38,7 @@ from ._version import __version__
 if _torch is not None:
     try:
         from . import _ops as _ops
-    except Exception as _failure:  # the functions do without, except inside of torch.compile
+    except Exception as _failure:  # only torch.compile needs the operators
         _problems.append(f"torch.ops.flashmla is missing: {_failure}")
 
 if _collision():

@@ -1,4 +1,4 @@
-"""Arguments that are no tensors: what is taken for one, and the errors of what is not."""
+"""Arguments that are no tensors: the values that are taken, and the errors of all others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONG_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
 
 def shown(given):
-    """An object in a message: a number or a name as it is, anything else by its type."""
+    """How a message shows an object: a number or a name as it is, anything else by its type."""
     if isinstance(given, int) and not -(2**127) <= given < 2**127:
         return f"an integer of {given.bit_length()} bits"
     if given is None or isinstance(given, (bool, int, float)):
@@ -26,7 +26,7 @@ def shown(given):
 
 
 def integer(name, given):
-    """An integer of 64 bits; no bool."""
+    """The given integer of 64 bits. A bool is refused."""
     if isinstance(given, bool) or not isinstance(given, numbers.Integral):
         raise error(TypeError, name, shown(given), "an integer")
     if not -(2**63) <= given < 2**63:
@@ -35,16 +35,16 @@ def integer(name, given):
 
 
 def flag(name, given):
-    """True or False, and nothing that is as good as one of them."""
+    """The given True or False. Other values that count as true or false are refused."""
     if given is not True and given is not False:
         raise error(TypeError, name, shown(given), "True or False")
     return given
 
 
 def one_of(name, given, names):
-    """One of these names."""
+    """The given name, which must be one of these."""
     if isinstance(given, str) and given in names:
-        return names[names.index(given)]  # plain text, of an enumerator that is one, too
+        return names[names.index(given)]  # plain text, where an enumerator of str is given
     wanted = ", ".join(names[:-1]) + f" or {names[-1]}"
     if not isinstance(given, str):
         raise error(TypeError, name, shown(given), wanted)
@@ -64,20 +64,20 @@ def _dtype_text(given):
 
 
 def dtype(name, given, names=DTYPES):
-    """One of the short names, of any spelling of it or of a dtype of PyTorch or NumPy."""
+    """The short name of a type in any spelling, or of a dtype of PyTorch or NumPy."""
     text = _dtype_text(given)
     return one_of(name, _LONG_NAMES.get(text, text) if isinstance(text, str) else text, names)
 
 
 def kv_format(name, given):
-    """The name of a cache format; of a dtype where the format is plain."""
+    """The name of a cache format. A plain format may be given as a dtype."""
     return dtype(name, given, FORMATS)
 
 
 def number(name, given):
-    """A float, of a number or a 0-d tensor on the CPU; the library itself checks that it is finite.
+    """The float of a number or of a 0-d tensor on the CPU. The library checks that it is finite.
 
-    A number on a GPU would have to be waited for.
+    A number on a GPU is refused: the call would have to wait for the GPU.
     """
     if type(given) is float:
         return given
@@ -106,21 +106,19 @@ def number(name, given):
 
 
 def scale_arguments(name, scale):
-    """The scale as operators take it: a number, or a 0-d tensor under a name of its own.
-
-    Inside of torch.compile, whose tracing knows no attributes of exceptions.
-    """
+    """The scale as an operator's argument: a number, or a 0-d tensor under a name of its own."""
+    # NOTE: plain exceptions: Dynamo traces no assignment to an exception's attributes.
     if isinstance(scale, torch.Tensor):
         return {"scale_tensor": scale}
     if scale is None or isinstance(scale, (int, float)):
         return {name: scale}
     if isinstance(scale, str) or not hasattr(scale, "dtype"):
         raise TypeError(f"{name}: given a {type(scale).__name__}, wanted a number")
-    return {"scale_tensor": torch.as_tensor(scale)}  # of NumPy
+    return {"scale_tensor": torch.as_tensor(scale)}  # a number of NumPy
 
 
 def lse_form(empty_lse, lse_base):
-    """(logarithms are to base 2, −inf where no token is seen), of the two arguments."""
+    """(whether logarithms are to base 2, whether lse is −inf where no token is seen)."""
     one_of("empty_lse", empty_lse, _EMPTY)
     if lse_base is None:
         return False, empty_lse == "-inf"
@@ -131,9 +129,9 @@ def lse_form(empty_lse, lse_base):
 
 
 def renamed(failure, names):
-    """The same error under the name that the caller knows.
+    """The same error, which names the argument as the called function does.
 
-    names: {name in the library: name of the caller's argument, or (that, what of it)}
+    names: {name in the library: argument, or a pair of the argument and the part that is meant}
     """
     name = getattr(failure, "argument", None)
     if name not in names:

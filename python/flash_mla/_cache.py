@@ -15,7 +15,7 @@ _ROW_TYPES = {"bf16": "bfloat16", "fp16": "float16", "v32": "bfloat16", "v4": "b
 
 
 def format_of(cache, argument="cache"):
-    """The format that the type and the last dimension of a cache tensor say."""
+    """The format of a cache tensor, by its type and its last dimension."""
     _, _, dtype, shape, _ = _core.inspect(cache, argument)
     if dtype in ("bf16", "fp16"):
         return dtype
@@ -27,17 +27,17 @@ def format_of(cache, argument="cache"):
 
 
 def _format(given, cache):
-    """The format that is given, or that of the cache where it is None."""
+    """The given format, or the cache's own where None is given."""
     return format_of(cache) if given is None else _arguments.kv_format("format", given)
 
 
 def _traced(format):
-    """A format as operators take it."""
+    """The format as an operator's argument."""
     return format if format is None or isinstance(format, str) else str(format)
 
 
 def _four(name, tensor, last):
-    """The shape of a cache, or of the plain numbers of one."""
+    """The shape of a tensor of four dimensions, the last of which is of this name."""
     shape = _core.inspect(tensor, name)[3]
     if len(shape) != 4:
         wanted = f"shape [num_pages, page_size, h_kv, {last}]"
@@ -54,9 +54,9 @@ def _row_dimensions(cache, fmt):
 def append(cache, rows, slots, *, format=None):
     """Writes rows [n, h_kv, d_qk] (of the cache's type, bf16 for FP8 formats) to their slots.
 
-    A slot outside the cache is skipped; of rows with the same slot one is written. FP8 formats
-    quantise as :func:`quantise` does.
-    format: "bf16", "fp16", "v32" or "v4"; what the cache's type and last dimension say where None
+    A row whose slot is outside the cache is skipped. Of several rows with the same slot one is
+    written. FP8 formats quantise as :func:`quantise` does.
+    format: "bf16", "fp16", "v32" or "v4"; None: the cache's type and last dimension tell it
 
     Returns the cache. Raises ValueError or TypeError naming the argument.
     """
@@ -70,7 +70,7 @@ def append(cache, rows, slots, *, format=None):
 
 
 def gather(cache, slots, *, format=None, out=None):
-    """The rows [n, h_kv, d_qk] of slots [n]; zeros for a slot outside the cache.
+    """The rows [n, h_kv, d_qk] at slots [n]. A slot outside the cache gives zeros.
 
     format: as in :func:`append`; out: where to write, allocated where None
     Raises ValueError or TypeError naming the argument.
@@ -97,7 +97,7 @@ def _empty_cache(framework, plain, fmt):
         return framework.empty(plain, shape)
     cache = framework.named(plain, shape, "uint8")
     if fmt == "v4":
-        cache[...] = 0  # the eighth byte of a token's scales is nobody's
+        cache[...] = 0  # the seven scales of a token leave an eighth byte
     return cache
 
 
@@ -124,7 +124,7 @@ def quantise(plain, format, *, cache=None):
 
 
 def dequantise(cache, format=None, *, plain=None):
-    """The plain cache [num_pages, page_size, h_kv, d_qk] of any other; bf16 for FP8 formats.
+    """The numbers of a cache, [num_pages, page_size, h_kv, d_qk]; bf16 for FP8 formats.
 
     format: as in :func:`append`; plain: where to write, allocated where None
     Raises ValueError or TypeError naming the argument.

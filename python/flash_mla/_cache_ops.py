@@ -7,18 +7,18 @@ import torch
 from . import _arguments, _core
 from ._arguments import renamed
 from ._cache import append, dequantise, gather, quantise
-from ._call import FAILURES
+from ._checks import FAILURES
 from ._frameworks import error
 from ._library import define, nothing
 from ._merge import empty_results, merge_states
 
 _BYTES = (torch.uint8, torch.int8, torch.float8_e4m3fn)
-# No argument of an operator is called out (_ops.py).
+# No argument of an operator has the name out (_ops.py).
 _OUT_NAMES = {"out": "output", "lse": "output_lse"}
 
 
 def _fake_format(cache, format):
-    """The format of a traced cache; the reading of real ones is _cache.format_of."""
+    """The format of a traced cache, as _cache.format_of reads it from a real one."""
     if format is not None:
         return _arguments.kv_format("format", format)
     if cache.dtype not in _BYTES:

@@ -1,21 +1,22 @@
-"""What the tensors of a call say about it, and the errors of calls that say nothing sound."""
+"""One attention call as a value, and the problem that its tensors describe."""
 
 from __future__ import annotations
 
-from ._arguments import flag, renamed, shown
-from ._checks import FAILURES, HEAD_DIM_V, inspect
-from ._frameworks import error
-from ._schedule import Config
+from typing import NamedTuple, Optional
 
-__all__ = ["DECODE_NAMES", "FAILURES", "HEAD_DIM_V", "describe_call", "renamed"]
+from ._arguments import flag, lse_form, shown
+from ._checks import inspect
+from ._frameworks import error
 
 NO_DENSE_FP8 = "bf16 or fp16 without indices: dense attention over an FP8 cache has no kernel yet"
+_QUERIES = "[b, s_q, h_q, d_qk]"
 _PAGES = "[num_pages, page_block_size, h_kv, token]"
 _BYTES = ("u8", "i8", "e4m3")
 KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
 _COMING_FORMATS = {"v32_no_rope": 528, "v32_nope": 528, "v41": 528, "v41_fp4": 288}
-# Arguments of flash_mla_with_kvcache by their names in the C++ library; of what the library knows
-# as a number of the problem, the argument that says it.
+_PLUS = "+inf"
+# The C++ library's name of a field: the argument of flash_mla_with_kvcache. Numbers of the problem
+# are named as a pair: the argument that says the number, and the number.
 DECODE_NAMES = {
     "kv_cache": "k_cache",
     "lengths": "cache_seqlens",
@@ -39,14 +40,85 @@ DECODE_NAMES = {
 }
 
 
-def _absent(tensors, where):
-    for name, tensor in tensors.items():
-        if tensor is not None:
-            raise error(ValueError, name, shown(tensor), f"None {where}")
+class Config(NamedTuple):
+    """What all calls with one schedule have in common."""
+
+    b: int
+    s_q: int
+    h_q: int
+    page_block_size: int
+    h_k: int
+    causal: bool
+    is_fp8_kvcache: bool
+    topk: Optional[int]
+    extra_page_block_size: Optional[int]
+    extra_topk: Optional[int]
 
 
-def check_format(kv_format, q, k_cache, indices):
-    """kv_format only says what the tensors say, where these leave no choice."""
+class Call:
+    """One attention call: its tensors, its options, and their names in the called function.
+
+    The function that the user called fills in the fields and passes the Call on whole. The fields
+    are named as in the C++ library, which reads them (python/src/read_call.cpp).
+
+    names: {name in the library: name of the called function's argument, or (that, what of it)}
+    lengths: the tokens in each request's cache; None in sparse attention
+    softmax_scale: a float, or None for the default
+    base_two: whether lse and max_logits are to base 2 instead of natural
+    empty_minus: whether lse is −inf instead of +inf where a query sees no token
+    max_workers, batch_invariant: options of the plan that the call asks for
+    """
+
+    __slots__ = (
+        "attn_sink", "base_two", "batch_invariant", "block_table", "causal", "empty_minus",
+        "extra_indices", "extra_kv_cache", "extra_topk_length", "indices", "is_fp8_kvcache",
+        "kv_cache", "lengths", "lse", "max_logits", "max_workers", "names", "out", "q",
+        "softmax_scale", "topk_length",
+    )  # fmt: skip
+
+    def __init__(self, names, q, kv_cache):
+        self.names = names
+        self.q = q
+        self.kv_cache = kv_cache
+        self.block_table = self.lengths = self.indices = self.topk_length = None
+        self.extra_kv_cache = self.extra_indices = self.extra_topk_length = None
+        self.attn_sink = self.softmax_scale = None
+        self.out = self.lse = self.max_logits = None
+        self.causal = self.is_fp8_kvcache = self.base_two = self.empty_minus = False
+        self.max_workers = 0
+        self.batch_invariant = False
+
+    def set_lse_form(self, empty_lse, lse_base):
+        """Sets the form of lse, of the two arguments that name it."""
+        # NOTE: runs once a layer, hence no further call where both are the defaults.
+        if lse_base is not None or empty_lse is not _PLUS:
+            self.base_two, self.empty_minus = lse_form(empty_lse, lse_base)
+
+    def name(self, field):
+        """The called function's name of a tensor."""
+        return self.names.get(field, field)
+
+    def error(self, kind, field, given, wanted):
+        """An exception that names a tensor as the called function does."""
+        return error(kind, self.name(field), given, wanted)
+
+    def inspect(self, field, rank, dimensions):
+        """(device, dtype, shape) of a tensor, which must have this number of dimensions."""
+        return inspect(getattr(self, field), self.names.get(field, field), rank, dimensions)
+
+    def refuse(self, fields, where):
+        """Raises the error of the first of these tensors that is given."""
+        for field in fields:
+            tensor = getattr(self, field)
+            if tensor is not None:
+                raise self.error(ValueError, field, shown(tensor), f"None {where}")
+
+
+def check_format(call, kv_format):
+    """Raises an error unless kv_format repeats what the tensors say.
+
+    Every format of today follows from the tensors.
+    """
     name = "kv_format"
     if not isinstance(kv_format, str):
         raise error(TypeError, name, shown(kv_format), "the name of a cache's format, or None")
@@ -54,42 +126,43 @@ def check_format(kv_format, q, k_cache, indices):
     if text in _COMING_FORMATS:
         wanted = f"{', '.join(KNOWN_FORMATS)}: this format has no kernel yet"
         raise error(NotImplementedError, name, shown(kv_format), wanted)
-    _, dtype, shape = inspect(k_cache, "k_cache", 4, _PAGES)
+    _, dtype, shape = call.inspect("kv_cache", 4, _PAGES)
     found = dtype
-    if dtype in _BYTES and indices is not None:
-        found = _packed_format(inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")[2][3], shape)
+    if dtype in _BYTES and call.indices is not None:
+        found = _packed_format(call, call.inspect("q", 4, _QUERIES)[2][3], shape)
     if KNOWN_FORMATS.get(text) != found:
         raise error(ValueError, name, shown(kv_format), f"{found}, as k_cache and q say, or None")
 
 
-def _packed_format(d_qk, shape):
+def _packed_format(call, d_qk, shape):
     if d_qk == 512 and shape[3] == 528:
         wanted = "584 (V4), or kv_format= to say which of the formats of 528 bytes it is"
-        raise error(ValueError, "k_cache", "528 bytes a token", wanted)
+        raise call.error(ValueError, "kv_cache", "528 bytes a token", wanted)
     return "v32" if d_qk == 576 else "v4"
 
 
-def is_packed(k_cache):
-    """Whether a cache is FP8: what is_fp8_kvcache=None stands for."""
-    return inspect(k_cache, "k_cache", 4, _PAGES)[1] in _BYTES
+def is_packed(call):
+    """Whether the cache is FP8: the meaning of is_fp8_kvcache=None."""
+    return call.inspect("kv_cache", 4, _PAGES)[1] in _BYTES
 
 
-def _dense_fields(q, k_cache, block_table, cache_seqlens):
-    """What the tensors of a dense call say about it: (device, fields of the problem)."""
-    device, dtype, (b, s_q, h_q, d_qk) = inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")
-    _, cache_dtype, cache_shape = inspect(k_cache, "k_cache", 4, _PAGES)
-    for name, tensor in (("block_table", block_table), ("cache_seqlens", cache_seqlens)):
-        if tensor is None:
-            raise error(TypeError, name, "None", "a tensor, as indices is None: dense decoding")
+def _dense_fields(call):
+    """(device, fields of the problem) that the tensors of a dense call describe."""
+    device, dtype, (b, s_q, h_q, d_qk) = call.inspect("q", 4, _QUERIES)
+    _, cache_dtype, cache_shape = call.inspect("kv_cache", 4, _PAGES)
+    for field in ("block_table", "lengths"):
+        if getattr(call, field) is None:
+            wanted = "a tensor, as indices is None: dense decoding"
+            raise call.error(TypeError, field, "None", wanted)
     if cache_dtype in _BYTES:
-        raise error(NotImplementedError, "k_cache", f"dtype {cache_dtype}", NO_DENSE_FP8)
-    _, _, table = inspect(block_table, "block_table", 2, "[b, max_pages]")
-    where = inspect(cache_seqlens, "cache_seqlens", 1, "[b]")[0]
+        raise call.error(NotImplementedError, "kv_cache", f"dtype {cache_dtype}", NO_DENSE_FP8)
+    _, _, table = call.inspect("block_table", 2, "[b, max_pages]")
+    where = call.inspect("lengths", 1, "[b]")[0]
     if where != device:
-        wanted = f"one on {device[0]}:{device[1]}, as q"
-        raise error(ValueError, "cache_seqlens", f"a tensor on {where[0]}:{where[1]}", wanted)
+        given = f"a tensor on {where[0]}:{where[1]}"
+        raise call.error(ValueError, "lengths", given, f"one on {device[0]}:{device[1]}, as q")
     if dtype not in ("bf16", "fp16"):
-        raise error(ValueError, "q", f"dtype {dtype}", "dtype bf16 or fp16")
+        raise call.error(ValueError, "q", f"dtype {dtype}", "dtype bf16 or fp16")
     return device, {
         "kind": "dense_decode",
         "batch": b,
@@ -104,20 +177,19 @@ def _dense_fields(q, k_cache, block_table, cache_seqlens):
     }
 
 
-def _sparse_fields(q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvcache):
-    """What the tensors of a sparse call say about it: (device, fields of the problem)."""
-    device, dtype, (b, s_q, h_q, d_qk) = inspect(q, "q", 4, "[b, s_q, h_q, d_qk]")
-    _, cache_dtype, cache_shape = inspect(k_cache, "k_cache", 4, _PAGES)
-    _, _, lists = inspect(indices, "indices", 3, "[b, s_q, topk]")
+def _sparse_fields(call):
+    """(device, fields of the problem) that the tensors of a sparse call describe."""
+    device, dtype, (b, s_q, h_q, d_qk) = call.inspect("q", 4, _QUERIES)
+    _, cache_dtype, cache_shape = call.inspect("kv_cache", 4, _PAGES)
+    _, _, lists = call.inspect("indices", 3, "[b, s_q, topk]")
     if dtype != "bf16":
-        raise error(ValueError, "q", f"dtype {dtype}", "dtype bf16 in sparse attention")
+        raise call.error(ValueError, "q", f"dtype {dtype}", "dtype bf16 in sparse attention")
     packed = cache_dtype in _BYTES
-    if packed != is_fp8_kvcache:
+    if packed != call.is_fp8_kvcache:
         wanted = f"{packed}, as k_cache is of dtype {cache_dtype}"
-        raise error(ValueError, "is_fp8_kvcache", is_fp8_kvcache, wanted)
+        raise error(ValueError, "is_fp8_kvcache", call.is_fp8_kvcache, wanted)
     if packed and d_qk not in (576, 512):
-        raise error(ValueError, "q", f"d_qk = {d_qk}", "576 (V3.2 cache) or 512 (V4 cache)")
-    kv_format = _packed_format(d_qk, cache_shape) if packed else "bf16"
+        raise call.error(ValueError, "q", f"d_qk = {d_qk}", "576 (V3.2 cache) or 512 (V4 cache)")
     fields = {
         "kind": "sparse_decode",
         "batch": b,
@@ -125,52 +197,42 @@ def _sparse_fields(q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvc
         "query_heads": h_q,
         "kv_heads": cache_shape[2],
         "dtype": dtype,
-        "kv_format": kv_format,
+        "kv_format": _packed_format(call, d_qk, cache_shape) if packed else "bf16",
         "qk_dim": d_qk,
         "page_size": cache_shape[1],
         "topk": lists[2],
     }
-    if (extra_k_cache is None) != (extra_indices is None):
-        missing = "extra_k_cache" if extra_k_cache is None else "extra_indices_in_kvcache"
-        raise error(ValueError, missing, "None", "a tensor: the two come together")
-    if extra_k_cache is not None:
-        _, _, extra_shape = inspect(extra_k_cache, "extra_k_cache", 4, _PAGES)
-        _, _, extra_lists = inspect(
-            extra_indices, "extra_indices_in_kvcache", 3, "[b, s_q, extra_topk]"
-        )
+    if (call.extra_kv_cache is None) != (call.extra_indices is None):
+        missing = "extra_kv_cache" if call.extra_kv_cache is None else "extra_indices"
+        raise call.error(ValueError, missing, "None", "a tensor: the two come together")
+    if call.extra_kv_cache is not None:
+        _, _, extra_shape = call.inspect("extra_kv_cache", 4, _PAGES)
+        _, _, extra_lists = call.inspect("extra_indices", 3, "[b, s_q, extra_topk]")
         fields["extra_page_size"] = extra_shape[1]
         fields["extra_topk"] = extra_lists[2]
     return device, fields
 
 
-def describe_call(
-    q, k_cache, block_table, cache_seqlens, causal, is_fp8_kvcache, indices,
-    extra_k_cache, extra_indices, topk_length, extra_topk_length,
-):  # fmt: skip
-    """(device, fields of the problem, Config) of a call of flash_mla_with_kvcache."""
-    flag("causal", causal)
-    flag("is_fp8_kvcache", is_fp8_kvcache)
-    if indices is None:
-        absent = {
-            "extra_k_cache": extra_k_cache,
-            "extra_indices_in_kvcache": extra_indices,
-            "topk_length": topk_length,
-            "extra_topk_length": extra_topk_length,
-        }
-        _absent(absent, "without indices: dense decoding")
-        device, fields = _dense_fields(q, k_cache, block_table, cache_seqlens)
+def describe(call):
+    """(device, fields of the problem, Config) of a decoding call."""
+    flag("causal", call.causal)
+    flag("is_fp8_kvcache", call.is_fp8_kvcache)
+    if call.indices is None:
+        absent = "extra_kv_cache", "extra_indices", "topk_length", "extra_topk_length"
+        call.refuse(absent, "without indices: dense decoding")
+        device, fields = _dense_fields(call)
     else:
-        if extra_k_cache is None:
-            _absent({"extra_topk_length": extra_topk_length}, "without extra_k_cache")
-        if causal:
+        if call.extra_kv_cache is None:
+            call.refuse(("extra_topk_length",), "without extra_k_cache")
+        if call.causal:
             raise error(ValueError, "causal", True, "False with indices, which say what is seen")
-        device, fields = _sparse_fields(
-            q, k_cache, indices, extra_k_cache, extra_indices, is_fp8_kvcache
-        )
-    fields["causal"] = causal
+        device, fields = _sparse_fields(call)
+    fields["causal"] = call.causal
+    fields["max_workers"] = call.max_workers
+    fields["batch_invariant"] = call.batch_invariant
     config = Config(
         fields["batch"], fields["query_tokens"], fields["query_heads"], fields["page_size"],
-        fields["kv_heads"], causal, is_fp8_kvcache, fields.get("topk"),
+        fields["kv_heads"], call.causal, call.is_fp8_kvcache, fields.get("topk"),
         fields.get("extra_page_size"), fields.get("extra_topk"),
     )  # fmt: skip
     return device, fields, config

@@ -14,7 +14,7 @@ _INT32_MOST = 2**31 - 1
 
 
 def checked_count(name, given, least=1, most=_INT32_MOST):
-    """An integer of this range: Python's, NumPy's, or in a tensor on the host."""
+    """The given integer of this range: Python's, NumPy's, or in a tensor on the host."""
     try:
         count = None if isinstance(given, bool) else operator.index(given)
     except Exception:
@@ -31,7 +31,7 @@ def checked_count(name, given, least=1, most=_INT32_MOST):
 def checked_scale(name, scale):
     """The softmax scale as a Python float, or None.
 
-    A flag in its place is a known slip of positional callers.
+    A flag is refused: a caller by position who leaves out the scale passes one in its place.
     """
     if scale is None or type(scale) is float:
         return scale
@@ -52,7 +52,10 @@ def check_head_dim(name, given):
 
 
 def check_tensor(tensor, name, dtype, dimensions):
-    """The shape of a tensor of this type. A dimension is a number, or a name for any extent."""
+    """The shape of a tensor, which must have this type and these dimensions.
+
+    A dimension is a number, or a name that stands for any extent.
+    """
     _, _, given, shape, _ = _core.inspect(tensor, name)
     fits = len(shape) == len(dimensions) and all(
         isinstance(wanted, str) or wanted == extent for wanted, extent in zip(dimensions, shape)
@@ -65,7 +68,7 @@ def check_tensor(tensor, name, dtype, dimensions):
 
 
 def inspect(tensor, name, rank, dimensions):
-    """(device, dtype, shape) of a tensor with this number of dimensions."""
+    """(device, dtype, shape) of a tensor, which must have this number of dimensions."""
     device, index, dtype, shape, _ = _core.inspect(tensor, name)
     if len(shape) != rank:
         raise error(ValueError, name, f"shape {list(shape)}", f"shape {dimensions}")

@@ -1,4 +1,4 @@
-"""The engines' functions inside of torch.compile, where they are calls of the operators.
+"""The engines' functions inside of torch.compile, where they call the operators.
 
 The operators are reached by name: this module imports no module that defines them.
 """
@@ -16,7 +16,7 @@ _PLAIN = {} if torch is None else {torch.bfloat16: "bf16", torch.float16: "fp16"
 
 
 def empty_outputs(q):
-    """(out, lse) of a decode, of the kind of tensor that q is: real, or a trace's."""
+    """Memory for (out, lse) of a decoding call: real tensors or a trace's, as q is one."""
     b, s_q, h_q, _ = q.shape
     return q.new_empty((b, s_q, h_q, HEAD_DIM_V)), q.new_empty((b, h_q, s_q), dtype=torch.float32)
 
@@ -29,18 +29,25 @@ def _check_numbers(dim_name, dim, scale_name, scale):
         raise TypeError(f"{scale_name}: given {scale}, wanted a number; flags come behind it")
 
 
-def _check_flags(causal, is_fp8_kvcache, enable_batch_invariant, use_legacy):
+def _check_flags(call, use_legacy):
     for name, flag, others in (
-        ("causal", causal, ()),
-        ("is_fp8_kvcache", is_fp8_kvcache, (None,)),
-        ("enable_batch_invariant", enable_batch_invariant, ()),
+        ("causal", call.causal, ()),
+        ("is_fp8_kvcache", call.is_fp8_kvcache, (None,)),
+        ("enable_batch_invariant", call.batch_invariant, ()),
         ("use_legacy", use_legacy, (None,)),
     ):
         if not isinstance(flag, bool) and flag not in others:
             raise TypeError(f"{name}: given {flag}, wanted True or False")
 
 
-def _check_engine_keywords(q, k_cache, indices, kv_format, descale_q, descale_k):
+def _is_packed(call):
+    return call.indices is not None and call.kv_cache.dtype.itemsize == 1
+
+
+def check_keywords(call, head_dim_v, use_legacy, kv_format, descale_q, descale_k):
+    """Checks what a traced call of flash_mla_with_kvcache has beside its tensors."""
+    _check_numbers("head_dim_v", head_dim_v, "softmax_scale", call.softmax_scale)
+    _check_flags(call, use_legacy)
     for name, scale in (("descale_q", descale_q), ("descale_k", descale_k)):
         if scale is not None:
             raise NotImplementedError(
@@ -49,14 +56,16 @@ def _check_engine_keywords(q, k_cache, indices, kv_format, descale_q, descale_k)
             )
     if kv_format is None:
         return
-    packed = indices is not None and k_cache.dtype.itemsize == 1
-    found = {576: "v32", 512: "v4"}.get(q.shape[-1]) if packed else _PLAIN.get(k_cache.dtype)
+    if _is_packed(call):
+        found = {576: "v32", 512: "v4"}.get(call.q.shape[-1])
+    else:
+        found = _PLAIN.get(call.kv_cache.dtype)
     if not isinstance(kv_format, str) or KNOWN_FORMATS.get(kv_format.lower()) != found:
         raise ValueError(f"kv_format: given {kv_format}, wanted {found}, as k_cache and q say")
 
 
 def _options(metadata, num_splits, enable_batch_invariant):
-    """Options of the plan that the schedule's argument asks for."""
+    """The options of the plan that a schedule asks for."""
     if not isinstance(metadata, FlashMLASchedMeta):
         if not hasattr(metadata, "shape"):
             given = "None" if metadata is None else f"a {type(metadata).__name__}"
@@ -68,64 +77,56 @@ def _options(metadata, num_splits, enable_batch_invariant):
     if num_splits is not None and num_splits is not metadata.num_splits:
         raise ValueError("num_splits: given one, wanted None beside a FlashMLASchedMeta")
     work = metadata.tile_scheduler_metadata
-    one_part = work is not None and work.shape[0] == 1  # by hand; of ours it divides nothing
+    one_part = (
+        work is not None and work.shape[0] == 1
+    )  # made by hand, or a plan that divides nothing
     invariant = metadata.batch_invariant or enable_batch_invariant or one_part
     return {"batch_invariant": invariant, "max_workers": metadata.max_workers}
 
 
-def compiled_decode(
-    q, k_cache, block_table, cache_seqlens, head_dim_v, softmax_scale, causal, is_fp8_kvcache,
-    indices, attn_sink, extra_k_cache, extra_indices, topk_length, extra_topk_length, metadata,
-    num_splits, out, lse, empty_lse, lse_base, enable_batch_invariant, use_legacy, kv_format,
-    descale_q, descale_k,
-):  # fmt: skip
+def compiled_decode(call, metadata, num_splits, empty_lse, lse_base):
     """flash_mla_with_kvcache inside of torch.compile: each call plans by itself."""
-    _check_numbers("head_dim_v", head_dim_v, "softmax_scale", softmax_scale)
-    _check_flags(causal, is_fp8_kvcache, enable_batch_invariant, use_legacy)
-    _check_engine_keywords(q, k_cache, indices, kv_format, descale_q, descale_k)
-    options = _options(metadata, num_splits, enable_batch_invariant)
-    packed = indices is not None and k_cache.dtype.itemsize == 1
-    if indices is not None and is_fp8_kvcache is not None and is_fp8_kvcache is not packed:
+    options = _options(metadata, num_splits, call.batch_invariant)
+    packed = _is_packed(call)
+    if call.indices is not None and call.is_fp8_kvcache not in (None, packed):
         raise ValueError(
-            f"is_fp8_kvcache: given {is_fp8_kvcache}, wanted {packed}, as k_cache is of dtype "
-            f"{k_cache.dtype}"
+            f"is_fp8_kvcache: given {call.is_fp8_kvcache}, wanted {packed}, as k_cache is of dtype "
+            f"{call.kv_cache.dtype}"
         )
-    if indices is not None:
-        block_table = cache_seqlens = None
-    call = {
-        "causal": causal,
-        "indices": indices,
-        "extra_k_cache": extra_k_cache,
-        "extra_indices": extra_indices,
-        **scale_arguments("softmax_scale", softmax_scale),
-        "attn_sink": attn_sink,
-        "topk_length": topk_length,
-        "extra_topk_length": extra_topk_length,
+    tensors = call.q, call.kv_cache, call.block_table, call.lengths
+    named = {
+        "causal": call.causal,
+        "indices": call.indices,
+        "extra_k_cache": call.extra_kv_cache,
+        "extra_indices": call.extra_indices,
+        **scale_arguments("softmax_scale", call.softmax_scale),
+        "attn_sink": call.attn_sink,
+        "topk_length": call.topk_length,
+        "extra_topk_length": call.extra_topk_length,
         "empty_lse": empty_lse,
         "lse_base": lse_base,
         **options,
     }
-    if out is None and lse is None:
-        return torch.ops.flashmla.decode(q, k_cache, block_table, cache_seqlens, **call)
-    fresh_out, fresh_lse = empty_outputs(q)
-    out = fresh_out if out is None else out
-    lse = fresh_lse if lse is None else lse
-    torch.ops.flashmla.decode_out(q, k_cache, block_table, cache_seqlens, None, out, lse, **call)
+    if call.out is None and call.lse is None:
+        return torch.ops.flashmla.decode(*tensors, **named)
+    fresh_out, fresh_lse = empty_outputs(call.q)
+    out = fresh_out if call.out is None else call.out
+    lse = fresh_lse if call.lse is None else call.lse
+    torch.ops.flashmla.decode_out(*tensors, None, out, lse, **named)
     return out, lse
 
 
-def compiled_sparse_fwd(
-    q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse, empty_lse, lse_base
-):
+def compiled_sparse_fwd(call, d_v, empty_lse, lse_base):
     """flash_mla_sparse_fwd inside of torch.compile."""
-    _check_numbers("d_v", d_v, "sm_scale", sm_scale)
-    if sm_scale is None:
+    _check_numbers("d_v", d_v, "sm_scale", call.softmax_scale)
+    if call.softmax_scale is None:
         raise TypeError("sm_scale: given None, wanted a number")
     results = torch.ops.flashmla.sparse_prefill(
-        q, kv, indices, attn_sink=attn_sink, topk_length=topk_length, empty_lse=empty_lse,
-        lse_base=lse_base, **scale_arguments("sm_scale", sm_scale),
+        call.q, call.kv_cache, call.indices, attn_sink=call.attn_sink,
+        topk_length=call.topk_length, empty_lse=empty_lse, lse_base=lse_base,
+        **scale_arguments("sm_scale", call.softmax_scale),
     )  # fmt: skip
-    given = (out, max_logits, lse)
+    given = (call.out, call.max_logits, call.lse)
     return tuple(
         computed if wanted is None else wanted.copy_(computed)
         for computed, wanted in zip(results, given)

@@ -1,4 +1,4 @@
-"""Names that engines import besides: of packages that grew out of the existing one."""
+"""Names that engines import from packages that grew out of the existing one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._old_form import make_tensors
 
 
 def has_legacy():
-    """True: what sgl-flash-mla calls its legacy kernels is what runs on Hopper, so here too."""
+    """True: the kernels for Hopper are what sgl-flash-mla calls its legacy kernels."""
     return True
 
 

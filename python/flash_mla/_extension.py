@@ -1,4 +1,4 @@
-"""The compiled part, or an error that says what to do."""
+"""The compiled part of the package. Where it is missing, the error says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where outputs and workspaces come from: the framework whose tensors the caller passes.
+"""Frameworks: outputs and workspaces come from the one whose tensors the caller passes.
 
 NumPy, PyTorch and CuPy are all optional. A framework that nobody has imported is never imported
 here, except PyTorch (_optional.py).
@@ -51,7 +51,7 @@ def _has_rows(array):
 
 
 def _need_ml_dtypes(argument):
-    """NumPy knows the name bfloat16 from ml_dtypes."""
+    """Imports ml_dtypes, from which NumPy knows the name bfloat16."""
     try:
         importlib.import_module("ml_dtypes")
     except Exception as failure:
@@ -74,7 +74,10 @@ class NumPyArrays:
         return self.numpy.empty(shape, like.dtype)
 
     def named(self, like, shape, dtype, argument="out"):
-        """An array of the type of this name ("float32"), in the place of an argument."""
+        """An array of the type of this name, "float32" for example.
+
+        argument: the argument in whose place the array is, for the error
+        """
         if dtype == "bfloat16":
             _need_ml_dtypes(argument)
         return self.numpy.empty(shape, self.numpy.dtype(dtype))
@@ -92,7 +95,8 @@ class NumPyArrays:
 
     def scattered(self, array):
         """Whether rows of a writable array lie apart, each of them contiguous."""
-        return array.flags.writeable and not array.flags.c_contiguous and _has_rows(array)
+        flags = array.flags
+        return not flags.c_contiguous and flags.writeable and _has_rows(array)
 
     def copy(self, target, source):
         target[...] = source
@@ -101,7 +105,7 @@ class NumPyArrays:
         return 0
 
     def used_on(self, memory, stream):
-        """The memory is about to be used on a stream that did not allocate it."""
+        """Called before the memory is used on a stream that did not allocate it."""
 
 
 class TorchTensors:
@@ -192,7 +196,7 @@ class CuPyArrays:
         return self.cupy.cuda.get_current_stream(index).ptr
 
     def used_on(self, memory, stream):
-        """CuPy's pool keeps memory for the stream that allocated it; its users order streams."""
+        """CuPy's pool keeps memory for the stream that allocated it: the caller orders streams."""
 
 
 _instances: dict = {}
@@ -238,35 +242,20 @@ def framework_of(array, argument="out"):
     return _of_type[kind]
 
 
-class Results:
-    """Statistics that the library writes as contiguous tensors, wherever the caller wants them.
+def contiguous(tensor):
+    """The tensor, or an empty contiguous one like it where its rows lie apart.
 
-    A context: `lse = results.place(lse)` inside, and what was put elsewhere is copied at the end.
+    The library writes lse and max_logits as contiguous tensors. Whoever passes a tensor to it that
+    is another one than the caller's copies it afterwards.
     """
-
-    def __init__(self):
-        self.copies = []
-
-    def place(self, tensor):
-        """The tensor itself, or where its numbers go first."""
-        framework = None if tensor is None else _of_type.get(type(tensor))
-        if framework is None or not framework.scattered(tensor):
-            return tensor
-        first = framework.empty(tensor, tuple(tensor.shape))
-        self.copies.append((framework, tensor, first))
-        return first
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, failure, *_):
-        if failure is None:
-            for framework, tensor, first in self.copies:
-                framework.copy(tensor, first)
+    framework = _of_type.get(type(tensor))
+    if framework is None or not framework.scattered(tensor):
+        return tensor
+    return framework.empty(tensor, tuple(tensor.shape))
 
 
 def default_framework(device):
-    """For memory of a call without any tensor."""
+    """The framework that allocates for a call without any tensor."""
     if device[0] == "cuda":
         if torch is None and "cupy" in sys.modules:
             return _instance(CuPyArrays)

@@ -65,9 +65,9 @@ def info():
 
 
 def set_cpu_threads(threads):
-    """Threads of the CPU backend in later calls, of all threads of this process; 0: the default.
+    """Sets the CPU backend's number of threads, for all later calls of this process.
 
-    threads: 0 to 4096. Raises ValueError or TypeError naming it.
+    threads: 0 to 4096; 0 is the default. Raises ValueError or TypeError naming it.
     """
     if not 0 <= integer("threads", threads) <= 4096:
         raise error(ValueError, "threads", shown(threads), "a value from 0 to 4096")

@@ -12,15 +12,15 @@ from ._arguments import number
 from ._frameworks import error
 
 _library = torch.library.Library("flashmla", "DEF")
-# A tensor comes as it was in the uncompiled call: strides are part of what a call says.
+# An operator gets each tensor with the strides that it has in an uncompiled call.
 _STRIDES = getattr(torch.Tag, "needs_exact_strides", torch.Tag.needs_fixed_stride_order)
 
 
 def _refuse_some_of_meta(name, fake):
-    """The fake, for tensors of which none or every one is on meta; otherwise an error.
+    """The fake, with an error where some of the tensors are on meta and others are not.
 
-    PyTorch takes the fake for a call of which one tensor alone is on meta, too, and memory that
-    nobody has written for its result.
+    PyTorch calls the fake as soon as one tensor is on meta. The result would be memory that nobody
+    has written.
     """
 
     def checked(*arguments, **named):
@@ -41,14 +41,14 @@ def _refuse_some_of_meta(name, fake):
 
 
 def define(schema, function, fake):
-    """An operator for tensors of every device and layout, of which the function refuses some.
+    """Defines an operator for tensors of every device and layout; the function refuses some.
 
-    fake: gives the results' shapes and types, of tensors that have nothing else
+    fake: gives the results' shapes and types, from tensors that have shapes and types alone
     """
     name = schema.partition("(")[0]
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag, _STRIDES))
     _library.impl(name, function, "CompositeExplicitAutograd")
-    # There is no backward pass: nothing to do on the way down. A tensor that requires grad is
+    # Autograd has nothing to do, since there is no backward pass. A tensor that requires grad is
     # refused where it is read.
     _library.impl(name, torch.library.fallthrough_kernel, "Autograd")
     fake = _refuse_some_of_meta(name, fake)

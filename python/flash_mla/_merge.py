@@ -34,7 +34,7 @@ def merge_states(
     empty_lse="+inf",
     lse_base=None,
 ):
-    """One result of several partial ones (context parallelism, shared prefixes).
+    """Merges partial results into one (context parallelism, shared prefixes).
 
     outs: list of [b, s_q, h_q, d_v] bf16, fp16 or float32, in any mixture
     lses: list of float32 [b, h_q, s_q] of any strides; +inf or −inf: that part has seen no token
@@ -75,7 +75,7 @@ def merge_states(
     form = lse_form(empty_lse, lse_base)
     framework = framework_of(outs[0], "outs[0]")
     stream = stream_for(framework, outs[0], "outs[0]")
-    names = {}  # what is made like a part is as wrong as that part
+    names = {}  # an output that is allocated like a part is wrong where the part is
     if out is None:
         out = framework.empty(outs[0], tuple(outs[0].shape))
         names["out"] = "outs[0]"
@@ -90,5 +90,5 @@ def merge_states(
 
 
 def empty_results(out, lse):
-    """Memory for a merged result, of tensors of PyTorch: real ones, or a trace's."""
+    """Memory for a merged result: real tensors of PyTorch or a trace's, as the given ones are."""
     return out.new_empty(out.shape), lse.new_empty(lse.shape, dtype=torch.float32)

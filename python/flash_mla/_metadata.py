@@ -7,26 +7,28 @@ from typing import Any, Optional
 
 from . import _core
 from ._arguments import flag, shown
+from ._call import Config
 from ._checks import check_tensor, checked_count
 from ._frameworks import error
 from ._old_form import make_tensors
-from ._schedule import ATTRIBUTE, Config, Held, Shared, TensorSchedule
+from ._schedule import Schedule
+from ._tensor_schedule import ATTRIBUTE, Shared, TensorSchedule
 
 _MADE_HERE = "a schedule of flash_mla.get_mla_metadata"
 _MOST_WORKERS = 65536
 
 
-class FlashMLASchedMeta:
+class FlashMLASchedMeta(Schedule):
     """A schedule that is made at the first call with it and reused by the calls of other layers.
 
     have_initialized: whether a call has planned it
     config: what later calls must agree in (None before)
-    tile_scheduler_metadata: int32 [parts, 8], num_splits: int32 [b + 1]; both set to None: the next
-        call plans again. Tensors that the caller puts there are the older form, see
-        :func:`get_mla_metadata`; one of a single part asks for batch_invariant.
+    tile_scheduler_metadata, num_splits: int32 [parts, 8] and [b + 1]. The next call plans again
+        where both have been set to None. Tensors that the caller puts there are the older form, see
+        :func:`get_mla_metadata`. A tensor of a single part asks for batch_invariant.
     max_workers, batch_invariant: options of the plan, see :func:`flash_mla.plan`
 
-    A copy, a pickled one too, is fresh: it has the options and the caller's own tensors.
+    A copy is fresh: it has the options and the caller's own tensors. So is a pickled one.
     """
 
     def __init__(
@@ -53,7 +55,6 @@ class FlashMLASchedMeta:
         self.num_splits: Any = num_splits
         self.max_workers = max_workers
         self.batch_invariant = batch_invariant
-        self._held: Optional[Held] = None
 
     def __repr__(self):
         return f"FlashMLASchedMeta(have_initialized={self.have_initialized}, config={self.config})"
@@ -65,20 +66,17 @@ class FlashMLASchedMeta:
             tensors = None, None
         return _fresh, (type(self), *tensors, self.max_workers, self.batch_invariant)
 
-    def _holds(self, held):
-        """Whether the plan is still the one that the fields name."""
+    def _has_short_way(self, held):
         return (
             held.work is self.tile_scheduler_metadata
             and held.num_splits is self.num_splits
             and self.have_initialized
         )
 
-    def _is_current(self, held, lengths, stream, tensors):
-        """Whether the plan is the one to use, as far as the host can tell."""
-        return self._holds(held) and held.core.current(lengths, stream, False)
+    def _is_current(self, held, call):
+        return self._has_short_way(held) and held.is_of(call.lengths, False)
 
     def _agree(self, config):
-        """A later call with one schedule must be of the same problem."""
         if not self.have_initialized or not isinstance(self.config, Config):
             return
         for name, before, now in zip(Config._fields, self.config, config):
@@ -87,9 +85,6 @@ class FlashMLASchedMeta:
                 part = "" if argument == name else f"{name} = "
                 wanted = f"{part}{before}, as in the first call with this tile_scheduler_metadata"
                 raise error(ValueError, argument, f"{part}{now}", wanted)
-
-    def _known(self, tensors, stream, on_gpu):
-        return {}
 
     def _commit(self, held):
         self._held = held
@@ -129,9 +124,10 @@ def _check_options(max_workers, batch_invariant):
 
 
 def schedule_of(given, num_splits):
-    """What stands for the arguments tile_scheduler_metadata and num_splits in a call.
+    """The Schedule that the arguments tile_scheduler_metadata and num_splits of a call name.
 
-    A FlashMLASchedMeta with its own plan or none, or else a TensorSchedule.
+    It is the FlashMLASchedMeta itself. It is a TensorSchedule where the caller passes a tensor, or
+    has put one into the object's field.
     """
     if not isinstance(given, FlashMLASchedMeta):
         return _of_tensor(given, num_splits, None)
@@ -151,7 +147,7 @@ def schedule_of(given, num_splits):
 
 
 def _check_same(num_splits, field):
-    """Beside the object nothing but its own field says anything true."""
+    """Refuses a num_splits beside the object that is not the object's own."""
     name = "num_splits"
     if hasattr(num_splits, "shape") and field is not None:
         given, own = (_core.inspect(tensor, name)[3:] for tensor in (num_splits, field))
@@ -170,14 +166,15 @@ def _of_tensor(given, num_splits, owner):
         raise error(TypeError, name, shown(given), wanted)
     shared = getattr(given, ATTRIBUTE, None)
     if shared is not None and shared.made_here:
-        field = getattr(given, name, None)  # to be assigned as that of a FlashMLASchedMeta is
+        field = getattr(given, name, None)  # the caller may have assigned it
         if field is not None and field is not shared.alias:
             given, shared = field, getattr(field, ATTRIBUTE, None)
     if shared is None:
         parts = check_tensor(given, name, "i32", ("parts", 8))[0]
-        # Whoever writes a plan of one part by hand wants results that depend on no other request.
+        # A caller who writes a plan of one part wants results that depend on no other request.
         shared = Shared(batch_invariant=parts == 1)
-        # So that the calls of other layers find it; a plain NumPy array is planned in each call.
+        # The calls of other layers find it there. A plain NumPy array takes no attribute: each call
+        # with one plans.
         with contextlib.suppress(AttributeError, TypeError):
             setattr(given, ATTRIBUTE, shared)
     if num_splits is not None:
@@ -199,12 +196,14 @@ def get_mla_metadata(
 ):
     """A schedule for :func:`flash_mla_with_kvcache`.
 
-    Without cache_seqlens: (FlashMLASchedMeta(), None). The first call with it plans, from its own
-    tensors: what else is given here but the options is checked and says nothing.
+    schedule, _ = flash_mla.get_mla_metadata()        # once a decoding step
 
-    With it, the older form, called whenever the lengths have changed: two int32 tensors, [parts, 8]
-    and [b + 1], made on the device of cache_seqlens. They may be copied into preallocated tensors
-    and sliced.
+    Without cache_seqlens it returns (FlashMLASchedMeta(), None). The first call with this object
+    plans, from the call's own tensors. Only the options matter here; other arguments are checked.
+
+    With cache_seqlens it returns the older form: two int32 tensors, [parts, 8] and [b + 1], on the
+    device of cache_seqlens. The caller asks for new ones whenever the lengths have changed, and may
+    copy them into preallocated tensors and slice them.
         cache_seqlens: int32 [b], tokens in each request's cache
         num_q_tokens_per_head_k: s_q · h_q / h_kv (also under its old name num_heads_per_head_k)
         num_heads_k: h_kv

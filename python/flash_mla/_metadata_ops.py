@@ -21,7 +21,7 @@ def _metadata(
         cache_seqlens, num_q_tokens_per_head_k, num_heads_k, num_heads_q, is_fp8_kvcache, topk,
         max_workers=max_workers, batch_invariant=batch_invariant,
     )  # fmt: skip
-    # NOTE: parts of one memory that a plan owns; nobody else may own what an operator returns.
+    # NOTE: copies, since the tensors are a plan's and an operator must own what it returns.
     return tuple(torch.empty_like(tensor).copy_(tensor) for tensor in tensors)
 
 
@@ -41,7 +41,7 @@ def _fake_metadata(
     }
     fields = problem_of(counts, int(batch), is_fp8_kvcache, (max_workers, batch_invariant))
     index = 0 if device.type != "cuda" else (device.index or 0)
-    # How many parts: a plan's number of workers, which takes the host alone.
+    # The tensor has a part for each worker of a plan. Planning takes the host alone.
     plan = Plan(fields, ("cuda" if device.type == "cuda" else "cpu", index))
     parts = int(re.search(r" (\d+) workers$", str(plan), re.MULTILINE)[1])
     return (

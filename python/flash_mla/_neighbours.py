@@ -21,7 +21,7 @@ def owners():
     """Names of all installed distributions that own a folder flash_mla/, this one among them."""
     found = {}
     for distribution in importlib.metadata.distributions():
-        # NOTE: of whatever else is installed here nothing may keep the package from being imported.
+        # NOTE: no other installed package may keep this one from being imported.
         try:
             if _owns(distribution):
                 name = str(distribution.metadata["Name"])

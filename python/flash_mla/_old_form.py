@@ -7,11 +7,11 @@ from ._arguments import renamed
 from ._checks import FAILURES, check_tensor, checked_count
 from ._frameworks import error, framework_of, is_compiling, torch
 from ._plan import Plan
-from ._schedule import ATTRIBUTE, Shared, begin_step
+from ._tensor_schedule import ATTRIBUTE, Shared, begin_step
 
 
 def _as_tensors(plan, s_q, options):
-    """The older form: int32 [parts, 8] with the fields as attributes, and int32 [b + 1]."""
+    """A plan's int32 [parts, 8], with a FlashMLASchedMeta's fields as attributes, and [b + 1]."""
     work, splits = plan.array("work"), plan.array("split_offset")
     if s_q > 1 and plan.fields["kind"] != "dense_decode":
         splits = splits[::s_q]
@@ -19,7 +19,7 @@ def _as_tensors(plan, s_q, options):
     if plan.framework.name == "numpy":
         work = work.view(_schedule_array(plan.framework.numpy))
     elif plan.framework.name == "cupy":
-        return work, splits  # whose arrays carry no attributes
+        return work, splits  # CuPy's arrays carry no attributes
     shared = Shared(*options, made_here=True)
     # NOTE: another array of the same memory. `work` or a view of it would be a cycle through the
     # view's base, which Python's collector does not see.
@@ -112,7 +112,7 @@ def make_tensors(lengths_name, lengths, counts, is_fp8_kvcache, options=(0, Fals
 
 
 def _compiled_tensors(lengths_name, lengths, counts, is_fp8_kvcache, options):
-    """The same inside of torch.compile; plain tensors, which carry nothing."""
+    """make_tensors inside of torch.compile: plain tensors, which carry no attributes."""
     # NOTE: plain exceptions: Dynamo traces no assignment to an exception's attributes.
     if lengths.dtype != torch.int32 or lengths.dim() != 1:
         raise ValueError(

@@ -1,22 +1,24 @@
 """Operators of attention, torch.ops.flashmla.*, for torch.compile, torch.export and dispatch.
 
-They are functions of tensors and numbers alone. A schedule is a tensor, too: `schedule` makes it
-once a step and `decode` takes it; without one, `decode` plans by itself, in each call.
+Their arguments and results are tensors and numbers alone. A schedule is a tensor too: `schedule`
+makes it once a step, and `decode` takes it. Without one, `decode` plans by itself in each call.
 """
 
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple, Optional
 
 import torch
 
 from . import _cache_ops as _cache_ops
 from . import _metadata_ops as _metadata_ops
 from . import _plan_ops as _plan_ops
-from ._arguments import lse_form, renamed
-from ._call import DECODE_NAMES, FAILURES, HEAD_DIM_V, describe_call
+from ._arguments import renamed
+from ._call import DECODE_NAMES, Call, describe
+from ._checks import FAILURES, HEAD_DIM_V
 from ._compiled import empty_outputs
-from ._frameworks import Memory, Results, error, framework_of, host_memory
+from ._frameworks import Memory, error, framework_of, host_memory
 from ._library import define, nothing, scale_of
 from ._plan import Plan
 from ._prefill import flash_mla_sparse_fwd
@@ -32,58 +34,59 @@ _RUN = (
     "float? softmax_scale=None, Tensor? attn_sink=None, Tensor? topk_length=None, "
     f"Tensor? extra_topk_length=None, {_FORM}"
 )
-# What flash_mla_with_kvcache calls otherwise, or not at all.
+# The operators' arguments by their names in the C++ library, as in _call.py.
 _NAMES = {
     **DECODE_NAMES,
-    "extra_indices_in_kvcache": "extra_indices",
     "extra_topk": ("extra_indices", "extra_topk"),
     "plan_workspace": "schedule",
 }
 for _name in ("extra_indices", "max_workers", "batch_invariant"):
-    del _NAMES[_name]  # the same here
+    del _NAMES[_name]  # the operators' names are the library's
 _OUT_NAMES = {**_NAMES, "out": "output", "lse": "output_lse"}
 
 _MOST_PLANS = 64
-_ATTRIBUTE = "_flash_mla"  # of a schedule tensor
-_local = threading.local()  # a plan that is being run must not be attached elsewhere
+_ATTRIBUTE = "_flash_mla"  # of a schedule tensor: its _Made
+_local = threading.local()  # a thread's own plans: none is attached anew while it runs
 
 
 def _shape_key(tensor):
     return None if tensor is None else (tensor.shape, tensor.dtype)
 
 
-def _new_plan(
-    q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
-    batch_invariant, max_workers, topk_length, extra_topk_length,
+def _call_of(
+    names, q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
+    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
 ):  # fmt: skip
-    device, fields, _ = describe_call(
-        q, k_cache, block_table, cache_seqlens, causal,
-        indices is not None and k_cache.dtype.itemsize == 1,
-        indices, extra_k_cache, extra_indices, topk_length, extra_topk_length,
-    )  # fmt: skip
-    fields.update(batch_invariant=batch_invariant, max_workers=max_workers)
+    """The Call of what `schedule` and `decode` have in common."""
+    call = Call(names, q, k_cache)
+    if indices is None:
+        call.block_table, call.lengths = block_table, cache_seqlens
+    call.causal, call.indices = causal, indices
+    call.extra_kv_cache, call.extra_indices = extra_k_cache, extra_indices
+    call.is_fp8_kvcache = indices is not None and k_cache.dtype.itemsize == 1
+    call.batch_invariant, call.max_workers = batch_invariant, max_workers
+    return call
+
+
+def _new_plan(call):
+    device, fields, _ = describe(call)
     plan = Plan(fields, device)
-    plan.framework = framework_of(q)
+    plan.framework = framework_of(call.q)
     return plan
 
 
-def _plan_for(
-    q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
-    batch_invariant, max_workers, topk_length, extra_topk_length,
-):  # fmt: skip
+def _plan_for(call):
     """A plan of this thread for a call like this one."""
     key = (
-        q.shape, q.dtype, q.device, k_cache.shape[1:], k_cache.dtype, _shape_key(block_table),
-        causal, _shape_key(indices), _shape_key(extra_k_cache), _shape_key(extra_indices),
-        batch_invariant, max_workers, cache_seqlens is None,
+        call.q.shape, call.q.dtype, call.q.device, call.kv_cache.shape[1:], call.kv_cache.dtype,
+        _shape_key(call.block_table), call.causal, _shape_key(call.indices),
+        _shape_key(call.extra_kv_cache), _shape_key(call.extra_indices), call.batch_invariant,
+        call.max_workers, call.lengths is None,
     )  # fmt: skip
     plans = _local.__dict__.setdefault("plans", {})
     plan = plans.get(key)
     if plan is None:
-        plan = _new_plan(
-            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
-            batch_invariant, max_workers, topk_length, extra_topk_length,
-        )  # fmt: skip
+        plan = _new_plan(call)
         if len(plans) >= _MOST_PLANS:
             plans.pop(next(iter(plans)))
         plans[key] = plan
@@ -104,7 +107,7 @@ def _check_schedule(schedule, plan):
 
 
 def _memory_of(schedule, plan):
-    """The plan workspace that a schedule tensor is; a copy where it is not (CPU, views)."""
+    """A schedule tensor as a plan workspace; a copy where it is not aligned or contiguous."""
     _check_schedule(schedule, plan)
     size = schedule.numel()
     address = schedule.data_ptr()
@@ -122,53 +125,57 @@ def _memory_of(schedule, plan):
 
 
 def _stamp(schedule):
-    """What changes when the tensor is written to; None where nobody counts that.
+    """A number that changes when the tensor is written to; None where nobody counts that.
 
-    On a GPU the plan's schedule is the tensor itself, on the CPU a copy.
+    On a GPU the plan's schedule is the tensor itself, so that 0 will do. On the CPU it is a copy.
     """
     if schedule.is_cuda:
         return 0
     return None if schedule.is_inference() else schedule._version
 
 
-def _stream_of(plan):
-    return plan.framework.stream(plan.device[1]) if plan.device[0] == "cuda" else 0
-
-
-def _make_schedule(plan, cache_seqlens, indices, zeros=False):
+def _make_schedule(plan, lengths, zeros=False):
     """The plan's schedule in new memory."""
     memory = plan.framework.memory(plan.device, plan.plan_workspace_bytes)
     if zeros and isinstance(memory.owner, torch.Tensor):
         memory.owner.zero_()
-    lengths = cache_seqlens if indices is None else None
-    plan.core.schedule(lengths, memory.address, memory.bytes, _stream_of(plan))
+    plan.core.schedule(lengths, memory.address, memory.bytes, plan.stream())
     return memory
 
 
-def _schedule(
-    q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
-    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
-):  # fmt: skip
+class _Made(NamedTuple):
+    """What a schedule tensor remembers of the operator that made it.
+
+    call_kind: (address of the tensor, its stamp, causal, whether the call was dense)
+    """
+
+    plan: Plan
+    cache_seqlens: Optional[torch.Tensor]
+    call_kind: tuple
+
+
+def _call_kind(schedule, call):
+    return schedule.data_ptr(), _stamp(schedule), call.causal, call.indices is None
+
+
+def _schedule(q, k_cache, block_table=None, cache_seqlens=None, *arguments, **named):
     try:
-        plan = _new_plan(
-            q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache, extra_indices,
-            batch_invariant, max_workers, None, None,
-        )  # fmt: skip
-        # An operator's result is a function of its arguments, gaps in the workspace included.
-        memory = _make_schedule(plan, cache_seqlens, indices, zeros=True)
+        call = _call_of(_NAMES, q, k_cache, block_table, cache_seqlens, *arguments, **named)
+        plan = _new_plan(call)
+        # Gaps in the workspace hold zeros, so that the result depends on the arguments alone.
+        memory = _make_schedule(plan, call.lengths, zeros=True)
     except FAILURES as failure:
         raise renamed(failure, _NAMES) from None
     if isinstance(memory.owner, torch.Tensor):
         schedule = memory.owner
     else:
-        # NOTE: a tensor that PyTorch allocates; nobody else may own what an operator returns.
+        # NOTE: PyTorch allocates the tensor, since an operator must own what it returns.
         schedule = torch.frombuffer(memory.owner, dtype=torch.uint8, count=memory.bytes).clone()
-    # Found again where the very tensor comes back; a copy of it is attached to another plan.
+    # The plan is found again where the very tensor comes back; a copy of the tensor is attached to
+    # another plan.
     plan.memory = memory
-    stamp = _stamp(schedule)
-    if stamp is not None:
-        made = (plan, cache_seqlens, schedule.data_ptr(), stamp, causal, indices is None)
-        setattr(schedule, _ATTRIBUTE, made)
+    if _stamp(schedule) is not None:
+        setattr(schedule, _ATTRIBUTE, _Made(plan, cache_seqlens, _call_kind(schedule, call)))
     return schedule
 
 
@@ -178,52 +185,38 @@ def _decode_out(
     softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None,
     scale_tensor=None, empty_lse="+inf", lse_base=None,
 ):  # fmt: skip
-    dense = indices is None
-    if not dense:
-        block_table = None
     try:
+        call = _call_of(
+            _OUT_NAMES, q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache,
+            extra_indices, batch_invariant, max_workers,
+        )  # fmt: skip
+        call.out, call.lse, call.attn_sink = output, output_lse, attn_sink
+        call.topk_length, call.extra_topk_length = topk_length, extra_topk_length
         made = None if schedule is None else getattr(schedule, _ATTRIBUTE, None)
         beside = schedule is not None and cache_seqlens is not None
-        if beside and (made is None or cache_seqlens is not made[1]):
+        if beside and (made is None or cache_seqlens is not made.cache_seqlens):
             _check_lengths(cache_seqlens, q)
-        form = lse_form(empty_lse, lse_base)
-        softmax_scale = scale_of("softmax_scale", softmax_scale, scale_tensor)
-        plan = None
-        # The plan that made this very tensor, which no other memory has come under since, for a
-        # call like this one.
-        if made is not None and made[2:] == (
-            schedule.data_ptr(), _stamp(schedule), causal, dense,
-        ):  # fmt: skip
-            plan = made[0]
-            if plan.core.run_current(
-                None, q, k_cache, block_table, output, output_lse, attn_sink, indices, topk_length,
-                extra_k_cache, extra_indices, extra_topk_length, softmax_scale, *form,
-            ):  # fmt: skip
+        call.set_lse_form(empty_lse, lse_base)
+        call.softmax_scale = scale_of("softmax_scale", softmax_scale, scale_tensor)
+        if made is not None and made.call_kind == _call_kind(schedule, call):
+            # The tensor is the very one that this plan made, and holds its schedule still.
+            plan = made.plan
+            if plan.core.run_current(None, call):
                 return  # the short way on a GPU
-        if plan is None:
-            plan = _plan_for(
-                q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache,
-                extra_indices, batch_invariant, max_workers, topk_length, extra_topk_length,
-            )  # fmt: skip
+        else:
+            plan = _plan_for(call)
             if schedule is None:
-                memory = _make_schedule(plan, cache_seqlens, indices)
+                memory = _make_schedule(plan, call.lengths)
             else:
                 memory = _memory_of(schedule, plan)
                 plan.core.attach(memory.address, memory.bytes)
-        stream = _stream_of(plan)
-        scratch = plan.run_memory(stream)
-        with Results() as results:
-            plan.core.run(
-                q, k_cache, block_table, output, results.place(output_lse), None, attn_sink,
-                indices, topk_length, extra_k_cache, extra_indices, extra_topk_length,
-                softmax_scale, scratch.address, scratch.bytes, stream, *form,
-            )  # fmt: skip
+        plan.execute(call)
     except FAILURES as failure:
         raise renamed(failure, _OUT_NAMES) from None
 
 
 def _check_lengths(cache_seqlens, q):
-    """Beside a schedule, which holds the lengths, the tensor itself is not read."""
+    """Checks lengths beside a schedule. They are not read, since the schedule holds them."""
     if cache_seqlens.dtype != torch.int32 or cache_seqlens.shape != q.shape[:1]:
         given = f"{cache_seqlens.dtype}{list(cache_seqlens.shape)}"
         raise error(ValueError, "cache_seqlens", given, f"int32{list(q.shape[:1])}")
@@ -255,7 +248,7 @@ def _sparse_prefill(
 
 
 def _fake_schedule(q, *arguments, **named):
-    # Depends on the device's number of workers.
+    # The size depends on the device's number of workers.
     size = torch.library.get_ctx().new_dynamic_size()
     return q.new_empty((size,), dtype=torch.uint8)
 
@@ -278,9 +271,9 @@ define(
     _decode,
     _fake_decode,
 )
-# NOTE: an engine's inner loop, so what every call gives comes first and is passed by position:
-# PyTorch takes 2 µs longer over arguments that are passed by name alone.
-# No argument is called out, which Dynamo of PyTorch 2.4 would not trace.
+# NOTE: an engine's inner loop. What every call gives comes first and is passed by position: PyTorch
+# takes 2 µs longer over arguments that are passed by name alone.
+# No argument has the name out, which Dynamo of PyTorch 2.4 does not trace.
 define(
     f"decode_out({_TENSORS.replace('=None', '')}, Tensor? schedule, Tensor(a!) output, "
     f"Tensor(b!) output_lse, {_PROBLEM}, {_RUN}) -> ()",

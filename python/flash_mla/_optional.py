@@ -1,4 +1,4 @@
-"""PyTorch, where there is one that can be used; what is wrong with it where not."""
+"""PyTorch where it can be used, and what is wrong with it where it cannot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NEEDED = ("Tensor", "dtype", "uint16", "compiler.is_compiling", "library.regist
 
 
 def _wrong_with(module):
-    """Why this is no PyTorch for us, or an empty text."""
+    """Why the module is no PyTorch that can be used, or an empty text."""
     where = getattr(module, "__file__", None)
     if where is None:
         places = list(getattr(module, "__path__", []))
@@ -30,14 +30,14 @@ def _wrong_with(module):
 
 
 def _find_torch():
-    """(PyTorch or None, why it cannot be used although something of the name is there)."""
+    """(PyTorch or None, why it cannot be used although a module of the name is there)."""
     try:
         import torch
     except ModuleNotFoundError as failure:
         if failure.name == "torch":
             return None, ""
         return None, f"PyTorch cannot be imported: {failure}"
-    except Exception as failure:  # of its own libraries, or of whatever runs at its import
+    except Exception as failure:  # from its libraries, or from whatever its import runs
         return None, f"PyTorch cannot be imported: {type(failure).__name__}: {failure}"
     try:
         wrong = _wrong_with(torch)

@@ -8,8 +8,10 @@ import weakref
 
 from . import _arguments, _core
 from ._arguments import scale_arguments
+from ._call import Call
+from ._checks import HEAD_DIM_V
 from ._frameworks import (
-    Results,
+    contiguous,
     default_framework,
     error,
     framework_of,
@@ -23,7 +25,9 @@ _numbers = itertools.count(1)
 _plans = weakref.WeakValueDictionary()
 
 
-# Names of the C++ library's arguments in plan(). What no backend serves is a matter of the device.
+_RUN_NAMES: dict = {}  # the arguments of Plan.run are named as in the C++ library
+# Arguments of plan() by their names in the C++ library. Where no backend serves the problem, the
+# device is wrong.
 _PLAN_NAMES = {"query_type": "dtype", "problem": "device"}
 
 
@@ -52,6 +56,14 @@ def device_of(device):
     return name, index
 
 
+def _output_shapes(fields):
+    """(shape of out, shape of lse and max_logits)."""
+    b, s_q, h_q = fields["batch"], fields.get("query_tokens", 1), fields["query_heads"]
+    if fields["kind"] == "sparse_prefill":
+        return (s_q, h_q, HEAD_DIM_V), (s_q, h_q)
+    return (b, s_q, h_q, HEAD_DIM_V), (b, h_q, s_q)
+
+
 class Plan:
     """How one attention call is divided among workers; made by :func:`flash_mla.plan`.
 
@@ -63,12 +75,15 @@ class Plan:
     def __init__(self, fields, device, words=False):
         self.fields = dict(fields)
         self.device = device
-        self.number = next(_numbers)  # by which an operator finds it
+        self.on_gpu = device[0] == "cuda"
+        self.prefill = self.fields["kind"] == "sparse_prefill"
+        self.out_shape, self.lse_shape = _output_shapes(self.fields)
+        self.number = next(_numbers)  # an operator finds the plan by it
         _plans[self.number] = self
         self.core = _core.make_plan(self.fields, *device, words)
         self.memory = None  # the plan workspace
         self.framework = None
-        self._stream = 0  # where the workspace was allocated
+        self._stream = 0  # where the plan workspace was allocated
         self._runs = {}  # stream: run workspace
 
     @property
@@ -83,7 +98,7 @@ class Plan:
 
     @property
     def run_workspace_bytes(self):
-        """Bytes of partial results, one such memory for each stream that runs the plan."""
+        """Bytes of the memory for partial results. Each stream that runs the plan has its own."""
         return self.core.run_workspace_bytes
 
     @property
@@ -95,18 +110,18 @@ class Plan:
         return self.core.describe()
 
     def schedule(self, lengths=None):
-        """Divides the work. Once a decoding step; on a CUDA device a kernel on the current stream.
+        """Divides the work, once a decoding step. On a GPU it is a kernel on the current stream.
 
-        lengths: int32 [b], tokens in each request's cache, the query's own included; in dense
-            decoding. Sparse plans take none. On the device of the plan, or on the CPU.
+        lengths: int32 [b], tokens in each request's cache, the query's own included. They are on
+            the device of the plan or on the CPU. Sparse plans take none.
         Returns the plan. Raises ValueError naming ``lengths``.
         """
         framework = self.framework
         if framework is None and lengths is not None:
             framework = framework_of(lengths, "lengths")
-        if framework is None or (self.device[0] == "cuda" and framework.name == "numpy"):
+        if framework is None or (self.on_gpu and framework.name == "numpy"):
             framework = default_framework(self.device)
-        stream = framework.stream(self.device[1]) if self.device[0] == "cuda" else 0
+        stream = framework.stream(self.device[1]) if self.on_gpu else 0
         memory = self.memory or framework.memory(self.device, self.core.plan_workspace_bytes)
         self.core.schedule(lengths, memory.address, self.core.plan_workspace_bytes, stream)
         if self.memory is None:
@@ -132,11 +147,13 @@ class Plan:
         empty_lse="+inf",
         lse_base=None,
     ):
-        """Computes softmax(softmax_scale · q kᵀ) v by the schedule. Once a layer.
+        """Computes softmax(softmax_scale · q kᵀ) v by the schedule, once a layer.
+
+        out, lse = plan.run(q, k_cache, block_table)
 
         q: [b, s_q, h_q, d_qk]; prefill: [s_q, h_q, d_qk]
         kv_cache: [num_pages, page_size, h_kv, d_qk, or bytes of a token]; prefill: [s_kv, 1, d_qk]
-        block_table: int32 [b, width], page numbers; dense decoding
+        block_table: int32 [b, max_pages], page numbers; dense decoding
         attn_sink: float32 [h_q], natural-log domain
         softmax_scale: d_qk ** -0.5 where None
         indices: int32 [b, s_q, topk] cache slots; prefill: [s_q, 1, topk] rows
@@ -151,67 +168,77 @@ class Plan:
         and lse empty_lse. Raises ValueError or TypeError naming the argument, what was given and
         what is wanted; nothing has been written then.
         """
-        prefill = self.fields["kind"] == "sparse_prefill"
+        call = Call(_RUN_NAMES, q, kv_cache)
+        call.block_table, call.attn_sink, call.softmax_scale = block_table, attn_sink, softmax_scale
+        call.indices, call.topk_length = indices, topk_length
+        call.extra_kv_cache, call.extra_indices = extra_kv_cache, extra_indices
+        call.extra_topk_length = extra_topk_length
+        call.out, call.lse, call.max_logits = out, lse, max_logits
         if is_compiling():
-            return self._run_traced(
-                q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
-                extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse,
-                lse_base,
-            )  # fmt: skip
-        if softmax_scale is not None:
-            softmax_scale = _arguments.number("softmax_scale", softmax_scale)
-        form = _arguments.lse_form(empty_lse, lse_base)
-        if out is None or lse is None or (prefill and max_logits is None):
-            framework = framework_of(q, "q")
-            rows, statistics = self._output_shapes()
-            if out is None:
-                out = framework.empty(q, rows)
-            if lse is None:
-                lse = framework.named(q, statistics, "float32")
-            if prefill and max_logits is None:
-                max_logits = framework.named(q, statistics, "float32")
-        stream = self.framework.stream(self.device[1]) if self._on_gpu() else 0
+            self._run_traced(call, empty_lse, lse_base)
+        else:
+            if softmax_scale is not None:
+                call.softmax_scale = _arguments.number("softmax_scale", softmax_scale)
+            call.set_lse_form(empty_lse, lse_base)
+            self.execute(call)
+        return (call.out, call.max_logits, call.lse) if self.prefill else (call.out, call.lse)
+
+    def execute(self, call):
+        """Runs a Call, which gets the outputs that it has not."""
+        if call.out is None or call.lse is None or (self.prefill and call.max_logits is None):
+            self._allocate(call)
+        stream = self.stream()
         memory = self.run_memory(stream)
-        with Results() as results:
-            self.core.run(
-                q, kv_cache, block_table, out, results.place(lse), results.place(max_logits),
-                attn_sink, indices, topk_length, extra_kv_cache, extra_indices, extra_topk_length,
-                softmax_scale, memory.address, memory.bytes, stream, *form,
-            )  # fmt: skip
-        return (out, max_logits, lse) if prefill else (out, lse)
+        lse, max_logits = call.lse, call.max_logits
+        call.lse = contiguous(lse)
+        if max_logits is not None:
+            call.max_logits = contiguous(max_logits)
+        self.core.run(call, memory.address, memory.bytes, stream)
+        if call.lse is not lse:
+            framework_of(lse).copy(lse, call.lse)
+            call.lse = lse
+        if call.max_logits is not max_logits:
+            framework_of(max_logits).copy(max_logits, call.max_logits)
+            call.max_logits = max_logits
 
-    def _output_shapes(self):
-        """(shape of out, shape of lse and max_logits)."""
-        s_q, h_q, d_v = self.fields["query_tokens"], self.fields["query_heads"], 512
-        if self.fields["kind"] == "sparse_prefill":
-            return (s_q, h_q, d_v), (s_q, h_q)
-        b = self.fields["batch"]
-        return (b, s_q, h_q, d_v), (b, h_q, s_q)
+    def _allocate(self, call):
+        """Gives a Call the outputs that it has not."""
+        framework = framework_of(call.q, "q")
+        if call.out is None:
+            call.out = framework.empty(call.q, self.out_shape)
+        if call.lse is None:
+            call.lse = framework.named(call.q, self.lse_shape, "float32")
+        if self.prefill and call.max_logits is None:
+            call.max_logits = framework.named(call.q, self.lse_shape, "float32")
 
-    def _run_traced(
-        self, q, kv_cache, block_table, attn_sink, softmax_scale, indices, topk_length,
-        extra_kv_cache, extra_indices, extra_topk_length, out, lse, max_logits, empty_lse, lse_base,
-    ):  # fmt: skip
+    def _run_traced(self, call, empty_lse, lse_base):
         """run() inside of torch.compile, of a plan that was made and is scheduled outside."""
-        prefill = self.fields["kind"] == "sparse_prefill"
-        rows, statistics = self._output_shapes()
-        out = q.new_empty(rows) if out is None else out
-        lse = q.new_empty(statistics, dtype=torch.float32) if lse is None else lse
-        if prefill and max_logits is None:
-            max_logits = q.new_empty(statistics, dtype=torch.float32)
+        q = call.q
+        if call.out is None:
+            call.out = q.new_empty(self.out_shape)
+        if call.lse is None:
+            call.lse = q.new_empty(self.lse_shape, dtype=torch.float32)
+        if self.prefill and call.max_logits is None:
+            call.max_logits = q.new_empty(self.lse_shape, dtype=torch.float32)
         torch.ops.flashmla.run(
-            self.number, q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices,
-            topk_length, extra_kv_cache, extra_indices, extra_topk_length, empty_lse=empty_lse,
-            lse_base=lse_base, **scale_arguments("softmax_scale", softmax_scale),
+            self.number, q, call.kv_cache, call.block_table, call.out, call.lse, call.max_logits,
+            call.attn_sink, call.indices, call.topk_length, call.extra_kv_cache,
+            call.extra_indices, call.extra_topk_length, empty_lse=empty_lse, lse_base=lse_base,
+            **scale_arguments("softmax_scale", call.softmax_scale),
         )  # fmt: skip
-        return (out, max_logits, lse) if prefill else (out, lse)
+
+    def stream(self):
+        """The current stream of the plan's device; 0 on the CPU."""
+        if not self.on_gpu or self.framework is None:
+            return 0
+        return self.framework.stream(self.device[1])
 
     def status(self):
         """0, or 1 + the first request with a bad page number or length in the last run.
 
         Waits for the stream: for debugging.
         """
-        return self.core.status(self.framework.stream(self.device[1]) if self._on_gpu() else 0)
+        return self.core.status(self.stream())
 
     def array(self, name):
         """The schedule's int32 array "work" [workers, 8] or "split_offset" [requests + 1]."""
@@ -219,13 +246,10 @@ class Plan:
         offset, shape = self.core.arrays()[name]
         return self.framework.int32(self.memory, offset, shape)
 
-    def _on_gpu(self):
-        return self.device[0] == "cuda" and self.framework is not None
-
     def run_memory(self, stream):
         """The run workspace for this stream, or for this thread on the CPU."""
         size = self.core.run_workspace_bytes
-        if self.device[0] == "cpu":
+        if not self.on_gpu:
             memory = getattr(_scratch, "memory", None)
             if memory is None or memory.bytes < size:
                 memory = _scratch.memory = host_memory(size)
@@ -233,7 +257,7 @@ class Plan:
         if self.framework is None:
             raise error(ValueError, "plan", "one without a schedule", "a call of schedule() first")
         if _core.capture_id(stream):
-            # It belongs to the graph that is being recorded, not to the plan.
+            # The memory belongs to the graph that is being recorded, not to the plan.
             return self.framework.memory(self.device, size)
         memory = self._runs.get(stream)
         if memory is None:
@@ -246,7 +270,7 @@ class Plan:
 
 
 def plan_numbered(number):
-    """The plan of this number, where there still is one."""
+    """The plan of this number, as long as somebody keeps it."""
     found = _plans.get(int(number))
     if found is None:
         raise error(ValueError, "plan", number, "the number of a plan that somebody still has")
@@ -275,7 +299,7 @@ def plan(
     max_workers=0,
     max_blocks=None,
 ):
-    """Plans one attention call; host only, no GPU memory is touched.
+    """Plans one attention call. It runs on the host alone and touches no GPU memory.
 
     plan = flash_mla.plan(device="cuda", batch=32, query_heads=128, max_pages=64)
     plan.schedule(cache_seqlens)                      # once a decoding step
@@ -285,7 +309,7 @@ def plan(
     device: "cpu", "cuda", "cuda:1", torch.device: where every tensor of the call lives
     batch, query_tokens, query_heads, kv_heads: b, s_q, h_q, h_kv
     dtype: "bf16" or "fp16", the type of q and out, in the short or the long spelling or as a dtype
-        of PyTorch or NumPy; uint16 arrays are taken as it
+        of PyTorch or NumPy; uint16 arrays are taken as this type
     kv_format: "bf16", "fp16", "v32", "v4"; as dtype where None
     qk_dim: 576 or 512; 576 where None, 512 with v4
     page_size: tokens in a page of the cache; 64 where None
@@ -293,8 +317,8 @@ def plan(
     topk, extra_topk, extra_page_size: sparse attention
     causal: query token t sees cache tokens j ≤ s_k − s_q + t
     batch_invariant: a request's output bits do not depend on the other requests
-    max_workers: workers (on a GPU: SMs) that the call may use, the others are left to whatever runs
-        beside it; 0 is all
+    max_workers: workers (on a GPU: SMs) that the call may use; 0 is all. The other ones are left to
+        whatever runs beside the call
 
     Returns a :class:`Plan`. Raises ValueError naming the argument, NotImplementedError with the
     reason of every backend where none serves it.

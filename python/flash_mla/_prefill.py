@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 
 from ._arguments import flag, renamed, shown
-from ._checks import FAILURES, check_head_dim, checked_scale, inspect
+from ._call import Call
+from ._checks import FAILURES, check_head_dim, checked_scale
 from ._compiled import compiled_sparse_fwd, is_compiling
 from ._frameworks import error, framework_of
 from ._plan import Plan
 
-# Arguments here of what the C++ library names otherwise, and what of them.
+# Arguments of flash_mla_sparse_fwd by their names in the C++ library, as in _call.py.
 _PREFILL_NAMES = {
     "dtype": ("q", "dtype"),
     "kv_cache": "kv",
@@ -63,47 +64,29 @@ def flash_mla_sparse_fwd(
         flag("use_legacy", use_legacy)
     if return_log2_lse is not None:
         lse_base = _base(flag("return_log2_lse", return_log2_lse), lse_base, max_logits, lse)
+    call = Call(_PREFILL_NAMES, q, kv)
+    call.out, call.lse, call.max_logits = out, lse, max_logits
+    call.softmax_scale, call.attn_sink = sm_scale, attn_sink
+    call.indices, call.topk_length = indices, topk_length
     if is_compiling():
-        results = compiled_sparse_fwd(
-            q, kv, indices, sm_scale, d_v, attn_sink, topk_length, out, max_logits, lse,
-            empty_lse, lse_base,
-        )  # fmt: skip
-        return results if return_log2_lse is not False else (results[0], None, None)
-    check_head_dim("d_v", d_v)
-    if sm_scale is None:
-        raise error(TypeError, "sm_scale", None, "a number")
-    sm_scale = checked_scale("sm_scale", sm_scale)
-    try:
-        device, dtype, (s_q, h_q, d_qk) = inspect(q, "q", 3, "[s_q, h_q, d_qk]")
-        _, _, rows = inspect(kv, "kv", 3, "[s_kv, 1, d_qk]")
-        _, _, lists = inspect(indices, "indices", 3, "[s_q, 1, topk]")
-        if dtype != "bf16":
-            raise error(ValueError, "q", f"dtype {dtype}", "dtype bf16")
-        key = (device, s_q, h_q, d_qk, rows[1], lists[2])
-        fields = {
-            "kind": "sparse_prefill",
-            "batch": 1,
-            "query_tokens": s_q,
-            "query_heads": h_q,
-            "kv_heads": rows[1],
-            "dtype": "bf16",
-            "kv_format": "bf16",
-            "qk_dim": d_qk,
-            "topk": lists[2],
-        }
-        plan = _prefill_plan(key, fields, device, q)
-        results = plan.run(
-            q, kv, attn_sink=attn_sink, softmax_scale=sm_scale, indices=indices,
-            topk_length=topk_length, out=out, lse=lse, max_logits=max_logits,
-            empty_lse=empty_lse, lse_base=lse_base,
-        )  # fmt: skip
-    except FAILURES as failure:
-        raise renamed(failure, _PREFILL_NAMES) from None
+        results = compiled_sparse_fwd(call, d_v, empty_lse, lse_base)
+    else:
+        check_head_dim("d_v", d_v)
+        if sm_scale is None:
+            raise error(TypeError, "sm_scale", None, "a number")
+        call.softmax_scale = checked_scale("sm_scale", sm_scale)
+        try:
+            plan = _prefill_plan(call)
+            call.set_lse_form(empty_lse, lse_base)
+            plan.execute(call)
+        except FAILURES as failure:
+            raise renamed(failure, _PREFILL_NAMES) from None
+        results = call.out, call.max_logits, call.lse
     return results if return_log2_lse is not False else (results[0], None, None)
 
 
 def _base(log2, lse_base, max_logits, lse):
-    """lse_base where return_log2_lse says something."""
+    """The lse_base that return_log2_lse asks for."""
     if log2:
         if lse_base not in (None, 2):
             raise error(ValueError, "lse_base", shown(lse_base), "2 beside return_log2_lse=True")
@@ -114,14 +97,30 @@ def _base(log2, lse_base, max_logits, lse):
     return None
 
 
-def _prefill_plan(key, fields, device, q):
+def _prefill_plan(call):
     """A scheduled plan; on the CPU the last one of this thread where it is of the same problem."""
+    device, dtype, (s_q, h_q, d_qk) = call.inspect("q", 3, "[s_q, h_q, d_qk]")
+    _, _, rows = call.inspect("kv_cache", 3, "[s_kv, 1, d_qk]")
+    _, _, lists = call.inspect("indices", 3, "[s_q, 1, topk]")
+    if dtype != "bf16":
+        raise error(ValueError, "q", f"dtype {dtype}", "dtype bf16")
+    key = (device, s_q, h_q, d_qk, rows[1], lists[2])
     last = getattr(_prefill, "last", None)
     if last is not None and last[0] == key and device[0] == "cpu":
-        plan = last[1]
-    else:
-        plan = Plan(fields, device)
-        plan.framework = framework_of(q, "q")
-        plan.schedule()
-        _prefill.last = (key, plan)
+        return last[1]
+    fields = {
+        "kind": "sparse_prefill",
+        "batch": 1,
+        "query_tokens": s_q,
+        "query_heads": h_q,
+        "kv_heads": rows[1],
+        "dtype": "bf16",
+        "kv_format": "bf16",
+        "qk_dim": d_qk,
+        "topk": lists[2],
+    }
+    plan = Plan(fields, device)
+    plan.framework = framework_of(call.q, "q")
+    plan.schedule()
+    _prefill.last = (key, plan)
     return plan

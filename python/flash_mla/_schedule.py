@@ -1,185 +1,151 @@
-"""What the calls with one schedule share, and what tells whether it still fits a call."""
+"""A schedule that calls share: which plan serves a call, and when a new one has to be made."""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, NamedTuple, Optional
+from typing import Optional
 
-from . import _core
-from ._frameworks import error
-
-ATTRIBUTE = "_flash_mla"  # on a schedule tensor of the older form: what the calls with it share
-
-
-class Config(NamedTuple):
-    """What all calls with one schedule have in common."""
-
-    b: int
-    s_q: int
-    h_q: int
-    page_block_size: int
-    h_k: int
-    causal: bool
-    is_fp8_kvcache: bool
-    topk: Optional[int]
-    extra_page_block_size: Optional[int]
-    extra_topk: Optional[int]
+from ._arguments import renamed
+from ._call import describe
+from ._checks import FAILURES
+from ._frameworks import error, framework_of
+from ._plan import Plan
 
 
-class Held(NamedTuple):
-    """A plan with its schedule, and what tells whether it still fits."""
+class Held:
+    """A plan with its schedule, and what tells whether it still fits a call.
 
-    plan: Any
-    core: Any
-    config: Config
-    stream_of: Any
-    index: int  # of the device
-    on_gpu: bool
-    work: Any
-    num_splits: Any
-    dense: bool
-    causal: bool
-    is_fp8_kvcache: bool
-    max_workers: int
-    batch_invariant: bool
-    # Kept, so that no other tensor takes its address while that stands for these lengths.
-    lengths: Any
-    # Older form, whose tensors serve calls of any problem: the shapes that it was planned for, and
-    # what was known of the schedule tensor.
-    signature: Any = None
-    tensor_version: Optional[int] = None
-    tensor_address: int = 0
-    step: int = 0
-    in_graph: bool = False
-
-
-_numbers = itertools.count(1)
-_step = 0
-
-
-def begin_step():
-    """Called by get_mla_metadata with lengths: what was planned before is of an earlier step.
-
-    No number comes twice, so no plan of an earlier step is ever taken for one of this step.
+    work, num_splits: the schedule's arrays as tensors
+    on_gpu: whether the lengths are on a GPU, where the host cannot compare them
+    lengths: kept, so that no other tensor takes their address while that stands for them
+    seen: what was known of the schedule's tensor before the plan was made; None where the schedule
+        is an object
     """
-    global _step
-    _step = next(_numbers)
 
-
-def current_step():
-    return _step
-
-
-def version_of(tensor):
-    """How often a tensor was changed; None where nobody counts that."""
-    if not hasattr(tensor, "is_inference") or tensor.is_inference():
-        return None
-    return tensor._version
-
-
-def signature_of(q, k_cache, indices, extra_k_cache, extra_indices):
-    """Equal for calls that one schedule serves."""
-    return tuple(
-        None if tensor is None else (tuple(tensor.shape[first:]), tensor.dtype)
-        for tensor, first in (
-            (q, 0), (k_cache, 1), (indices, 0), (extra_k_cache, 1), (extra_indices, 0),
-        )
+    __slots__ = (
+        "batch_invariant", "causal", "config", "core", "dense", "is_fp8_kvcache", "lengths",
+        "max_workers", "num_splits", "on_gpu", "plan", "seen", "work",
     )  # fmt: skip
 
+    def __init__(self, plan, config, call, seen):
+        self.plan = plan
+        self.core = plan.core
+        self.on_gpu = plan.on_gpu
+        self.config = config
+        self.work = plan.array("work")
+        self.num_splits = plan.array("split_offset")
+        self.dense = call.indices is None
+        self.causal = call.causal
+        self.is_fp8_kvcache = call.is_fp8_kvcache
+        self.max_workers = call.max_workers
+        self.batch_invariant = call.batch_invariant
+        self.lengths = call.lengths
+        self.seen = seen
 
-class Shared:
-    """What a schedule tensor of the older form carries: the plan that calls with it share.
+    def is_of(self, lengths, counted):
+        """Whether the schedule was made from these lengths, as far as the host can tell.
 
-    made_here: whether get_mla_metadata returned the tensor
-    alias: what the tensor has as its field tile_scheduler_metadata
-    A copy shares nothing: it may come to stand for other lengths.
+        counted: lengths whose changes nobody counts never pass
+        """
+        stream = self.plan.stream() if self.on_gpu else 0
+        return self.core.current(lengths, stream, counted)
+
+    def has_options_of(self, call):
+        """Whether the plan was made for a call of this kind with these options."""
+        return (
+            self.causal is call.causal
+            and self.is_fp8_kvcache is call.is_fp8_kvcache
+            and self.dense is (call.indices is None)
+            and (call.lengths is not None or not self.dense)
+            and self.batch_invariant is call.batch_invariant
+            and self.max_workers == call.max_workers
+        )
+
+
+class Schedule:
+    """What stands for a schedule in a call: today's object, or the tensors of the older form.
+
+    max_workers, batch_invariant: options of the plan
+    _held: the plan that an earlier call left
+    _owner: the FlashMLASchedMeta whose field the schedule's tensor is
     """
 
-    def __init__(self, max_workers=0, batch_invariant=False, made_here=False):
-        self.max_workers = max_workers
-        self.batch_invariant = batch_invariant
-        self.made_here = made_here
-        self.alias: Any = None
-        self.held: Optional[Held] = None
+    max_workers: int
+    batch_invariant: bool
+    _held: Optional[Held] = None
+    _owner: Optional[Schedule] = None
 
-    def __reduce__(self):
-        return Shared, (self.max_workers, self.batch_invariant)
+    def _has_short_way(self, held):
+        """Whether held is known to be the plan of this schedule without a look at any tensor."""
+        raise NotImplementedError
 
-
-class TensorSchedule:
-    """The older form in one call: a schedule tensor, perhaps in a FlashMLASchedMeta's field.
-
-    The tensor names a schedule. The call makes its own from the lengths, and calls with the same
-    tensor share it as long as neither that nor the lengths have changed. Where a framework counts
-    changes (`version_of`), the counts tell. In PyTorch's inference mode nobody counts, and the plan
-    is shared where both tensors are in their places and get_mla_metadata was not called since:
-
-    - by the tensor that get_mla_metadata itself returned: lengths that change ask for a new one;
-    - inside of one CUDA graph's capture, where a buffer is filled before the replay.
-
-    A buffer that is filled outside of a capture may stand for other lengths at any time: there
-    every call plans.
-    """
-
-    def __init__(self, tensor, num_splits, shared, owner):
-        self.tensor = tensor
-        self.num_splits = num_splits
-        self.shared = shared
-        self.owner = owner  # the FlashMLASchedMeta, if there is one
-        self.max_workers = shared.max_workers
-        self.batch_invariant = shared.batch_invariant
-        if owner is not None:
-            self.max_workers = owner.max_workers or self.max_workers
-            self.batch_invariant = owner.batch_invariant or self.batch_invariant
-        self._held = shared.held
-
-    def _holds(self, held):
-        return False  # no short way: the tensor has to be looked at
-
-    def _is_current(self, held, lengths, stream, tensors):
-        try:
-            if held.signature != signature_of(*tensors):
-                return False
-        except (AttributeError, TypeError):
-            return False  # no tensors: whoever plans for them says so
-        if not self._splits_fit(held.config):
-            return False
-        shared = True
-        if held.on_gpu and held.dense:
-            shared = held.step == current_step() and (self.shared.made_here or held.in_graph)
-            version = version_of(self.tensor)
-            if version != held.tensor_version or (version is None and not shared):
-                return False
-            if held.tensor_address != address_of(self.tensor):
-                return False
-        return held.core.current(lengths, stream, not shared)
-
-    def _splits_fit(self, config):
-        return self.num_splits is None or tuple(self.num_splits.shape) == (config.b + 1,)
+    def _is_current(self, held, call):
+        """Whether held is the plan of this call, as far as the host can tell."""
+        raise NotImplementedError
 
     def _agree(self, config):
-        if not self._splits_fit(config):
-            given = f"one of shape {list(self.num_splits.shape)}"
-            raise error(ValueError, "num_splits", given, f"int32 [b + 1 = {config.b + 1}]")
-        if self.owner is not None:
-            self.owner._agree(config)
+        """Raises an error that names what differs from the earlier calls with this schedule."""
+        raise NotImplementedError
 
-    def _known(self, tensors, stream, on_gpu):
-        """Fields of Held: what is known of the call before it plans."""
-        return {
-            "signature": signature_of(*tensors),
-            "tensor_version": version_of(self.tensor),
-            "tensor_address": address_of(self.tensor),
-            "step": current_step(),
-            "in_graph": on_gpu and _core.capture_id(stream) != 0,
-        }
+    def _look(self, call, plan):
+        """What is known of the schedule's tensor before the plan is made."""
 
     def _commit(self, held):
-        self.shared.held = held
-        if self.owner is not None:
-            self.owner.have_initialized = True
-            self.owner.config = held.config
+        """Keeps the plan for later calls, once it has served one."""
+        raise NotImplementedError
 
 
-def address_of(tensor):
-    return _core.inspect(tensor, "tile_scheduler_metadata")[4]
+def run_scheduled(schedule, call):
+    """Runs a call by the plan that an earlier call left, or by a new one."""
+    held, made = schedule._held, False
+    call.max_workers = schedule.max_workers
+    call.batch_invariant = schedule.batch_invariant or call.batch_invariant
+    try:
+        alike = held is not None and held.has_options_of(call)
+        if (
+            alike
+            and call.out is not None
+            and call.lse is not None
+            and schedule._has_short_way(held)
+            and held.core.run_current(call.lengths, call)
+        ):
+            return  # on a GPU
+        if not alike or not schedule._is_current(held, call):
+            held, made = _make(schedule, call), True
+        held.plan.execute(call)
+    except FAILURES as failure:
+        if held is not None and not made:
+            _explain(schedule, call)
+        raise renamed(failure, call.names) from None
+    if made or schedule._owner is not None:
+        schedule._commit(held)
+
+
+def _make(schedule, call):
+    """A plan with its schedule for this call; the Schedule itself stays as it is."""
+    device, fields, config = describe(call)
+    schedule._agree(config)
+    plan = Plan(fields, device)
+    plan.framework = framework_of(call.q, "q")
+    seen = schedule._look(call, plan)
+    try:
+        plan.schedule(call.lengths)
+    except ValueError as failure:
+        raise _about_the_table(failure, fields) from None
+    return Held(plan, config, call, seen)
+
+
+def _about_the_table(failure, fields):
+    """The error of lengths beyond the block table, which says that the table may be wrong."""
+    if getattr(failure, "argument", None) != "lengths" or "max_pages" not in failure.wanted:
+        return failure
+    pages, size = fields["max_pages"], fields["page_size"]
+    wanted = f"0 … {pages * size}, what a block_table of {pages} pages of {size} holds"
+    return error(ValueError, "lengths", failure.given, wanted)
+
+
+def _explain(schedule, call):
+    """Raises a clearer error where one tensor's error hides that the call fits no earlier one."""
+    try:
+        schedule._agree(describe(call)[2])
+    except FAILURES as clearer:
+        raise renamed(clearer, call.names) from None

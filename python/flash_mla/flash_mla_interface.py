@@ -1,4 +1,4 @@
-"""The module by whose name engines also import the functions."""
+"""The functions under the module name by which some engines import them."""
 
 from . import (
     FlashMLASchedMeta,

@@ -19,7 +19,7 @@ PyObject* get(PyObject* object, PyObject* name) {
 }  // namespace
 
 const Names& names() {
-  // NOTE: never released; the interpreter may be gone by then.
+  // NOTE: the names are never released, since the interpreter may be gone by then.
   static const Names all{
       .array_interface = PyUnicode_InternFromString("__array_interface__"),
       .cuda_array_interface = PyUnicode_InternFromString("__cuda_array_interface__"),

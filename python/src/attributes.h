@@ -1,4 +1,4 @@
-// Attributes and methods of Python objects, by names that are made once.
+// Attributes and methods of Python objects, found by names that are made once.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -39,15 +39,15 @@ bool has_attribute(PyObject* object, PyObject* name);
 
 // Whether Python takes a value for true.
 bool flag(const nanobind::object& value);
-bool flag(PyObject* object, PyObject* name);  // of an attribute
+bool flag(PyObject* object, PyObject* name);  // the same of an attribute
 
-// A method without arguments.
+// Calls a method without arguments.
 nanobind::object call(PyObject* object, PyObject* method);
 
 std::int64_t integer(nanobind::handle value);
 std::uintptr_t address(nanobind::handle value);
 
-// "numpy.ndarray", for messages.
+// The name of an object's type for messages, such as "numpy.ndarray".
 std::string type_text(nanobind::handle object);
 
 }  // namespace flashmla::python

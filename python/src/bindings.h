@@ -1,4 +1,4 @@
-// The parts of the extension: each adds its names to the module.
+// The parts of the extension. Each function bind_… adds its names to the module.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -15,12 +15,12 @@ namespace flashmla::python {
 void bind_plan(nanobind::module_& module);
 void bind_cache(nanobind::module_& module);
 
-// "bf16" and so on.
+// The type or format of a name such as "bf16".
 DType dtype_named(const std::string& name, const char* argument);
 KvFormat format_named(const std::string& name, const char* argument);
 
-// The form of lse and max_logits: logarithms to base 2 instead of natural ones; −inf instead of
-// +inf where a query sees no token.
+// Sets the form of lse and max_logits. base_two: logarithms are to base 2 instead of natural.
+// empty_minus: lse is −inf instead of +inf where a query sees no token.
 void set_lse_form(Outputs& outputs, bool base_two, bool empty_minus);
 
 inline void* pointer(std::uintptr_t number) {

@@ -60,7 +60,7 @@ void dequantise_cache(nb::handle cache, const std::string& format, nb::handle pl
   dequantise(from, kv_format, to, pointer(stream));
 }
 
-// Prefill's tensors have no batch dimension: out [s_q, h_q, d_v] and its lse of two dimensions.
+// Prefill's tensors have no batch dimension: out is [s_q, h_q, d_v], and lse has two dimensions.
 TensorView with_batch(TensorView view) {
   std::shift_right(view.shape.begin(), view.shape.end(), 1);
   std::shift_right(view.strides.begin(), view.strides.end(), 1);
@@ -74,7 +74,7 @@ TensorView as_out(const TensorView& view) {
   return view.rank == 3 ? with_batch(view) : view;
 }
 
-// [b, h_q, s_q], as the library has it, of an lse that may be [b, s_q, h_q].
+// The view [b, h_q, s_q] of an lse that may lie in memory as [b, s_q, h_q].
 TensorView as_lse(TensorView view, bool tokens_first) {
   if (view.rank == 2)
     view = with_batch(view);
@@ -85,7 +85,7 @@ TensorView as_lse(TensorView view, bool tokens_first) {
   return view;
 }
 
-// "parts[2].lse" is lses[2] here.
+// Python's name of a part: the library says "parts[2].lse" of lses[2].
 std::string name_in_merge(const std::string& name) {
   if (!name.starts_with("parts["))
     return name;

@@ -6,12 +6,12 @@ namespace flashmla::python {
 
 namespace {
 
-// cuStreamGetCaptureInfo_v2 of the driver, CUDA 11.3 and later; every later driver keeps it.
+// cuStreamGetCaptureInfo_v2 of the driver. CUDA 11.3 brought it, and every later driver keeps it.
 using CaptureInfo = int (*)(void* stream, int* status, std::uint64_t* id, void** graph,
                             const void** dependencies, std::size_t* count);
 
 CaptureInfo find_capture_info() {
-  // Where there is a CUDA tensor, somebody has loaded the driver.
+  // The driver is not loaded here: whoever made a CUDA tensor has loaded it.
   void* const driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
   return driver == nullptr
              ? nullptr

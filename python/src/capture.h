@@ -5,8 +5,9 @@
 
 namespace flashmla::python {
 
-// The number of the capture under way on this stream, never 0; 0 where none is, where there is no
-// driver, and on what it does not answer for. Neither waits nor disturbs the capture.
+// The number of the capture that is under way on this stream, which is never 0. Returns 0 where no
+// capture is under way, where there is no driver, and where the driver refuses the stream. The call
+// neither waits nor disturbs the capture.
 std::uint64_t capture_id(void* stream);
 
 }  // namespace flashmla::python

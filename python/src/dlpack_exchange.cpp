@@ -8,7 +8,7 @@ namespace flashmla::python {
 
 namespace {
 
-// DLPackExchangeAPI of dlpack.h; functions that are not used here are plain pointers.
+// DLPackExchangeAPI of dlpack.h. Functions that are not used here are plain pointers.
 struct ExchangeTable {
   std::uint32_t major;
   std::uint32_t minor;
@@ -32,7 +32,7 @@ Exchange exchange_of(PyObject* type) {
   const ExchangeTable* table = nullptr;
   if (PyCapsule_IsValid(capsule, name) != 0)
     table = static_cast<const ExchangeTable*>(PyCapsule_GetPointer(capsule, name));
-  // NOTE: the type keeps the capsule, and the capsule a static table.
+  // NOTE: the type keeps the capsule alive, and the capsule points to a static table.
   Py_DECREF(capsule);
   while (table != nullptr && table->major != 1)
     table = table->previous;

@@ -1,4 +1,4 @@
-// DLPack 1.2's exchange functions: the fields of a tensor without a capsule for each.
+// DLPack 1.2's exchange functions, which show a tensor without making a capsule for it.
 #pragma once
 
 #include <Python.h>
@@ -8,11 +8,11 @@
 
 namespace flashmla::python {
 
-// Fills the fields of a tensor, which keeps owning what they point to. −1 with a Python error set
-// where it cannot.
+// Fills in the fields of a tensor; the tensor goes on owning the memory that they point to. Returns
+// −1 with a Python error set where it fails.
 using ReadExchange = int (*)(void* object, nanobind::dlpack::dltensor* fields);
 
-// The current stream of a device, by DLPack's number of its type.
+// Gives the current stream of a device. device_type: DLPack's number of the device's type.
 using CurrentStream = int (*)(int device_type, std::int32_t device_index, void** stream);
 
 inline constexpr int dlpack_cuda = 2;
@@ -22,7 +22,8 @@ struct Exchange {
   CurrentStream current_stream = nullptr;
 };
 
-// What the type offers; nothing where it does not, or in a version that we do not know.
+// The functions that a type of tensors offers. Null pointers stand for a type that offers none, or
+// offers them in a version of DLPack that is unknown here.
 Exchange exchange_of(PyObject* type);
 
 }  // namespace flashmla::python

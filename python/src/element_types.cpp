@@ -30,7 +30,8 @@ constexpr std::array named_types{
     NamedType{"int32", DType::i32},     NamedType{"int64", DType::i64},
 };
 
-// dtypes are single objects, most of the time: a name is made and compared once for each.
+// What the dtypes of earlier tensors stand for. Most libraries have one object for each dtype, so
+// that its name is made and compared once.
 class KnownTypes {
  public:
   template <class Name>
@@ -41,7 +42,7 @@ class KnownTypes {
     const std::string name = name_of();
     const DType type = type_named(name, reading);
     constexpr std::size_t most = 64;
-    if (name != "uint16" && known_.size() < most) {  // uint16 depends on the call
+    if (name != "uint16" && known_.size() < most) {  // what uint16 is depends on the call
       Py_INCREF(dtype.ptr());
       known_.emplace_back(dtype.ptr(), type);
     }

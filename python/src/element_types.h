@@ -1,4 +1,4 @@
-// Types of elements by the names and numbers that libraries give them.
+// Element types by the names and numbers that libraries give them.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,16 +10,18 @@
 
 namespace flashmla::python {
 
-// "bfloat16", "float32" and so on. Raises ValueError on what the library does not have.
+// The type of a name such as "bfloat16" or "float32". Raises ValueError where the library has no
+// such type.
 DType type_named(std::string_view name, const Reading& reading);
 
-// A dtype object: PyTorch's, whose text ends in the name, or one with an attribute `name`.
+// The type of a dtype object: of PyTorch's, whose text ends in the name, or of an array library's,
+// which has an attribute `name`.
 DType torch_type(nanobind::handle dtype, const Reading& reading);
 DType array_type(nanobind::handle dtype, const Reading& reading);
 
 DType dlpack_type(const nanobind::dlpack::dtype& type, const Reading& reading);
 
-// Whether a framework can record gradients of such elements, or change their signs lazily.
+// Whether a framework can record gradients of such elements, or put off their negation.
 bool is_floating(DType type);
 
 }  // namespace flashmla::python

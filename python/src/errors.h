@@ -1,5 +1,5 @@
-// What goes wrong becomes ValueError, TypeError, NotImplementedError or RuntimeError. Each carries
-// the attributes argument, given and wanted beside the text that joins them.
+// An error of the library becomes a ValueError, TypeError, NotImplementedError or RuntimeError. The
+// exception has the attributes argument, given and wanted, and a text that joins the three.
 #pragma once
 
 #include <Python.h>
@@ -24,8 +24,8 @@ namespace flashmla::python {
   raise(PyExc_ValueError, argument, given, wanted);
 }
 
-// Calls the library under other names of arguments: `name_of` gives the one that Python's caller
-// knows.
+// Runs `call`. An error of the library gets the argument's name that Python's caller knows:
+// `name_of` gives it.
 template <class Call, class NameOf>
 void under_names(const NameOf& name_of, const Call& call) {
   try {
@@ -35,7 +35,7 @@ void under_names(const NameOf& name_of, const Call& call) {
   }
 }
 
-// From now on a flashmla::Error that leaves a bound function becomes one of them.
+// Makes every flashmla::Error that leaves a bound function one of these exceptions.
 void translate_errors();
 
 }  // namespace flashmla::python

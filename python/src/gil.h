@@ -1,7 +1,7 @@
 // Python's lock (the GIL), and threads that are in a call when the interpreter ends.
 //
-// CPython before 3.14 ends a daemon thread that waits for the lock then: it unwinds the thread's
-// stack. That must not reach our frames, whose destructors may not be unwound through, and which
+// CPython before 3.14 ends a daemon thread that waits for the lock at that time: it unwinds the
+// thread's stack. The unwinding must not reach the frames of this extension, whose destructors
 // would give up references without the lock. The thread is parked instead, as 3.14 does: it waits
 // until the process is gone.
 #pragma once
@@ -12,11 +12,11 @@
 
 namespace flashmla::python {
 
-// Waits for ever.
+// Waits until the process ends.
 [[noreturn]] void park();
 
-// A call of Python's C functions that may run Python code or wait for the lock. These functions
-// throw nothing: what comes out of one is the unwinding of a thread.
+// Calls a C function of Python that may run Python code or wait for the lock. These functions throw
+// nothing, so that an exception can only be the unwinding of a thread.
 template <class Function>
 auto unless_python_ends(const Function& function) {
   try {
@@ -26,8 +26,8 @@ auto unless_python_ends(const Function& function) {
   }
 }
 
-// Lets other threads of Python run while the CPU computes. A call on a GPU only launches: there,
-// giving up the lock would cost more than the call.
+// Gives up the lock while the CPU computes, so that other threads of Python run. A call on a GPU
+// keeps the lock: it only launches kernels, and giving up the lock would take longer than the call.
 class ReleaseGil {
  public:
   explicit ReleaseGil(const Device& device)

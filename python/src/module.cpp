@@ -1,5 +1,5 @@
-// flash_mla._core: the C++ API for Python, without defaults and without allocation. The package's
-// Python files choose frameworks, allocate, and are what users call.
+// flash_mla._core: the C++ API for Python, without defaults and without allocation. Users call the
+// package's Python files, which choose frameworks and allocate.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
@@ -38,7 +38,7 @@ void set_lse_form(Outputs& outputs, bool base_two, bool empty_minus) {
 
 namespace {
 
-// ("cpu" or "cuda", index, dtype, shape) of a tensor of any framework.
+// ("cpu" or "cuda", index, dtype, shape, address) of a tensor of any framework.
 nb::tuple inspect(nb::handle tensor, const std::string& argument) {
   const TensorView view =
       require_tensor(tensor, {.argument = argument.c_str(), .words = DType::bf16});
@@ -65,7 +65,8 @@ nb::list backends() {
 // NOLINTNEXTLINE(performance-unnecessary-value-param): the macro's own signature.
 NB_MODULE(_core, module) {
   namespace python = flashmla::python;
-  // Plans that threads keep outlive the interpreter; the library never prints.
+  // Threads keep plans that outlive the interpreter. nanobind would print a warning of each, and
+  // the library prints nothing.
   nanobind::set_leak_warnings(false);
   python::translate_errors();
   python::bind_plan(module);

@@ -20,6 +20,7 @@
 #include "flashmla/decode.h"
 #include "gil.h"
 #include "problem.h"
+#include "read_call.h"
 #include "tensor_reader.h"
 
 namespace nb = nanobind;
@@ -39,7 +40,7 @@ struct Identity {
   friend bool operator==(const Identity&, const Identity&) = default;
 };
 
-// PyTorch's inference tensors count no versions, and reading one raises.
+// PyTorch's inference tensors count no versions: reading the version of one raises an exception.
 std::int64_t version_of(PyObject* tensor) {
   const Names& n = names();
   if (!has_attribute(tensor, n.is_inference) || nb::cast<bool>(call(tensor, n.is_inference)))
@@ -81,9 +82,9 @@ class PyPlan {
     plan_.attach({pointer(workspace), bytes});
   }
 
-  // Whether the schedule was made from these lengths, as far as the host can tell, and outside of
-  // any CUDA graph or inside the one that is being captured. Lengths on the CPU are compared
-  // themselves. `versioned`: lengths whose changes nobody counts never pass.
+  // Whether the schedule was made from these lengths, as far as the host can tell, and under the
+  // same capture of a CUDA graph as the one that is under way, or under none. Lengths on the CPU
+  // are compared number by number. `versioned`: lengths whose changes nobody counts never pass.
   bool current(nb::handle lengths, std::uintptr_t stream, bool versioned) const {
     if (!plan_.scheduled() || capture_of(stream) != capture_)
       return false;
@@ -99,8 +100,9 @@ class PyPlan {
     return view.data == identity_.data && same_version(lengths.ptr(), versioned);
   }
 
-  // Memory for runs on one stream, which the caller keeps alive. Streams are found by the exchange
-  // functions of the type `tensors`, or else by calling current_stream(device index).
+  // Gives the plan memory for runs on one stream; the caller keeps the memory alive. The plan finds
+  // the current stream by the exchange functions of the type `tensors`, or else by calling
+  // current_stream(device index).
   void lend(std::uintptr_t stream, std::uintptr_t workspace, std::size_t bytes, nb::handle tensors,
             nb::object current_stream) {
     lent_.push_back({pointer(stream), {pointer(workspace), bytes}});
@@ -109,14 +111,10 @@ class PyPlan {
     stream_object_ = std::move(current_stream);
   }
 
-  // A whole call on a GPU where nothing is left to prepare: the schedule is current, the stream
-  // has been lent memory and is not being captured, lse is contiguous. False, with nothing done,
-  // everywhere else.
-  bool run_current(nb::handle lengths, nb::handle q, nb::handle kv_cache, nb::handle block_table,
-                   nb::handle out, nb::handle lse, nb::handle attn_sink, nb::handle indices,
-                   nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
-                   nb::handle extra_topk_length, std::optional<float> softmax_scale, bool base_two,
-                   bool empty_minus) const {
+  // Runs a whole call on a GPU where nothing is left to prepare: the schedule is current, the plan
+  // has memory for the stream, no graph is being captured, and lse is contiguous. Returns false
+  // everywhere else, and has done nothing then.
+  bool run_current(nb::handle lengths, nb::handle call) const {
     if (lent_.empty() || capture_ != 0)
       return false;
     void* const stream = current_stream();
@@ -124,43 +122,30 @@ class PyPlan {
     const auto number = reinterpret_cast<std::uintptr_t>(stream);
     if (lent == lent_.end() || !current(lengths, number, false))
       return false;
-    Call call = read(q, kv_cache, block_table, out, lse, nb::none(), attn_sink, indices,
-                     topk_length, extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
-    set_lse_form(call.outputs, base_two, empty_minus);
-    if (!is_contiguous(call.outputs.lse))
+    Tensors tensors = read_call(call, words_);
+    if (!is_contiguous(tensors.outputs.lse))
       return false;
-    flashmla::run(plan_, call.inputs, call.outputs, lent->workspace, stream);
+    flashmla::run(plan_, tensors.inputs, tensors.outputs, lent->workspace, stream);
     return true;
   }
 
-  void run(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
-           nb::handle lse, nb::handle max_logits, nb::handle attn_sink, nb::handle indices,
-           nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
-           nb::handle extra_topk_length, std::optional<float> softmax_scale,
-           std::uintptr_t workspace, std::size_t bytes, std::uintptr_t stream, bool base_two,
-           bool empty_minus) const {
-    Call call = read(q, kv_cache, block_table, out, lse, max_logits, attn_sink, indices,
-                     topk_length, extra_kv_cache, extra_indices, extra_topk_length, softmax_scale);
-    set_lse_form(call.outputs, base_two, empty_minus);
+  void run(nb::handle call, std::uintptr_t workspace, std::size_t bytes,
+           std::uintptr_t stream) const {
+    Tensors tensors = read_call(call, words_);
     const ReleaseGil released(problem().device);
-    flashmla::run(plan_, call.inputs, call.outputs, {pointer(workspace), bytes}, pointer(stream));
+    flashmla::run(plan_, tensors.inputs, tensors.outputs, {pointer(workspace), bytes},
+                  pointer(stream));
   }
 
-  // A function of no argument that runs a dense call whose tensors have been read already: what the
-  // C++ library takes, without Python's part. For measurements; the caller keeps the tensors alive.
-  nb::object bind(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
-                  nb::handle lse, std::uintptr_t workspace, std::size_t bytes,
+  // For measurements: a function of no argument that runs a call whose tensors have been read
+  // already, so that its time is the C++ library's alone. The caller keeps the tensors alive.
+  nb::object bind(nb::handle call, std::uintptr_t workspace, std::size_t bytes,
                   std::uintptr_t stream) const {
-    Inputs inputs;
-    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
-    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
-    inputs.block_table = require_tensor(block_table, {.argument = "block_table"});
-    Outputs outputs;
-    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
-    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
+    const Tensors tensors = read_call(call, words_);
     const nb::object self = nb::find(*this);
-    return nb::cpp_function([self, this, inputs, outputs, workspace, bytes, stream]() {
-      flashmla::run(plan_, inputs, outputs, {pointer(workspace), bytes}, pointer(stream));
+    return nb::cpp_function([self, this, tensors, workspace, bytes, stream]() {
+      flashmla::run(plan_, tensors.inputs, tensors.outputs, {pointer(workspace), bytes},
+                    pointer(stream));
     });
   }
 
@@ -168,7 +153,7 @@ class PyPlan {
   nb::dict arrays() const {
     const ScheduleView view = plan_.view();
     const auto* base = reinterpret_cast<const std::byte*>(view.status);
-    const auto offset = [base](const std::int32_t* part) {
+    const auto offset = [base](const auto* part) {
       return reinterpret_cast<const std::byte*>(part) - base;
     };
     const std::ptrdiff_t entries = view.lengths == nullptr ? 0 : requests();
@@ -179,35 +164,6 @@ class PyPlan {
   }
 
  private:
-  struct Call {
-    Inputs inputs;
-    Outputs outputs;
-  };
-
-  Call read(nb::handle q, nb::handle kv_cache, nb::handle block_table, nb::handle out,
-            nb::handle lse, nb::handle max_logits, nb::handle attn_sink, nb::handle indices,
-            nb::handle topk_length, nb::handle extra_kv_cache, nb::handle extra_indices,
-            nb::handle extra_topk_length, std::optional<float> softmax_scale) const {
-    Call call;
-    Inputs& inputs = call.inputs;
-    inputs.q = require_tensor(q, {.argument = "q", .words = words_});
-    inputs.kv_cache = require_tensor(kv_cache, {.argument = "kv_cache", .words = words_});
-    inputs.block_table = read_tensor(block_table, {.argument = "block_table"});
-    inputs.attn_sink = read_tensor(attn_sink, {.argument = "attn_sink"});
-    inputs.softmax_scale = softmax_scale;
-    inputs.indices = read_tensor(indices, {.argument = "indices"});
-    inputs.topk_length = read_tensor(topk_length, {.argument = "topk_length"});
-    inputs.extra_kv_cache =
-        read_tensor(extra_kv_cache, {.argument = "extra_kv_cache", .words = words_});
-    inputs.extra_indices = read_tensor(extra_indices, {.argument = "extra_indices"});
-    inputs.extra_topk_length = read_tensor(extra_topk_length, {.argument = "extra_topk_length"});
-    Outputs& outputs = call.outputs;
-    outputs.out = require_tensor(out, {.argument = "out", .words = words_, .written = true});
-    outputs.lse = require_tensor(lse, {.argument = "lse", .written = true});
-    outputs.max_logits = read_tensor(max_logits, {.argument = "max_logits", .written = true});
-    return call;
-  }
-
   struct Lent {
     void* stream;
     Workspace workspace;
@@ -226,7 +182,7 @@ class PyPlan {
     if (identity_.version == Identity::no_version)
       return !versioned && version_of(lengths) == Identity::no_version;
     PyObject* const version = PyObject_GetAttr(lengths, names().version);
-    if (version == nullptr) {  // an inference tensor now
+    if (version == nullptr) {  // the tensor has become an inference tensor
       PyErr_Clear();
       return false;
     }
@@ -246,7 +202,7 @@ class PyPlan {
   std::optional<DType> words_;
   Identity identity_;
   std::uint64_t capture_ = 0;
-  std::vector<Lent> lent_;  // one for each stream: few
+  std::vector<Lent> lent_;  // one for each stream; there are few
   CurrentStream stream_function_ = nullptr;
   nb::object stream_object_;
 };
@@ -274,18 +230,10 @@ void bind_plan(nb::module_& module) {
       .def("schedule", &PyPlan::schedule, "lengths"_a.none(), "workspace"_a, "bytes"_a, "stream"_a)
       .def("attach", &PyPlan::attach, "workspace"_a, "bytes"_a)
       .def("current", &PyPlan::current, "lengths"_a.none(), "stream"_a, "versioned"_a)
-      .def("run", &PyPlan::run, "q"_a.none(), "kv_cache"_a.none(), "block_table"_a.none(),
-           "out"_a.none(), "lse"_a.none(), "max_logits"_a.none(), "attn_sink"_a.none(),
-           "indices"_a.none(), "topk_length"_a.none(), "extra_kv_cache"_a.none(),
-           "extra_indices"_a.none(), "extra_topk_length"_a.none(), "softmax_scale"_a.none(),
-           "workspace"_a, "bytes"_a, "stream"_a, "base_two"_a = false, "empty_minus"_a = false)
+      .def("run", &PyPlan::run, "call"_a, "workspace"_a, "bytes"_a, "stream"_a)
       .def("lend", &PyPlan::lend, "stream"_a, "workspace"_a, "bytes"_a, "tensors"_a.none(),
            "current_stream"_a)
-      .def("run_current", &PyPlan::run_current, "lengths"_a.none(), "q"_a.none(),
-           "kv_cache"_a.none(), "block_table"_a.none(), "out"_a.none(), "lse"_a.none(),
-           "attn_sink"_a.none(), "indices"_a.none(), "topk_length"_a.none(),
-           "extra_kv_cache"_a.none(), "extra_indices"_a.none(), "extra_topk_length"_a.none(),
-           "softmax_scale"_a.none(), "base_two"_a = false, "empty_minus"_a = false)
+      .def("run_current", &PyPlan::run_current, "lengths"_a.none(), "call"_a)
       .def("bind", &PyPlan::bind)
       .def("arrays", &PyPlan::arrays);
   module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);

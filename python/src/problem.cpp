@@ -23,7 +23,7 @@ AttentionKind kind_named(const std::string& name) {
   value_error("kind", name, "dense_decode, sparse_decode or sparse_prefill");
 }
 
-// The fields that are given; the others keep what they hold.
+// The fields that are given. A value whose field is not given stays as it is.
 class Fields {
  public:
   explicit Fields(const nb::dict& fields) : fields_(fields) {}

@@ -7,7 +7,7 @@
 
 namespace flashmla::python {
 
-// One Python dictionary of the problem's fields, all of them numbers, names or booleans. Raises
+// Reads a Python dictionary of the problem's fields, which are numbers, names and booleans. Raises
 // TypeError or ValueError naming the field.
 Problem problem_of(const nanobind::dict& fields, const Device& device);
 

@@ -1,6 +1,6 @@
-// The ways in which Python's libraries show a tensor. Each function reads one; tensor_reader.h
-// chooses among them. They raise TypeError and ValueError that name reading.argument, or whatever
-// the library raises itself.
+// The protocols by which Python's libraries show a tensor. Each function read_… reads one of them;
+// tensor_reader.h chooses among them. The functions raise TypeError and ValueError that name
+// reading.argument, and pass on whatever a library raises.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -12,28 +12,28 @@
 
 namespace flashmla::python {
 
-// PyTorch's tensors, by the type's exchange function where there is one, else by attributes.
+// Reads a tensor of PyTorch by its type's exchange function, or by attributes where there is none.
 TensorView read_torch(PyObject* tensor, ReadExchange read, const Reading& reading);
 
-// __array_interface__ of a tensor on the CPU.
+// Reads __array_interface__, of a tensor on the CPU.
 TensorView read_array(PyObject* array, const Reading& reading);
 
-// __cuda_array_interface__.
+// Reads __cuda_array_interface__.
 TensorView read_cuda_array(PyObject* array, const Reading& reading);
 
-// __dlpack__.
+// Reads __dlpack__.
 TensorView read_dlpack(nanobind::handle object, const Reading& reading);
 
-// The fields of a DLTensor whose owner stays alive.
+// The view of a DLTensor, whose owner stays alive.
 TensorView view_of(const nanobind::dlpack::dltensor& tensor, const Reading& reading);
 
 void check_rank(std::int64_t rank, const Reading& reading);
 
-// The first view.rank numbers of a tuple or list.
+// Reads the first `rank` numbers of a tuple or list.
 void read_sizes(nanobind::handle sequence, std::array<std::int64_t, max_rank>& sizes,
                 std::int32_t rank);
 
-// Strides of a row-major tensor of view.shape.
+// Sets the strides of a row-major tensor of view.shape.
 void set_contiguous(TensorView& view);
 
 }  // namespace flashmla::python

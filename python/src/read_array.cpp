@@ -24,7 +24,7 @@ std::int64_t in_elements(std::int64_t bytes, DType type, const Reading& reading)
 }
 
 std::int32_t device_index(PyObject* array) {
-  const nb::object device = attribute(array, names().device);  // CuPy: an object with an id
+  const nb::object device = attribute(array, names().device);  // of CuPy, an object with an id
   return static_cast<std::int32_t>(integer(nb::getattr(device, "id", nb::int_(0))));
 }
 
@@ -46,7 +46,7 @@ void read_shape(const nb::dict& interface, TensorView& view, const Reading& read
   }
 }
 
-// Both interfaces are the same dictionary.
+// __array_interface__ and __cuda_array_interface__ are dictionaries with the same keys.
 TensorView read_interface(PyObject* array, PyObject* interface_name, Device device,
                           const Reading& reading) {
   const nb::object given = attribute(array, interface_name);

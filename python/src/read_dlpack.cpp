@@ -17,7 +17,7 @@ namespace flashmla::python {
 
 TensorView view_of(const nb::dlpack::dltensor& tensor, const Reading& reading) {
   int type = tensor.device.device_type;
-  if (type == nb::device::cuda_host::value)  // pinned
+  if (type == nb::device::cuda_host::value)  // pinned memory of the host
     type = nb::device::cpu::value;
   if (type != nb::device::cpu::value && type != nb::device::cuda::value)
     value_error(reading.argument, "a tensor on DLPack device type " + std::to_string(type),

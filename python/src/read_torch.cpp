@@ -13,12 +13,12 @@ namespace flashmla::python {
 
 namespace {
 
-// An object of the module torch, kept for ever.
+// An object of the module torch, which is never released.
 PyObject* of_torch(const char* name) {
   return nb::object(nb::module_::import_("torch").attr(name)).release().ptr();
 }
 
-// Outputs have no gradient; a caller who records gradients would lose it without a word.
+// The outputs have no gradient: a caller who records gradients would lose it without a word.
 void refuse_gradient(PyObject* tensor, const Reading& reading) {
   if (!flag(tensor, names().requires_grad))
     return;
@@ -28,7 +28,7 @@ void refuse_gradient(PyObject* tensor, const Reading& reading) {
                 "one that does not, or a call under torch.no_grad(): there is no backward pass");
 }
 
-// What numbers in memory do not show.
+// Refuses a tensor whose numbers in memory are not all that it stands for.
 void check_numbers(PyObject* tensor, const TensorView& view, const Reading& reading) {
   if (!is_floating(view.dtype))
     return;
@@ -82,7 +82,7 @@ TensorView read_torch(PyObject* tensor, ReadExchange read, const Reading& readin
   if (read != nullptr && read(tensor, &fields) == 0) {
     view = view_of(fields, reading);
   } else {
-    // Where the exchange cannot, the attributes say why.
+    // The exchange function has failed. The attributes tell why, or what it does not know.
     PyErr_Clear();
     view = read_attributes(tensor, reading);
   }

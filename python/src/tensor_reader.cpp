@@ -21,7 +21,7 @@ namespace {
 
 enum class Protocol { torch, array, cuda_array, dlpack, masked, none };
 
-// What a type offers.
+// How the tensors of a type are read.
 struct Reader {
   Protocol protocol = Protocol::none;
   ReadExchange exchange = nullptr;
@@ -41,7 +41,8 @@ Protocol protocol_of(PyObject* object) {
   return has_attribute(object, n.dlpack) ? Protocol::dlpack : Protocol::none;
 }
 
-// Looked up once a type. The reference to the type keeps its address from being used again.
+// The reader of the object's type, which is looked up once. The reference that is kept of the type
+// ensures that no other type takes its address.
 const Reader& reader_of(PyObject* object) {
   static std::unordered_map<PyTypeObject*, Reader> known;
   PyTypeObject* const type = Py_TYPE(object);
@@ -92,7 +93,7 @@ TensorView read_tensor(nb::handle object, const Reading& reading) {
   try {
     view = read_by_protocol(object, reading);
   } catch (nb::python_error& failure) {
-    // Errors of ours name the argument; those of a framework do not.
+    // The package's own errors name the argument; a framework's errors do not.
     if (!failure.matches(PyExc_Exception) || nb::hasattr(failure.value(), "argument"))
       throw;
     unreadable(object, reading, nb::cast<std::string>(nb::str(failure.value())));

@@ -159,7 +159,7 @@ flashmla_status flashmla_plan_view(const flashmla_plan* plan, flashmla_schedule_
                                 {.struct_size = 0,
                                  .workers = seen.workers,
                                  .block_tokens = seen.block_tokens,
-                                 .work = seen.work,
+                                 .work = reinterpret_cast<const flashmla_work_row*>(seen.work),
                                  .split_offset = seen.split_offset,
                                  .lengths = seen.lengths,
                                  .status = seen.status});

@@ -20,8 +20,8 @@ void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs, Workspa
     return;
   const float scale =
       inputs.softmax_scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.qk_dim)));
-  plan.state().backend->run(plan.state().planned, inputs, outputs, scale, run_workspace.data,
-                            stream);
+  const backends::PlannedProblem& planned = plan.state().planned;
+  planned.computation->run(planned, inputs, outputs, scale, run_workspace.data, stream);
 }
 
 }  // namespace flashmla

@@ -58,7 +58,7 @@ std::size_t Plan::plan_workspace_bytes() const {
 }
 
 std::size_t Plan::run_workspace_bytes() const {
-  return state().backend->run_workspace_bytes(state().planned.problem, state().planned.params);
+  return state().planned.computation->partials.bytes();
 }
 
 void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* stream) {
@@ -98,7 +98,7 @@ ScheduleView Plan::view() const {
   const schedule::PlanMemory memory = state_->planned.memory();
   return {.workers = state_->planned.params.workers,
           .block_tokens = state_->planned.params.block_tokens,
-          .work = reinterpret_cast<const std::int32_t*>(memory.work),
+          .work = memory.work,
           .split_offset = memory.split_offset,
           .lengths = memory.lengths,
           .status = memory.status};
@@ -111,11 +111,10 @@ std::int32_t Plan::status(void* stream) const {
 }
 
 std::string Plan::describe() const {
-  std::string lines =
-      text(flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
-           plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(),
-           " bytes\nkernel ", state().backend->kernel(state().planned.problem), ", ",
-           state().planned.params.workers, " workers\n");
+  std::string lines = text(
+      flashmla::describe(problem()), "\nbackend ", backend(), ", plan workspace ",
+      plan_workspace_bytes(), " bytes, run workspace ", run_workspace_bytes(), " bytes\nkernel ",
+      state().planned.computation->kernel(), ", ", state().planned.params.workers, " workers\n");
   if (scheduled() && problem().device.type == DeviceType::cpu)
     lines += schedule::describe(state().planned.params, state().planned.memory());
   return lines;
@@ -131,8 +130,9 @@ Plan make_plan(const Problem& problem) {
       state->backend = backend;
       state->problem = problem;
       state->planned.problem = with_a_query_token(problem);
-      state->planned.params = backend->split_params(state->planned.problem);
-      backend->prepare(state->planned.problem);
+      state->planned.computation = backend->decide(state->planned.problem);
+      state->planned.params = state->planned.computation->params;
+      state->planned.computation->prepare();
       return Plan(std::move(state));
     }
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);

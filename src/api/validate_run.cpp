@@ -8,6 +8,7 @@
 #include "api/tensor_check.h"
 #include "api/validate.h"
 #include "core/check.h"
+#include "flashmla/kv_format.h"
 
 namespace flashmla::api {
 
@@ -129,6 +130,15 @@ TensorCheck check_rows(const char* argument, const TensorView& rows, const Probl
   return check;
 }
 
+void validate_query(const Problem& p, const Inputs& in) {
+  if (!p.split_query) {
+    check_rows("q", in.q, p, {"d_qk", p.qk_dim});
+    return;
+  }
+  check_rows("q", in.q, p, {"d_qk - 64", p.qk_dim - rotary_elements});
+  check_rows("q_rotary", in.q_rotary, p, {"rotary", rotary_elements});
+}
+
 // lse and max_logits must be [b, h_q, s_q], in prefill [s_q, h_q].
 void validate_statistics(const char* argument, const TensorView& values, const Problem& p) {
   TensorCheck check(argument, values);
@@ -154,7 +164,7 @@ void validate_table_width(const TensorView& block_table, std::int64_t page_size,
 
 void validate_run(const Problem& p, const Inputs& in, const Outputs& outputs) {
   validate_announced(p, in);
-  check_rows("q", in.q, p, {"d_qk", p.qk_dim});
+  validate_query(p, in);
   switch (p.kind) {
     case AttentionKind::dense_decode:
       validate_dense(p, in);

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "backends/partial_layout.h"
 #include "backends/schedule_shape.h"
 #include "core/text.h"
 #include "flashmla/decode.h"
@@ -24,12 +26,15 @@
 
 namespace flashmla::backends {
 
-// A problem with everything that a backend decided about it, and the schedule once it is made.
+class Computation;
+
+// A problem, how its requests are divided, and the schedule once it is made.
 struct PlannedProblem {
   Problem problem;
   schedule::SplitParams params;
   void* plan_workspace = nullptr;  // laid out by schedule::PlanLayout(params)
   bool may_split = true;           // false where schedule() knows that no request is split
+  std::shared_ptr<const Computation> computation;
 
   schedule::PlanMemory memory() const { return {schedule::PlanLayout(params), plan_workspace}; }
 
@@ -42,6 +47,31 @@ struct PlannedProblem {
     return memory().walk(params, static_cast<std::int32_t>(tokens),
                          static_cast<std::int32_t>(std::min(partials, most)));
   }
+};
+
+// How a backend computes a problem: everything that follows from the problem alone is decided when
+// the plan is made, and the calls of the plan only use it.
+class Computation {
+ public:
+  schedule::SplitParams params;  // workers, block size and costs
+  PartialLayout partials;        // of the run workspace
+
+  Computation(const schedule::SplitParams& split, const PartialLayout& layout)
+      : params(split), partials(layout) {}
+  virtual ~Computation() = default;
+  Computation(const Computation&) = delete;
+  Computation& operator=(const Computation&) = delete;
+
+  // Which kernel computes the problem, rows of its tiles and what shares their keys; for people.
+  // Where two problems agree in it and in everything but the batch, a request is cut alike.
+  virtual std::string kernel() const = 0;
+
+  // Loads whatever a first call would otherwise have to load.
+  virtual void prepare() const {}
+
+  // All tensors fit the problem. `softmax_scale` is the one to use.
+  virtual void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
+                   float softmax_scale, void* run_workspace, void* stream) const = 0;
 };
 
 class Backend {
@@ -59,26 +89,12 @@ class Backend {
   // Why the backend does not serve a valid problem on its own device type; nothing when it does.
   virtual std::optional<std::string> refuses(const Problem& problem) const = 0;
 
-  // Which kernel computes the problem, rows of its tiles and what shares their keys; for people.
-  // Where two problems agree in it and in everything but the batch, a request is cut alike.
-  virtual std::string kernel(const Problem& problem) const = 0;
-
-  // How the problem is to be divided: workers, block size and costs.
-  virtual schedule::SplitParams split_params(const Problem& problem) const = 0;
-
-  virtual std::size_t run_workspace_bytes(const Problem& problem,
-                                          const schedule::SplitParams& params) const = 0;
-
-  // Whatever a first call would otherwise have to load. Called once a plan.
-  virtual void prepare(const Problem& /*problem*/) const {}
+  // Decides how to compute a problem that it does not refuse.
+  virtual std::unique_ptr<const Computation> decide(const Problem& problem) const = 0;
 
   // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_pages · page_size
   // already.
   virtual void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const = 0;
-
-  // All tensors fit the problem. `softmax_scale` is the one to use.
-  virtual void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
-                   float softmax_scale, void* run_workspace, void* stream) const = 0;
 
   virtual std::int32_t status(const PlannedProblem& planned, void* stream) const = 0;
 

@@ -32,7 +32,7 @@ WorkerLoad load_of(std::int32_t worker, const SplitParams& params, const PlanMem
   return load;
 }
 
-std::string line_of(std::int32_t worker, const WorkTile& tile, const WorkerLoad& load) {
+std::string line_of(std::int32_t worker, const WorkRow& tile, const WorkerLoad& load) {
   std::ostringstream line;
   line << std::fixed << std::setprecision(1) << "worker " << worker << ": ";
   if (load.blocks > 0)

@@ -7,7 +7,7 @@
 
 #include "schedule/cost_model.h"
 #include "schedule/integer_math.h"
-#include "schedule/work_tile.h"
+#include "schedule/work_row.h"
 
 namespace flashmla::schedule {
 
@@ -183,7 +183,7 @@ struct SplitMemory {
   std::int32_t* before;        // [b + 1], scratch: the number of requests with tokens in front of
                                // each request; may be the memory of split_offset
   Cut* cuts;                   // [workers + 1], scratch
-  WorkTile* work;              // [workers]
+  WorkRow* work;               // [workers]
   std::int32_t* split_offset;  // [b + 1]
   SplitRequest* split_list;    // [workers + 1]; names no request in batch-invariant mode
 };
@@ -273,12 +273,12 @@ struct Division {
   }
 
   // The share of worker `index`, which lies between two cuts.
-  FLASHMLA_HOST_DEVICE constexpr WorkTile tile(const SplitMemory<Ns>& memory,
-                                               std::int32_t index) const {
+  FLASHMLA_HOST_DEVICE constexpr WorkRow tile(const SplitMemory<Ns>& memory,
+                                              std::int32_t index) const {
     const Cut begin = memory.cuts[index];
     const Cut end = memory.cuts[index + 1];
     const LinePlace<Ns> first = line[begin.request];
-    WorkTile tile{};
+    WorkRow tile{};
     tile.flags = (params.batch_invariant ? fixed_pieces : 0) |
                  (requests < params.requests ? empty_requests : 0);
     tile.first_request = first.request;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "schedule/work_tile.h"
+#include "schedule/work_row.h"
 
 namespace flashmla::schedule {
 

@@ -13,7 +13,7 @@ namespace flashmla::schedule {
 // Offsets in bytes from the start of the workspace, each a multiple of workspace_alignment.
 struct PlanLayout {
   std::size_t status;        // int32 [1]
-  std::size_t work;          // WorkTile [workers]
+  std::size_t work;          // WorkRow [workers]
   std::size_t split_offset;  // int32 [b + 1]
   std::size_t lengths;       // int32 [b]
   std::size_t line;          // LinePlace [b + 1], scratch of split_kv
@@ -24,7 +24,7 @@ struct PlanLayout {
   constexpr explicit PlanLayout(const SplitParams& params) : PlanLayout() {
     const auto requests = static_cast<std::size_t>(params.requests);
     status = take(sizeof(std::int32_t));
-    work = take(static_cast<std::size_t>(params.workers) * sizeof(WorkTile));
+    work = take(static_cast<std::size_t>(params.workers) * sizeof(WorkRow));
     split_offset = take((requests + 1) * sizeof(std::int32_t));
     lengths = take(requests * sizeof(std::int32_t));
     line = take((requests + 1) * sizeof(LinePlace<std::int64_t>));
@@ -54,7 +54,7 @@ struct PlanLayout {
 // The arrays as typed pointers, into the memory of the host or of a GPU.
 struct PlanMemory {
   std::int32_t* status;
-  WorkTile* work;
+  WorkRow* work;
   std::int32_t* split_offset;
   std::int32_t* lengths;
   LinePlace<std::int64_t>* line;
@@ -64,7 +64,7 @@ struct PlanMemory {
   PlanMemory(const PlanLayout& layout, void* workspace) {
     auto* base = static_cast<std::byte*>(workspace);
     status = reinterpret_cast<std::int32_t*>(base + layout.status);
-    work = reinterpret_cast<WorkTile*>(base + layout.work);
+    work = reinterpret_cast<WorkRow*>(base + layout.work);
     split_offset = reinterpret_cast<std::int32_t*>(base + layout.split_offset);
     lengths = reinterpret_cast<std::int32_t*>(base + layout.lengths);
     line = reinterpret_cast<LinePlace<std::int64_t>*>(base + layout.line);

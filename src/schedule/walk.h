@@ -46,7 +46,7 @@ struct RequestShare {
   std::int32_t segment_blocks;  // blocks of a segment; the last one may be shorter
 };
 
-FLASHMLA_HOST_DEVICE constexpr RequestShare share_of(const Walk& walk, const WorkTile& tile,
+FLASHMLA_HOST_DEVICE constexpr RequestShare share_of(const Walk& walk, const WorkRow& tile,
                                                      std::int32_t r) {
   const bool first = r == tile.first_request;
   const std::int32_t* const offset = walk.split_offset + r;
@@ -89,7 +89,7 @@ FLASHMLA_HOST_DEVICE constexpr std::int32_t empty_request(const Walk& walk, std:
 // NOTE: `body` is called in one place, so that a kernel has its code once. `tile` is passed by
 // value, since the memory of the schedule may change during the walk.
 template <class Body>
-FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkTile tile,
+FLASHMLA_HOST_DEVICE void for_each_segment(const Walk& walk, const WorkRow tile,
                                            std::int32_t worker, Body body) {
   const std::int32_t last = smaller(tile.last_request, walk.requests - 1);
   std::int32_t r = larger(tile.first_request, 0);

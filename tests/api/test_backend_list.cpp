@@ -58,11 +58,16 @@ TEST(Backends, RefusalsCarryTheirReason) {
   elsewhere.device = {DeviceType::cuda, 0};
   EXPECT_THAT(refusal("cpu", elsewhere), HasSubstr("cuda:0"));
 
-  for (auto option : {&Problem::ragged_queries, &Problem::split_query, &Problem::scaled_cache}) {
+  for (auto option : {&Problem::ragged_queries, &Problem::scaled_cache}) {
     Problem problem = sound_problem();
     problem.*option = true;
     EXPECT_NE(refusal("cpu", problem), "");
   }
+  Problem parts = sound_problem();
+  parts.kind = AttentionKind::sparse_decode;
+  parts.max_pages = 0;
+  parts.split_query = true;
+  EXPECT_THAT(refusal("cpu", parts), HasSubstr("two parts"));
   expect_rejected([] { (void)refusal("tpu", sound_problem()); }, "backend", "tpu");
   expect_rejected([] { (void)refusal("cpu", Problem{}); }, "query_heads", "0");
 }

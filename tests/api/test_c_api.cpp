@@ -76,6 +76,8 @@ TEST(CApi, PlansTellAboutThemselves) {
   EXPECT_EQ(flashmla_plan_view(c_plan.get(), &view), FLASHMLA_OK);
   EXPECT_EQ(view.lengths[0], 40);
   EXPECT_EQ(view.block_tokens, 64);
+  EXPECT_EQ(view.work[0].first_request, 0);
+  EXPECT_EQ(view.work[0].first_length, 40);
 }
 
 TEST(CApi, TextsAreCutAndTellTheirLength) {

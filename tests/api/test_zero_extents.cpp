@@ -34,7 +34,7 @@ void run_both(const Call& call, const TensorView& lengths) {
 
 TensorView without_memory(TensorView view, int dimension) {
   view.data = nullptr;
-  view.shape[static_cast<std::size_t>(dimension)] = 0;
+  view.shape[dimension] = 0;
   return view;
 }
 
@@ -265,7 +265,7 @@ TEST(ZeroExtents, CachesOfNoHeadsOrColumnsAreLeftAlone) {
 TEST(ZeroExtents, MergesOfNoRowsWriteNothing) {
   for (const int dimension : {0, 1, 2, 3}) {
     std::array<std::int64_t, 4> shape = {2, 3, 4, 8};
-    shape[static_cast<std::size_t>(dimension)] = 0;
+    shape[dimension] = 0;
     std::vector<float> lse(24, 1.0f);
     TensorView out(nullptr, DType::bf16, {shape[0], shape[1], shape[2], shape[3]});
     out.strides = {96, 32, 8, 1};

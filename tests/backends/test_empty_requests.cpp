@@ -126,7 +126,7 @@ TYPED_TEST(EmptyRequests, ChangeNoBitOfTheOthers) {
     std::vector<std::int64_t> empty;
     for (std::int64_t r = 0; r < dense_case.batch(); ++r) {
       all.push_back(r);
-      (dense_case.lengths[static_cast<std::size_t>(r)] > 0 ? others : empty).push_back(r);
+      (dense_case.lengths[r] > 0 ? others : empty).push_back(r);
     }
     Call call(dense_case, *this->memory_);
     const Computed filled_up = call.run(all);

@@ -92,15 +92,19 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(ticks, [0.67, 0.8, 1])
 
     def test_a_lighter_file_says_the_same(self):
-        text = "<text style=\"font-family: 'DejaVu Sans'; fill: red\" x=\"1.23456\" y=\"2\""
-        uses = '  <use x="1.239" style="fill: red"/>\n  <use x="2" style="fill: red"/>\n'
-        svg = ('<style type="text/css">*{}</style>\n<g id="text_1">\n  '
-               f'{text} transform="rotate(-0 1 2)">driver 580.159.04</text>\n </g>\n'
-               f'<g clip-path="url(#a)">\n{uses} </g>\n')
+        text = "<text style=\"font-family: 'DejaVu Sans'; fill: red\" x=\"1.23456\" y=\"2.00\""
+        uses = "".join(f'  <use x="{x}" style="fill: red"/>\n' for x in ("1.239", "2.50"))
+        svg = ('<style type="text/css">*{}</style>\n<metadata>who</metadata>\n<g id="text_1">\n'
+               f'  {text} transform="rotate(-0 1 2)">driver 580.10.00</text>\n </g>\n'
+               f'<g id="axes_1">\n<g clip-path="url(#a)">\n{uses} </g>\n<g id="empty"/>\n</g>\n'
+               '<path d="M 1 2 \nL 3.001 4 \nz\n" style="opacity: 0.35"/>\n')
         light = plot_figures.lighter(svg)
-        self.assertIn('<text style="fill: red" x="1.23" y="2">driver 580.159.04</text>', light)
-        self.assertIn('<g clip-path="url(#a)" style="fill: red">\n<use x="1.23"/>\n<use x="2"/>\n',
-                      light)
+        self.assertEqual(
+            light[light.index("</style>"):],
+            '</style>\n<text class="s0" x="1.23" y="2">driver 580.10.00</text>\n'
+            '<g clip-path="url(#a)">\n<use x="1.23" class="s0"/>\n<use x="2.5" class="s0"/>\n'
+            '</g>\n<path d="M1 2L3 4z" style="opacity: 0.35"/>\n')
+        self.assertIn(".s0{fill:red}", light)
         self.assertIn("text{font-family: 'DejaVu Sans'", light)
 
 

@@ -42,7 +42,7 @@ void check_reading(Cache& cache, std::vector<std::int32_t>& slots) {
   gather(cache.view(), cache.format, {slots.data(), DType::i32, {count}},
          {rows.data(), DType::bf16, {count, 1, cache.dim()}});
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+    const std::int64_t slot = slots[i];
     std::vector<std::uint16_t> expected(static_cast<std::size_t>(cache.dim()), 0);
     if (slot >= 0 && slot < cache.capacity())
       expected = support::dequantise_token(

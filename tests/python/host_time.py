@@ -15,6 +15,7 @@ import frameworks
 import numpy
 import torch
 from flash_mla import flash_mla_with_kvcache, get_mla_metadata
+from flash_mla._call import Call
 
 
 def host_times(calls, device, repeats=200, rounds=60):
@@ -54,9 +55,12 @@ def measure(device):
 
     function()
     operator()
-    stream = torch.cuda.current_stream().cuda_stream if device == "cuda" else 0
-    memory = meta._held.plan.run_memory(stream)
-    run = meta._held.core.bind(*tensors[:3], out, lse, memory.address, memory.bytes, stream)
+    plan = meta._held.plan
+    stream = plan.stream()
+    memory = plan.run_memory(stream)
+    call = Call({}, *tensors[:2])
+    call.block_table, call.out, call.lse = tensors[2], out, lse
+    run = plan.core.bind(call, memory.address, memory.bytes, stream)
     return host_times({"run": run, "function": function, "operator": operator}, device)
 
 

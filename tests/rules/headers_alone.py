@@ -16,7 +16,7 @@ FLAGS = ["-std=c++20", "-fsyntax-only", "-Werror", "-Wall", "-Wextra", "-Wpedant
 NVCC_FLAGS = ["-std=c++20", "-gencode", "arch=compute_90a,code=sm_90a", "-x", "cu", "-cubin",
               "-o", os.devnull]
 FOLDERS = ("include", "src", "support", "tools")
-FOR_DEVICES = ("src/sm90/", "src/cuda/", "src/backends/cuda/", "support/device/")
+FOR_DEVICES = ("src/sm90/", "src/gpu/", "src/backends/cuda/", "support/device/")
 
 
 def is_for_devices(root, header):

@@ -6,21 +6,31 @@ import re
 
 import source_tree
 
+# Families of kernels: none includes another one.
+KERNELS = ("append", "combine", "dense_decode", "merge", "plan")
+ON_KERNELS = [
+    "include", "src/core", "src/schedule", "src/gpu", "src/sm90/attend", "src/sm90/ops",
+    "src/sm90/pipeline", "src/sm90/tile", "src/sm90/ptx",
+]
 # What a room may include besides itself. The longest prefix of a path is its room.
 FLOORS = {
     "include": [],
     "src/core": ["include"],
     "src/schedule": ["include", "src/core"],
-    "src/cuda": ["include", "src/core"],
+    "src/gpu": ["include", "src/core"],
     "src/sm90/ptx": ["include", "src/core"],
     "src/sm90/tile": ["include", "src/core"],
     "src/sm90/pipeline": ["include", "src/core", "src/sm90/tile", "src/sm90/ptx"],
     "src/sm90/ops": ["include", "src/core", "src/sm90/pipeline", "src/sm90/tile", "src/sm90/ptx"],
-    "src/sm90/kernels": ["include", "src/core", "src/schedule", "src/cuda", "src/sm90"],
+    "src/sm90/attend": [
+        "include", "src/core", "src/schedule", "src/sm90/ops", "src/sm90/pipeline", "src/sm90/tile",
+        "src/sm90/ptx",
+    ],
+    **{f"src/sm90/kernels/{family}": ON_KERNELS for family in KERNELS},
     "src/backends": ["include", "src/core", "src/schedule"],
     "src/backends/cpu": ["include", "src/core", "src/schedule", "src/backends"],
     "src/backends/cuda": [
-        "include", "src/core", "src/schedule", "src/backends", "src/cuda", "src/sm90",
+        "include", "src/core", "src/schedule", "src/backends", "src/gpu", "src/sm90",
     ],
     "src/api": ["include", "src"],
     "support": ["include"],
@@ -36,6 +46,9 @@ TESTED = {
     for room, allowed in FLOORS.items()
     if room.startswith("src/") or room in ("support", "tools")
 }
+# Operands of wgmma lie as tile/ says, and so tests of ptx/ know it. The harness is for all of them.
+GROUND = ["include", "src/core", "src/sm90/ptx", "src/sm90/tile", "support", "tests"]
+TESTED.update(dict.fromkeys(("tests/sm90", "tests/sm90/ptx", "tests/sm90/tile"), GROUND))
 TESTED["tests/fuzz"] = ["include", "support", "tools", "tests"]
 WITH_ALL_BELOW = ("src", "src/sm90", "tests")
 ROOMS = {**FLOORS, **TESTED}

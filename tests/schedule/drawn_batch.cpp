@@ -109,7 +109,7 @@ SplitMemory<Ns> memory_of(Schedule& schedule, SplitScratch<Ns>& scratch) {
 
 Schedule blank_schedule(const SplitParams& params) {
   constexpr std::int32_t x = no_plan_holds;
-  return {std::vector<WorkTile>(params.workers, WorkTile{x, x, x, x, x, x, x, x}),
+  return {std::vector<WorkRow>(params.workers, WorkRow{x, x, x, x, x, x, x, x}),
           std::vector<std::int32_t>(params.requests + 1, x),
           std::vector<SplitRequest>(params.workers + 1, SplitRequest{x, x, x, x})};
 }

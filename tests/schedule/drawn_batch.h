@@ -44,7 +44,7 @@ std::vector<CostModel> all_cost_models();
 
 // The arrays that split_kv fills. They start with values that no schedule has.
 struct Schedule {
-  std::vector<WorkTile> work;              // [workers]
+  std::vector<WorkRow> work;               // [workers]
   std::vector<std::int32_t> split_offset;  // [b + 1]
   std::vector<SplitRequest> split_list;    // [workers + 1]
 

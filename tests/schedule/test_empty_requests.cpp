@@ -56,7 +56,7 @@ Batch without_empty_requests(Batch batch) {
 
 // The schedule of the requests with tokens, with the numbers that they have in the batch.
 Schedule renumbered(Schedule schedule, const std::vector<std::int32_t>& place) {
-  for (WorkTile& tile : schedule.work) {
+  for (WorkRow& tile : schedule.work) {
     const bool idle = tile.last_request < tile.first_request;
     tile.first_request = place[tile.first_request];
     tile.last_request = idle ? tile.first_request - 1 : place[tile.last_request];

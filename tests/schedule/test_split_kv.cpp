@@ -119,7 +119,7 @@ void expect_sound(const Batch& batch) {
                                                          std::numeric_limits<std::int32_t>::max());
   ASSERT_LE(schedule.split_offset.back(), max_partials(batch.params, max_tokens));
   const bool some_empty = std::ranges::find(batch.lengths, 0) != batch.lengths.end();
-  for (const WorkTile& tile : schedule.work) {
+  for (const WorkRow& tile : schedule.work) {
     ASSERT_EQ(tile.flags, (batch.params.batch_invariant ? fixed_pieces : 0) |
                               (some_empty ? empty_requests : 0));
     const std::int32_t first = tile.first_request;

@@ -58,7 +58,7 @@ class HostileWalk {
   std::vector<std::int32_t> lengths_;
   std::vector<std::int32_t> split_offset_;
   Walk walk_;
-  WorkTile tile_;
+  WorkRow tile_;
 };
 
 TEST(Walk, StaysInsideOfTheBatchWhateverAScheduleHolds) {

@@ -51,8 +51,7 @@ void compute(DenseTensors& tensors) {
       for (std::int64_t h = 0; h < c.query_heads; ++h) {
         std::vector<float> q(row_size);
         decode(c.type, {tensors.query_row(r, t, h), row_size}, q);
-        const OracleQuery query{q, c.visible_tokens(r, t),
-                                tensors.sink_values[static_cast<std::size_t>(h)]};
+        const OracleQuery query{q, c.visible_tokens(r, t), tensors.sink_values[h]};
         const auto rows = [&](std::int64_t first, std::int64_t count, float* values) {
           for (std::int64_t j = 0; j < count; ++j)
             decode(c.type,

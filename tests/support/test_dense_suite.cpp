@@ -108,7 +108,7 @@ TEST(DenseSuite, FullStaysWithinItsBudget) {
     const DenseCase c = suite.draw(i);
     row_tokens += static_cast<double>(c.row_tokens());
     for (const RowIndex& row : rows_to_check(c))
-      oracle_tokens += c.lengths[static_cast<std::size_t>(row.request)];
+      oracle_tokens += c.lengths[row.request];
   }
   EXPECT_LT(row_tokens, 1.5e9);
   EXPECT_LT(oracle_tokens, 4e8);
@@ -164,7 +164,7 @@ TEST(DenseSuite, OnAGpuFullStaysWithinItsBudget) {
     ASSERT_LT(bytes, 2e9) << describe(c);
     cache_bytes += bytes;
     for (const RowIndex& row : rows_to_check(c))
-      oracle_tokens += c.lengths[static_cast<std::size_t>(row.request)];
+      oracle_tokens += c.lengths[row.request];
   }
   EXPECT_LT(cache_bytes, 60e9);
   EXPECT_LT(oracle_tokens, 8e8);

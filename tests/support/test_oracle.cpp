@@ -101,7 +101,7 @@ TEST(Oracle, OneDominatingScoreGivesItsRow) {
   for (const std::int64_t place : {0, 63, 64, 130, 199}) {
     Cache cache = random_cache(tokens, seed);
     for (std::int64_t j = 0; j < tokens; ++j)
-      cache.rows[static_cast<std::size_t>(j * 576 + 575)] = j == place ? 100.0f : 0.0f;
+      cache.rows[j * 576 + 575] = j == place ? 100.0f : 0.0f;
     std::vector<float> q(576, 0.0f);
     q[575] = 24;
     const Reference reference = cache.attend_one(q, tokens);
@@ -195,7 +195,7 @@ TEST(Oracle, AsksForEachRowOnceAndForNoneBeyondTheLongestQuery) {
   const auto references =
       attend(cache.shape, queries, [&](std::int64_t first, std::int64_t count, float* rows) {
         for (std::int64_t j = first; j < first + count; ++j)
-          ++asked[static_cast<std::size_t>(j)];
+          ++asked[j];
         cache.source()(first, count, rows);
       });
   for (std::size_t j = 0; j < asked.size(); ++j)

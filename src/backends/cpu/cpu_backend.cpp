@@ -21,6 +21,42 @@ namespace {
 // that the schedule and all bits of a result do not depend on the number of threads.
 constexpr std::int64_t work_units = 128;
 
+schedule::SplitParams split_params(const Problem& problem) {
+  const RowTiles tiles(problem);
+  std::int64_t workers = std::max<std::int64_t>(1, work_units / tiles.total);
+  if (problem.max_workers > 0)
+    workers = std::min<std::int64_t>(workers, problem.max_workers);
+  // With so many tiles there is one worker, which splits no request. The results are then
+  // batch-invariant without fixed pieces and without partial results.
+  const bool never_split = tiles.total >= work_units;
+  return {.requests = static_cast<std::int32_t>(ScheduleShape(problem).requests),
+          .workers = static_cast<std::int32_t>(workers),
+          .block_tokens = max_tile_tokens,
+          .cost = schedule::cpu_cost_model(tiles.rows),
+          .batch_invariant = problem.batch_invariant && !never_split};
+}
+
+class CpuComputation final : public Computation {
+ public:
+  CpuComputation(const Problem& problem, const schedule::SplitParams& split)
+      : Computation(split, Partials::layout(problem, split)),
+        tile_rows_(RowTiles(problem).tile_rows) {}
+
+  std::string kernel() const override {
+    return text(chosen_kernels().name, ", tiles of ", tile_rows_, " rows");
+  }
+
+  void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
+           float softmax_scale, void* run_workspace, void* /*stream*/) const override {
+    const auto compute = planned.problem.kind == AttentionKind::dense_decode ? run_dense_decode
+                                                                             : run_sparse_attention;
+    compute(chosen_kernels(), planned, inputs, outputs, softmax_scale, run_workspace);
+  }
+
+ private:
+  std::int64_t tile_rows_;
+};
+
 class CpuBackend final : public Backend {
  public:
   std::string_view name() const override { return "cpu"; }
@@ -40,8 +76,8 @@ class CpuBackend final : public Backend {
                   name_of(problem.kv_format));
     if (problem.ragged_queries)
       return "serves no ragged queries";
-    if (problem.split_query)
-      return "takes the query only as one tensor";
+    if (problem.split_query && problem.kind != AttentionKind::dense_decode)
+      return "takes the query in two parts only in dense decoding";
     if (problem.scaled_cache)
       return "serves no caches with a scale";
     if (problem.device.index != 0)
@@ -49,28 +85,8 @@ class CpuBackend final : public Backend {
     return std::nullopt;
   }
 
-  std::string kernel(const Problem& problem) const override {
-    return text(chosen_kernels().name, ", tiles of ", RowTiles(problem).tile_rows, " rows");
-  }
-
-  schedule::SplitParams split_params(const Problem& problem) const override {
-    const RowTiles tiles(problem);
-    std::int64_t workers = std::max<std::int64_t>(1, work_units / tiles.total);
-    if (problem.max_workers > 0)
-      workers = std::min<std::int64_t>(workers, problem.max_workers);
-    // With so many tiles there is one worker, which splits no request. The results are then
-    // batch-invariant without fixed pieces and without partial results.
-    const bool never_split = tiles.total >= work_units;
-    return {.requests = static_cast<std::int32_t>(ScheduleShape(problem).requests),
-            .workers = static_cast<std::int32_t>(workers),
-            .block_tokens = max_tile_tokens,
-            .cost = schedule::cpu_cost_model(tiles.rows),
-            .batch_invariant = problem.batch_invariant && !never_split};
-  }
-
-  std::size_t run_workspace_bytes(const Problem& problem,
-                                  const schedule::SplitParams& params) const override {
-    return Partials(problem, params, nullptr).bytes();
+  std::unique_ptr<const Computation> decide(const Problem& problem) const override {
+    return std::make_unique<CpuComputation>(problem, split_params(problem));
   }
 
   void schedule(PlannedProblem& planned, const TensorView& lengths,
@@ -85,13 +101,6 @@ class CpuBackend final : public Backend {
     schedule::split_kv(planned.params, memory.lengths, memory.split_memory(),
                        schedule::SerialTeam{});
     *memory.status = 0;
-  }
-
-  void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
-           float softmax_scale, void* run_workspace, void* /*stream*/) const override {
-    const auto compute = planned.problem.kind == AttentionKind::dense_decode ? run_dense_decode
-                                                                             : run_sparse_attention;
-    compute(chosen_kernels(), planned, inputs, outputs, softmax_scale, run_workspace);
   }
 
   std::int32_t status(const PlannedProblem& planned, void* /*stream*/) const override {

@@ -88,13 +88,19 @@ class TileSegment {
   }
 
   void load_queries(std::int32_t rows) {
-    const TensorView& q = call_.inputs.q;
-    const auto qk_dim = static_cast<std::int32_t>(call_.problem().qk_dim);
+    load_queries(call_.inputs.q, rows, 0);
+    if (call_.problem().split_query)
+      load_queries(call_.inputs.q_rotary, rows, call_.inputs.q.shape[3]);
+    scratch_.clear(tile_.rows);
+  }
+
+  // All columns of `q` go to the columns of the scratch rows from `first_column` on.
+  void load_queries(const TensorView& q, std::int32_t rows, std::int64_t first_column) {
     for (std::int32_t row = 0; row < rows; ++row)
       call_.codec.load(static_cast<const std::uint16_t*>(q.data) + segment_.request * q.strides[0] +
                            token_of(row) * q.strides[1] + head_of(row) * q.strides[2],
-                       scratch_.query + row * qk_dim, qk_dim, call_.query_factor);
-    scratch_.clear(tile_.rows);
+                       scratch_.query + row * call_.problem().qk_dim + first_column,
+                       static_cast<std::int32_t>(q.shape[3]), call_.query_factor);
   }
 
   bool gather(std::int64_t first, std::int64_t end, const void** rows) const {

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "backends/schedule_shape.h"
+#include "backends/partial_layout.h"
 #include "flashmla/problem.h"
 #include "schedule/split_kv.h"
 
@@ -19,35 +19,34 @@ namespace flashmla::backends::cpu {
 class Partials {
  public:
   Partials(const Problem& problem, const schedule::SplitParams& params, void* workspace)
-      : rows_(ScheduleShape(problem).rows),
+      : layout_(layout(problem, params)),
         v_dim_(problem.v_dim),
-        count_(schedule::max_partials(params, ScheduleShape(problem).tokens)),
-        statistics_(problem.kind == AttentionKind::sparse_prefill ? 2 : 1),
-        out_(static_cast<float*>(workspace)) {}
+        has_max_logits_(problem.kind == AttentionKind::sparse_prefill),
+        out_(static_cast<float*>(workspace)),
+        lse_(out_ + layout_.out_bytes / sizeof(float)) {}
 
-  std::size_t bytes() const {
-    return static_cast<std::size_t>(count_ * rows_ * (v_dim_ + statistics_)) * sizeof(float);
+  static PartialLayout layout(const Problem& problem, const schedule::SplitParams& params) {
+    const std::size_t statistics = problem.kind == AttentionKind::sparse_prefill ? 2 : 1;
+    return {problem, params, {.element = sizeof(float), .beside = statistics * sizeof(float)}};
   }
 
-  std::int64_t count() const { return count_; }
-  std::int64_t rows() const { return rows_; }
-  bool has_max_logits() const { return statistics_ == 2; }
+  std::int64_t count() const { return layout_.count; }
+  std::int64_t rows() const { return layout_.rows; }
+  bool has_max_logits() const { return has_max_logits_; }
   float* out(std::int64_t partial, std::int64_t row) const {
-    return out_ + (partial * rows_ + row) * v_dim_;
+    return out_ + (partial * rows() + row) * v_dim_;
   }
-  float& lse(std::int64_t partial, std::int64_t row) const {
-    return out_[count_ * rows_ * v_dim_ + partial * rows_ + row];
-  }
+  float& lse(std::int64_t partial, std::int64_t row) const { return lse_[partial * rows() + row]; }
   float& max_logit(std::int64_t partial, std::int64_t row) const {
-    return out_[count_ * rows_ * (v_dim_ + 1) + partial * rows_ + row];
+    return lse_[(count() + partial) * rows() + row];
   }
 
  private:
-  std::int64_t rows_;  // of one request
+  PartialLayout layout_;
   std::int64_t v_dim_;
-  std::int64_t count_;
-  std::int64_t statistics_;  // numbers beside out for each row: lse, and max_logit in prefill
-  float* out_;               // all out, then all lse, then all max_logit
+  bool has_max_logits_;
+  float* out_;
+  float* lse_;  // all lse, then all max_logits
 };
 
 }  // namespace flashmla::backends::cpu

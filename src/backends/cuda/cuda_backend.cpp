@@ -8,8 +8,8 @@
 #include "backends/cuda/dense_decode.h"
 #include "backends/cuda/load_kernel.h"
 #include "core/check.h"
-#include "cuda/cuda_check.h"
-#include "cuda/device_info.h"
+#include "gpu/cuda_check.h"
+#include "gpu/device_info.h"
 #include "sm90/kernels/append/launch.h"
 #include "sm90/kernels/merge/launch.h"
 #include "sm90/kernels/plan/launch.h"
@@ -18,10 +18,10 @@ namespace flashmla::backends::cuda {
 
 namespace {
 
-using ::flashmla::cuda::check;
-using ::flashmla::cuda::DeviceInfo;
-using ::flashmla::cuda::devices;
-using ::flashmla::cuda::DeviceScope;
+using gpu::check;
+using gpu::DeviceInfo;
+using gpu::devices;
+using gpu::DeviceScope;
 
 constexpr int hopper_major = 9;
 constexpr int hopper_minor = 0;
@@ -35,8 +35,7 @@ std::string capability_of(const DeviceInfo& device) {
 }
 
 RowTiles tiles_of(const Problem& problem) {
-  const ::flashmla::cuda::DeviceInfo& device =
-      devices().list[static_cast<std::size_t>(problem.device.index)];
+  const gpu::DeviceInfo& device = devices().list[static_cast<std::size_t>(problem.device.index)];
   const std::int64_t all = device.multiprocessors;
   return {problem,
           {.index = problem.device.index,
@@ -61,13 +60,13 @@ class CudaBackend final : public Backend {
   DeviceType device_type() const override { return DeviceType::cuda; }
 
   std::int32_t device_count() const override {
-    return static_cast<std::int32_t>(::flashmla::cuda::devices().list.size());
+    return static_cast<std::int32_t>(gpu::devices().list.size());
   }
 
   std::vector<std::string> devices() const override {
     std::vector<std::string> lines;
-    for (std::size_t i = 0; i < ::flashmla::cuda::devices().list.size(); ++i) {
-      const DeviceInfo& device = ::flashmla::cuda::devices().list[i];
+    for (std::size_t i = 0; i < gpu::devices().list.size(); ++i) {
+      const DeviceInfo& device = gpu::devices().list[i];
       lines.push_back(text("cuda:", i, ", ", capability_of(device), ", ", device.multiprocessors,
                            " multiprocessors"));
     }
@@ -75,7 +74,7 @@ class CudaBackend final : public Backend {
   }
 
   std::optional<std::string> unavailable() const override {
-    const ::flashmla::cuda::Devices& found = ::flashmla::cuda::devices();
+    const gpu::Devices& found = gpu::devices();
     if (found.list.empty())
       return found.reason;
     if (std::ranges::none_of(found.list, is_hopper))
@@ -85,7 +84,7 @@ class CudaBackend final : public Backend {
   }
 
   std::optional<std::string> refuses(const Problem& problem) const override {
-    const std::vector<DeviceInfo>& list = ::flashmla::cuda::devices().list;
+    const std::vector<DeviceInfo>& list = gpu::devices().list;
     if (static_cast<std::size_t>(problem.device.index) >= list.size())
       return text("finds no ", describe(problem.device), " among ", list.size(), " GPUs");
     const DeviceInfo& device = list[static_cast<std::size_t>(problem.device.index)];
@@ -94,51 +93,12 @@ class CudaBackend final : public Backend {
                   capability_of(device));
     if (problem.kind != AttentionKind::dense_decode)
       return text("computes dense_decode alone, not ", name_of(problem.kind));
-    if (!is_plain(problem.kv_format))
-      return text("reads bf16 and fp16 caches alone, not ", name_of(problem.kv_format));
-    if (problem.ragged_queries)
-      return "has no ragged queries";
-    if (problem.split_query)
-      return "takes the query as one tensor only";
-    if (problem.scaled_cache)
-      return "has no caches with a scale";
-    constexpr std::int64_t max_rows = 1 << 30;
-    if (problem.query_tokens > max_rows / problem.query_heads)
-      return text("has no more than ", max_rows, " rows a request, not ", problem.query_tokens,
-                  " query tokens of ", problem.query_heads, " heads");
-    return std::nullopt;
+    return refuses_dense_decode(problem);
   }
 
-  std::string kernel(const Problem& problem) const override {
-    const RowTiles tiles = tiles_of(problem);
-    std::string line = text(tiles.kernel.name, ", tiles of ", tiles.kernel.tile_rows,
-                            " rows in clusters of ", tiles.kernel.cluster);
-    if (tiles.fast_workers > 0)
-      line += text(", clusters of 4 for ", tiles.fast_workers, " of the workers");
-    return line;
-  }
-
-  schedule::SplitParams split_params(const Problem& problem) const override {
-    const RowTiles tiles = tiles_of(problem);
-    // With one worker each request is computed on its own already, and needs no fixed pieces; the
-    // number of workers does not depend on the batch.
-    return {.requests = static_cast<std::int32_t>(problem.batch),
-            .workers = static_cast<std::int32_t>(tiles.workers),
-            .block_tokens = sm90::dense_decode::block_tokens,
-            .cost = schedule::hopper_cost_model(tiles.rows, tiles.kernel.tile_rows),
-            .batch_invariant = problem.batch_invariant && tiles.workers > 1,
-            .speeds = tiles.speeds()};
-  }
-
-  void prepare(const Problem& problem) const override {
-    const DeviceScope scope(problem.device.index);
-    load_dense_decode(tiles_of(problem), problem);
-    sm90::plan::load();
-  }
-
-  std::size_t run_workspace_bytes(const Problem& problem,
-                                  const schedule::SplitParams& params) const override {
-    return dense_workspace_bytes(problem, params);
+  std::unique_ptr<const Computation> decide(const Problem& problem) const override {
+    const DeviceInfo& device = gpu::devices().list[static_cast<std::size_t>(problem.device.index)];
+    return std::make_unique<DenseDecode>(problem, tiles_of(problem), device.multiprocessors);
   }
 
   void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const override {
@@ -154,13 +114,6 @@ class CudaBackend final : public Backend {
     const std::int64_t max_tokens = planned.problem.max_pages * planned.problem.page_size;
     sm90::plan::launch_schedule(planned.params, memory, given,
                                 static_cast<std::int32_t>(max_tokens), stream);
-  }
-
-  void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
-           float softmax_scale, void* run_workspace, void* stream) const override {
-    const DeviceScope scope(planned.problem.device.index);
-    run_dense_decode(planned, tiles_of(planned.problem), inputs, outputs, softmax_scale,
-                     run_workspace, stream);
   }
 
   std::int32_t status(const PlannedProblem& planned, void* stream) const override {

@@ -1,21 +1,32 @@
-// Dense decoding on the GPU: from the arguments of a call to launches.
+// Dense decoding on the GPU: what is decided for a problem, and its launches.
 #pragma once
 
-#include <cstddef>
+#include <optional>
+#include <string>
 
 #include "backends/backend.h"
 #include "backends/cuda/row_tiles.h"
+#include "sm90/kernels/combine/launch.h"
 
 namespace flashmla::backends::cuda {
 
-// Loads the kernels of a problem on the current device, so that later launches can be captured.
-void load_dense_decode(const RowTiles& tiles, const Problem& problem);
+class DenseDecode final : public Computation {
+ public:
+  // On a Hopper GPU. `multiprocessors`: all of the GPU's, which combine uses.
+  DenseDecode(const Problem& problem, const RowTiles& tiles, std::int64_t multiprocessors);
 
-std::size_t dense_workspace_bytes(const Problem& problem, const schedule::SplitParams& params);
+  std::string kernel() const override;
+  void prepare() const override;
+  void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
+           float softmax_scale, void* run_workspace, void* stream) const override;
 
-// Everything is validated. On the current device.
-void run_dense_decode(const PlannedProblem& planned, const RowTiles& tiles, const Inputs& inputs,
-                      const Outputs& outputs, float softmax_scale, void* run_workspace,
-                      void* stream);
+ private:
+  Problem problem_;
+  RowTiles tiles_;
+  sm90::combine::Kernel combine_;
+};
+
+// Why no kernel computes the problem; nothing where one does.
+std::optional<std::string> refuses_dense_decode(const Problem& problem);
 
 }  // namespace flashmla::backends::cuda

@@ -5,16 +5,15 @@
 #include <atomic>
 #include <vector>
 
-#include "cuda/cuda_check.h"
-#include "cuda/device_info.h"
-#include "sm90/kernels/dense_decode/seesaw/launch.h"
+#include "gpu/cuda_check.h"
+#include "gpu/device_info.h"
 
 namespace flashmla::backends::cuda {
 
 namespace {
 
 namespace dense = sm90::dense_decode;
-using ::flashmla::cuda::check;
+using gpu::check;
 
 // Of a loaded kernel, on the current device.
 int clusters_at_once(const dense::Kernel& kernel) {
@@ -50,12 +49,12 @@ void load_kernel(const dense::Kernel& kernel) {
 
 std::int64_t max_clusters_of_four(std::int32_t device) {
   // 1 + what the runtime said; 0: not asked yet. Threads that ask at the same time get the same.
-  static std::vector<std::atomic<int>> known(::flashmla::cuda::devices().list.size());
+  static std::vector<std::atomic<int>> known(gpu::devices().list.size());
   std::atomic<int>& of_device = known[static_cast<std::size_t>(device)];
   if (of_device == 0) {
-    const ::flashmla::cuda::DeviceScope scope(device);
+    const gpu::DeviceScope scope(device);
     // Every instance has a multiprocessor to itself, so that one speaks for all.
-    const dense::Kernel four = dense::seesaw::kernel_of(DType::bf16, 576, 4);
+    const dense::Kernel& four = *dense::find_kernel(KvFormat::bf16, 576, {schedule::large_tile, 4});
     load_kernel(four);
     of_device = 1 + clusters_at_once(four);
   }

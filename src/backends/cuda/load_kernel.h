@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "sm90/kernels/dense_decode/launch.h"
+#include "sm90/kernels/dense_decode/table.h"
 
 namespace flashmla::backends::cuda {
 

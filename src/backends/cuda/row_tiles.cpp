@@ -4,8 +4,6 @@
 
 #include "schedule/tile_choice.h"
 #include "sm90/kernels/combine/launch.h"
-#include "sm90/kernels/dense_decode/seesaw/launch.h"
-#include "sm90/kernels/dense_decode/swap_ab/launch.h"
 
 namespace flashmla::backends::cuda {
 
@@ -14,12 +12,13 @@ namespace {
 namespace dense = sm90::dense_decode;
 using schedule::divide_up;
 
+constexpr schedule::Tile cluster_of_four{schedule::large_tile, 4};
+
 // Of the longest request, as far as the plan knows.
 std::int64_t blocks_of(const Problem& problem) {
   return divide_up(problem.max_pages * problem.page_size, dense::block_tokens);
 }
 
-// Tiles of few rows hold tokens as the rows of their products; in large ones rows are rows.
 dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, const TileDevice& device) {
   const double block_bytes = 2.0 * dense::block_tokens * static_cast<double>(problem.qk_dim);
   const schedule::Tile tile = schedule::choose_tile(
@@ -33,9 +32,7 @@ dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, const Til
                         : 0,
        .batch_invariant = problem.batch_invariant,
        .clusters_load_once = dense::fits_boxes(problem.page_size)});
-  if (tile.rows < schedule::large_tile)
-    return dense::swap_ab::kernel_of(problem.query_type, problem.qk_dim, tile);
-  return dense::seesaw::kernel_of(problem.query_type, problem.qk_dim, tile.cluster);
+  return *dense::find_kernel(problem.kv_format, problem.qk_dim, tile);
 }
 
 // With a block for every multiprocessor there are as many workers with clusters of four as without:
@@ -67,7 +64,10 @@ RowTiles::RowTiles(const Problem& problem, const TileDevice& device)
                                        sm90::combine::worker_limit())),
       blocks(std::min(total, std::max<std::int64_t>(device.multiprocessors / kernel.cluster, 1) *
                                  kernel.cluster)),
-      fast_workers(choose_fast_workers(problem, *this, device)) {}
+      fast_workers(choose_fast_workers(problem, *this, device)) {
+  if (fast_workers > 0)
+    fast_kernel = *dense::find_kernel(problem.kv_format, problem.qk_dim, cluster_of_four);
+}
 
 schedule::WorkerSpeeds RowTiles::speeds() const {
   if (fast_workers == 0)

@@ -6,7 +6,7 @@
 
 #include "flashmla/problem.h"
 #include "schedule/cost_model.h"
-#include "sm90/kernels/dense_decode/launch.h"
+#include "sm90/kernels/dense_decode/table.h"
 
 namespace flashmla::backends::cuda {
 
@@ -27,7 +27,8 @@ struct RowTiles {
   std::int64_t total;    // tiles of all KV heads
   std::int64_t workers;  // of the schedule: each has a block of threads for every tile
   std::int64_t blocks;   // of threads for a worker; fewer than tiles where those exceed the GPU
-  std::int64_t fast_workers;  // the first ones: their four tiles are one cluster
+  std::int64_t fast_workers;  // the first ones: their four tiles are one cluster of fast_kernel
+  sm90::dense_decode::Kernel fast_kernel{};
 
   RowTiles(const Problem& problem, const TileDevice& device);
 

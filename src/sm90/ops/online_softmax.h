@@ -1,5 +1,5 @@
-// Online softmax over tiles of 64 rows × 64 tokens, base 2. A thread holds two rows (r and r + 8),
-// each shared by the four threads of a quad.
+// Online softmax over tiles of 64 rows × 64 tokens, base 2. A thread holds its elements of the
+// accumulator of scores, of two rows (tile/fragment.h).
 //
 // The reference maximum of a row rises only when a block's maximum exceeds it by more than 8: P
 // then stays below 2⁸, the accumulators need no rescale for most blocks, and the result is the
@@ -11,6 +11,7 @@
 #include "sm90/ops/mask.h"
 #include "sm90/ptx/load_store.h"
 #include "sm90/ptx/wgmma.h"
+#include "sm90/tile/fragment.h"
 
 namespace flashmla::sm90::ops {
 
@@ -88,12 +89,13 @@ FLASHMLA_DEVICE bool raise_max(const float (&scores)[32], float scale, RowState&
   float own_max[2];  // of the thread's own columns
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    float first = fmaxf(scores[2 * r], scores[2 * r + 1]);
-    float second = fmaxf(scores[4 + 2 * r], scores[5 + 2 * r]);
+    const auto score = [&](int i) { return scores[tile::accumulator_register(r, i)]; };
+    float first = fmaxf(score(0), score(1));
+    float second = fmaxf(score(2), score(3));
 #pragma unroll
-    for (int i = 2; i < 8; i += 2) {
-      first = fmaxf(first, fmaxf(scores[4 * i + 2 * r], scores[4 * i + 2 * r + 1]));
-      second = fmaxf(second, fmaxf(scores[4 * i + 4 + 2 * r], scores[4 * i + 5 + 2 * r]));
+    for (int i = 4; i < 16; i += 4) {
+      first = fmaxf(first, fmaxf(score(i), score(i + 1)));
+      second = fmaxf(second, fmaxf(score(i + 2), score(i + 3)));
     }
     own_max[r] = fmaxf(first, second) * scale;
   }
@@ -122,20 +124,25 @@ FLASHMLA_DEVICE bool adopt_max(float first, float second, RowState& state, float
 template <class T>
 FLASHMLA_DEVICE void exponentiate(float (&scores)[32], float scale, RowState& state,
                                   std::uint32_t (&weights)[4][4]) {
-  float sums[4] = {};
+  float sums[2][2] = {};  // [own row][even and odd columns]
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    float* const s = scores + 4 * i;
+  for (int pair = 0; pair < 8; ++pair) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      s[j] = ptx::exp2(fmaf(s[j], scale, -state.max[j / 2]));
-      sums[j] += s[j];
-    }
-    weights[i / 2][i % 2 * 2] = ptx::pack<T>(s[0], s[1]);
-    weights[i / 2][i % 2 * 2 + 1] = ptx::pack<T>(s[2], s[3]);
+    for (int r = 0; r < 2; ++r)
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        float& p = scores[tile::accumulator_register(r, 2 * pair + j)];
+        p = ptx::exp2(fmaf(p, scale, -state.max[r]));
+        sums[r][j] += p;
+      }
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      weights[tile::operand_of(pair)][tile::operand_register(r, pair)] =
+          ptx::pack<T>(scores[tile::accumulator_register(r, 2 * pair)],
+                       scores[tile::accumulator_register(r, 2 * pair + 1)]);
   }
-  state.sum[0] += sums[0] + sums[1];
-  state.sum[1] += sums[2] + sums[3];
+  state.sum[0] += sums[0][0] + sums[0][1];
+  state.sum[1] += sums[1][0] + sums[1][1];
 }
 
 // Adds up P as it was rounded. Nothing waits for it: it belongs where the warp waits for others,
@@ -143,26 +150,19 @@ FLASHMLA_DEVICE void exponentiate(float (&scores)[32], float scale, RowState& st
 // is little time.)
 template <class T>
 FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&weights)[4][4], RowState& state) {
-  float sums[4] = {};
+  float2 sums[2] = {};  // [own row], even and odd columns
 #pragma unroll
-  for (int k = 0; k < 4; ++k)
+  for (int pair = 0; pair < 8; ++pair)
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float2 pair = ptx::unpack_in_order<T>(weights[k][j]);
-      sums[j % 2 * 2] += pair.x;
-      sums[j % 2 * 2 + 1] += pair.y;
+    for (int r = 0; r < 2; ++r) {
+      const float2 p =
+          ptx::unpack_in_order<T>(weights[tile::operand_of(pair)][tile::operand_register(r, pair)]);
+      sums[r].x += p.x;
+      sums[r].y += p.y;
     }
-  state.rounded[0] += sums[0] + sums[1];
-  state.rounded[1] += sums[2] + sums[3];
+  state.rounded[0] += sums[0].x + sums[0].y;
+  state.rounded[1] += sums[1].x + sums[1].y;
   ptx::pin(state.rounded);
-}
-
-// Multiplies the rows of an accumulator.
-template <int N>
-FLASHMLA_DEVICE void rescale(float (&out)[N], const float (&factor)[2]) {
-#pragma unroll
-  for (int i = 0; i < N; ++i)
-    out[i] *= factor[i / 2 % 2];
 }
 
 }  // namespace flashmla::sm90::ops

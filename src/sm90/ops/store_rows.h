@@ -22,4 +22,46 @@ FLASHMLA_DEVICE void store_unit(std::uint16_t* target, const uint4& unit) {
   }
 }
 
+// Rows of 16-bit numbers in global memory that lie at equal distances.
+struct SpacedRows {
+  std::uint16_t* first;
+  std::int64_t distance;  // 0: the rows are not at equal distances, or not at multiples of 16 bytes
+  std::int32_t count;
+};
+
+inline constexpr int piece_columns = 32 * 8;  // of a row: 16 bytes for each lane
+
+// Copies `Count` rows from shared to global memory, by a warp: rows first_row, first_row + Step and
+// so on, in `Pieces` pieces of 32 units. `first_column` is the lane's own. source(row, piece): the
+// lane's shared address. `free` is called when the shared memory has been read. store(row, piece,
+// unit) writes the lane's unit where `rows` are not at equal distances.
+template <int Count, int Step, int Pieces, class Source, class Free, class Store>
+FLASHMLA_DEVICE void write_rows(const SpacedRows& rows, int first_row, int first_column,
+                                Source source, Free free, Store store) {
+  if (rows.distance != 0) {
+    uint4 units[Count][Pieces];
+#pragma unroll
+    for (int i = 0; i < Count; ++i)
+#pragma unroll
+      for (int j = 0; j < Pieces; ++j)
+        units[i][j] = ptx::load_shared_unit(source(first_row + i * Step, j));
+    free();
+    std::uint16_t* target = rows.first + first_row * rows.distance + first_column;
+#pragma unroll
+    for (int i = 0; i < Count; ++i, target += Step * rows.distance)
+      if (first_row + i * Step < rows.count)
+#pragma unroll
+        for (int j = 0; j < Pieces; ++j)
+          *reinterpret_cast<uint4*>(target + j * piece_columns) = units[i][j];
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < Count * Pieces; ++i) {
+    const int row = first_row + i / Pieces * Step;
+    const uint4 unit = ptx::load_shared_unit(source(row, i % Pieces));
+    store(row, i % Pieces, unit);
+  }
+  free();
+}
+
 }  // namespace flashmla::sm90::ops

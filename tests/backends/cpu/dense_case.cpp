@@ -131,8 +131,11 @@ void DenseCase::make_cache(std::mt19937& random) {
 
 CaseResult DenseCase::run(const KernelTable& kernels, const schedule::SplitParams& params) {
   AlignedMemory plan_memory(schedule::PlanLayout(params).bytes);
-  AlignedMemory run_memory(Partials(problem_, params, nullptr).bytes());
-  PlannedProblem planned{problem_, params, plan_memory.data()};
+  AlignedMemory run_memory(Partials::layout(problem_, params).bytes());
+  PlannedProblem planned{.problem = problem_,
+                         .params = params,
+                         .plan_workspace = plan_memory.data(),
+                         .computation = nullptr};
   cpu_backend().schedule(planned, {options_.lengths.data(), DType::i32, {problem_.batch}}, nullptr);
 
   const std::int64_t rows = problem_.batch * options_.query_tokens * options_.query_heads;
@@ -160,7 +163,7 @@ CaseResult DenseCase::run(const KernelTable& kernels, const schedule::SplitParam
 }
 
 CaseResult DenseCase::run() {
-  return run(chosen_kernels(), cpu_backend().split_params(problem_));
+  return run(chosen_kernels(), cpu_backend().decide(problem_)->params);
 }
 
 void DenseCase::expect_right(const CaseResult& result) const {

@@ -41,7 +41,6 @@ TEST(CpuBackend, ServesEveryKindAndRefusesTheRestWithAReason) {
   EXPECT_TRUE(refused([](Problem& p) { p.kv_format = KvFormat::v32; }));
   EXPECT_TRUE(refused([](Problem& p) { p.kv_format = KvFormat::v4; }));
   EXPECT_TRUE(refused([](Problem& p) { p.ragged_queries = true; }));
-  EXPECT_TRUE(refused([](Problem& p) { p.split_query = true; }));
   EXPECT_TRUE(refused([](Problem& p) { p.scaled_cache = true; }));
   EXPECT_TRUE(refused([](Problem& p) { p.device.index = 1; }));
 }
@@ -49,9 +48,9 @@ TEST(CpuBackend, ServesEveryKindAndRefusesTheRestWithAReason) {
 TEST(CpuBackend, TheScheduleDoesNotDependOnThreads) {
   const Problem problem = small_problem();
   set_threads(1);
-  const std::int32_t workers = cpu_backend().split_params(problem).workers;
+  const std::int32_t workers = cpu_backend().decide(problem)->params.workers;
   set_threads(7);
-  EXPECT_EQ(cpu_backend().split_params(problem).workers, workers);
+  EXPECT_EQ(cpu_backend().decide(problem)->params.workers, workers);
   set_threads(0);
 }
 
@@ -59,7 +58,7 @@ TEST(CpuBackend, TheWorkerLimitIsRespected) {
   Problem problem = small_problem();
   for (const std::int32_t limit : {1, 2, 50}) {
     problem.max_workers = limit;
-    EXPECT_LE(cpu_backend().split_params(problem).workers, limit);
+    EXPECT_LE(cpu_backend().decide(problem)->params.workers, limit);
   }
 }
 
@@ -70,8 +69,7 @@ TEST(CpuBackend, ManyQueryTokensNeedNoPartialResults) {
   problem.max_pages = 4096;
   for (const bool invariant : {false, true}) {
     problem.batch_invariant = invariant;
-    const auto params = cpu_backend().split_params(problem);
-    EXPECT_EQ(cpu_backend().run_workspace_bytes(problem, params), 0u);
+    EXPECT_EQ(cpu_backend().decide(problem)->partials.bytes(), 0u);
   }
 }
 

@@ -27,7 +27,7 @@ class DenseDecode : public ::testing::TestWithParam<const KernelTable*> {
   void expect_right(const CaseOptions& options, unsigned seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     DenseCase dense(options, seed);
-    dense.expect_right(dense.run(kernels(), cpu_backend().split_params(dense.problem())));
+    dense.expect_right(dense.run(kernels(), cpu_backend().decide(dense.problem())->params));
   }
 };
 
@@ -97,7 +97,7 @@ TEST_P(DenseDecode, WalksTheScheduleOfAnH200) {
 
 TEST_P(DenseDecode, AnEmptyBatchIsNothing) {
   DenseCase dense({.lengths = {}}, 1);
-  const CaseResult result = dense.run(kernels(), cpu_backend().split_params(dense.problem()));
+  const CaseResult result = dense.run(kernels(), cpu_backend().decide(dense.problem())->params);
   EXPECT_TRUE(result.out.empty());
 }
 
@@ -107,7 +107,7 @@ TEST_P(DenseDecode, NanThatLaterQueriesSeeStaysWithThem) {
   const CaseOptions options{.lengths = {100}, .query_tokens = 4, .query_heads = 3, .causal = true};
   const unsigned seed = fresh_seed();
   DenseCase dense(options, seed);
-  const auto params = cpu_backend().split_params(dense.problem());
+  const auto params = cpu_backend().decide(dense.problem())->params;
   const CaseResult clean = dense.run(kernels(), params);
   const TensorView& cache = dense.inputs().kv_cache;
   const std::int64_t last = 99;
@@ -127,7 +127,7 @@ TEST_P(DenseDecode, HostilePagesAreSkippedAndTheFirstRequestIsNamed) {
   for (const std::int32_t hostile : {-1, std::numeric_limits<std::int32_t>::min(), 1 << 30,
                                      std::numeric_limits<std::int32_t>::max()}) {
     DenseCase dense({.lengths = {200, 300, 200, 150}}, seed);
-    const auto params = cpu_backend().split_params(dense.problem());
+    const auto params = cpu_backend().decide(dense.problem())->params;
     const CaseResult clean = dense.run(kernels(), params);
     EXPECT_EQ(clean.status, 0);
     dense.table()[3 * dense.table_width()] = hostile;
@@ -146,7 +146,7 @@ TEST_P(DenseDecode, HostilePagesAreSkippedAndTheFirstRequestIsNamed) {
 TEST_P(DenseDecode, ThePageAfterTheLastIsHostile) {
   DenseCase dense({.lengths = {10}}, fresh_seed());
   dense.table()[0] = static_cast<std::int32_t>(dense.inputs().kv_cache.shape[0]);
-  const CaseResult result = dense.run(kernels(), cpu_backend().split_params(dense.problem()));
+  const CaseResult result = dense.run(kernels(), cpu_backend().decide(dense.problem())->params);
   EXPECT_EQ(result.status, 1);
 }
 
@@ -159,7 +159,7 @@ TEST_P(DenseDecode, TokensOfHostilePagesAreUnseen) {
     const auto pages = static_cast<std::int32_t>(page == 16 ? 4 : 2);
     DenseCase dense({.lengths = {static_cast<std::int32_t>(pages * page)}, .page_size = page},
                     seed);
-    schedule::SplitParams params = cpu_backend().split_params(dense.problem());
+    schedule::SplitParams params = cpu_backend().decide(dense.problem())->params;
     params.workers = 1;
     dense.table()[pages - 1] = -1;
     const CaseResult hostile = dense.run(kernels(), params);
@@ -176,7 +176,7 @@ TEST_P(DenseDecode, ANarrowerTableClampsTheLengths) {
   const unsigned seed = fresh_seed();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   DenseCase dense({.lengths = {500, 40}, .query_heads = 4, .causal = true}, seed);
-  const auto params = cpu_backend().split_params(dense.problem());
+  const auto params = cpu_backend().decide(dense.problem())->params;
   dense.inputs().block_table.shape[1] = 2;
   const CaseResult narrow = dense.run(kernels(), params);
   EXPECT_EQ(narrow.status, 0);

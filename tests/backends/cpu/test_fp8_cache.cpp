@@ -111,18 +111,18 @@ TEST(Fp8Cache, GatherAndDequantiseReadAnyBytes) {
              {rows.data(), DType::bf16, {count, 1, dim}});
       dequantise(cache.view, format, {plain.data(), DType::bf16, {3, page, 1, dim}});
       for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+        const std::int64_t slot = slots[i];
         std::vector<std::uint16_t> expected(static_cast<std::size_t>(dim), 0);
         if (slot >= 0 && slot < cache.capacity())
           expected = support::dequantise_token(
               support::fetch_token(format, slot % page, page, cache.page_of(slot)));
         for (std::int64_t d = 0; d < dim; ++d) {
-          const std::uint16_t wanted = expected[static_cast<std::size_t>(d)];
-          const std::uint16_t got = rows[static_cast<std::size_t>(i * dim + d)];
+          const std::uint16_t wanted = expected[d];
+          const std::uint16_t got = rows[i * dim + d];
           const bool both_nan = std::isnan(bf16_to_float(wanted)) && std::isnan(bf16_to_float(got));
           ASSERT_TRUE(got == wanted || both_nan) << name_of(format) << " slot " << slot << " " << d;
           if (slot >= 0 && slot < cache.capacity()) {
-            ASSERT_EQ(plain[static_cast<std::size_t>(slot * dim + d)], got);
+            ASSERT_EQ(plain[slot * dim + d], got);
           }
         }
       }
@@ -156,7 +156,7 @@ TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
     const std::int64_t dim = cache.qk_dim();
     std::vector<std::uint16_t> row(static_cast<std::size_t>(dim), 0);
     for (std::int64_t d = 128; d < dim; ++d)
-      row[static_cast<std::size_t>(d)] = float_to_bf16(static_cast<float>(random() % 1000) * 1e-4f);
+      row[d] = float_to_bf16(static_cast<float>(random() % 1000) * 1e-4f);
     write_with_support(cache, 5, row.data(), rule);
     std::vector<std::uint16_t> back(static_cast<std::size_t>(dim), 0x7fff);
     std::int32_t slot = 5;
@@ -164,8 +164,8 @@ TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
     const auto numbers = support::quantise_token(format, row, rule);
     EXPECT_EQ(back, support::dequantise_token(numbers));
     for (std::int64_t d = 0; d < dim; ++d) {
-      const float wanted = bf16_to_float(row[static_cast<std::size_t>(d)]);
-      EXPECT_NEAR(bf16_to_float(back[static_cast<std::size_t>(d)]), wanted, wanted / 12 + 1e-4f);
+      const float wanted = bf16_to_float(row[d]);
+      EXPECT_NEAR(bf16_to_float(back[d]), wanted, wanted / 12 + 1e-4f);
     }
   }
 }
@@ -211,7 +211,7 @@ TEST(Fp8Cache, TilesWithoutALargeNumberTakeTheSmallestScale) {
     append(cache.view, KvFormat::v4, {row.data(), DType::bf16, {1, 1, 512}},
            {&slot, DType::i64, {1}});
     for (int tile = 0; tile < 7; ++tile)
-      EXPECT_EQ(cache.bytes[static_cast<std::size_t>(2 * 576 + tile)], std::byte{127 - 13});
+      EXPECT_EQ(cache.bytes[2 * 576 + tile], std::byte{127 - 13});
   }
 }
 

@@ -164,8 +164,9 @@ TEST_P(HostileSchedule, IsRefused) {
     EXPECT_FALSE(other.scheduled());
   };
   const ScheduleView view = plan.view();
-  const std::span<std::int32_t> work{const_cast<std::int32_t*>(view.work),
-                                     8 * static_cast<std::size_t>(view.workers)};
+  const std::span<std::int32_t> work{
+      reinterpret_cast<std::int32_t*>(const_cast<WorkRow*>(view.work)),
+      8 * static_cast<std::size_t>(view.workers)};
   const std::span<std::int32_t> split_offset{const_cast<std::int32_t*>(view.split_offset),
                                              static_cast<std::size_t>(call.requests()) + 1};
   for (const std::span<std::int32_t> part : {work, split_offset})
@@ -217,7 +218,7 @@ TEST_P(HostileSchedule, LeadsNowhereWhenItIsRun) {
       // One of the arrays that a run reads. The last arrays are scratch.
       const auto end = static_cast<std::int64_t>(all.size()) / 2;
       for (std::int64_t i = random_.between(1, 40); i > 0; --i)
-        all[static_cast<std::size_t>(random_.between(0, end))] = number();
+        all[random_.between(0, end)] = number();
     }
     call.run(plan, run_workspace);
     ASSERT_TRUE(call.guards_unchanged()) << "round " << round;

@@ -44,11 +44,12 @@ TEST_F(Reproducible, BatchInvariantModeIgnoresTheOtherRequests) {
   EXPECT_TRUE(std::equal(together.out.begin(), together.out.begin() + 16 * 512,
                          others_changed.out.begin()));
 
-  PlannedProblem alone{batch.problem(), {}, nullptr};
+  PlannedProblem alone{.problem = batch.problem(), .params = {}, .computation = nullptr};
   alone.problem.batch = 1;
-  alone.params = cpu_backend().split_params(alone.problem);
+  alone.computation = cpu_backend().decide(alone.problem);
+  alone.params = alone.computation->params;
   AlignedMemory plan_memory(schedule::PlanLayout(alone.params).bytes);
-  AlignedMemory run_memory(cpu_backend().run_workspace_bytes(alone.problem, alone.params));
+  AlignedMemory run_memory(alone.computation->partials.bytes());
   alone.plan_workspace = plan_memory.data();
   std::int32_t length = 3000;
   cpu_backend().schedule(alone, {&length, DType::i32, {1}}, nullptr);
@@ -60,7 +61,7 @@ TEST_F(Reproducible, BatchInvariantModeIgnoresTheOtherRequests) {
   Outputs outputs;
   outputs.out = {out.data(), DType::bf16, {1, 1, 16, 512}};
   outputs.lse = {lse.data(), DType::fp32, {1, 16, 1}};
-  cpu_backend().run(alone, inputs, outputs, 1.0f / 24, run_memory.data(), nullptr);
+  alone.computation->run(alone, inputs, outputs, 1.0f / 24, run_memory.data(), nullptr);
   EXPECT_TRUE(std::equal(out.begin(), out.end(), together.out.begin()));
 }
 

@@ -1,12 +1,12 @@
 // The form of partial results. The test needs no GPU.
-#include "sm90/kernels/dense_decode/partial_form.h"
+#include "sm90/attend/partial_form.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
-namespace flashmla::sm90::dense_decode {
+namespace flashmla::sm90::attend {
 namespace {
 
 // What a row of 512 took before: numbers of 16 bits and an lse.
@@ -52,4 +52,4 @@ TEST(RowScale, LeavesRowsWithoutAFiniteSumAlone) {
 }
 
 }  // namespace
-}  // namespace flashmla::sm90::dense_decode
+}  // namespace flashmla::sm90::attend

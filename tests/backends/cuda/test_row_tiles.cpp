@@ -7,7 +7,7 @@
 
 #include "backends/cuda/load_kernel.h"
 #include "backends/cuda/row_tiles.h"
-#include "cuda/device_info.h"
+#include "gpu/device_info.h"
 #include "support/dense_suite.h"
 #include "support/random.h"
 #include "tests/backends/cuda/gpu_case.h"
@@ -164,7 +164,7 @@ TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
 // TB/s.
 using RowTilesOfDevice = GpuTest;
 TEST_F(RowTilesOfDevice, KnowTheRateOfItsMemory) {
-  const double rate = ::flashmla::cuda::devices().list.at(0).memory_bytes_per_second;
+  const double rate = gpu::devices().list.at(0).memory_bytes_per_second;
   EXPECT_GT(rate, 1.5e12);
   EXPECT_LT(rate, 6e12);
 }
@@ -172,7 +172,7 @@ TEST_F(RowTilesOfDevice, KnowTheRateOfItsMemory) {
 // Clusters of four must fit on most multiprocessors of the GPU.
 TEST_F(RowTilesOfDevice, KnowHowManyFoursFit) {
   const std::int64_t fit = max_clusters_of_four(0);
-  const std::int64_t all = ::flashmla::cuda::devices().list.at(0).multiprocessors;
+  const std::int64_t all = gpu::devices().list.at(0).multiprocessors;
   EXPECT_GE(4 * fit, all / 2);
   EXPECT_LE(4 * fit, all);
   EXPECT_EQ(max_clusters_of_four(0), fit);

@@ -3,15 +3,15 @@
 #include <cstring>
 #include <thread>
 
-#include "cuda/tensor_map.h"
+#include "gpu/tensor_map.h"
 #include "tests/backends/cuda/gpu_case.h"
 
 namespace flashmla::backends::cuda {
 
 namespace {
 
-using ::flashmla::cuda::make_tensor_map;
-using ::flashmla::cuda::TensorMapShape;
+using gpu::make_tensor_map;
+using gpu::TensorMapShape;
 
 class TensorMap : public GpuTest {
  protected:

@@ -54,7 +54,7 @@ TEST(Sampler, ChoosesEvenly) {
   support::Random groups(seed);
   std::vector<int> tenths(10);
   for (const std::int64_t index : chosen(1'000'000, 10'000, seed, groups))
-    ++tenths[static_cast<std::size_t>(index / 100'000)];
+    ++tenths[index / 100'000];
   for (const int count : tenths)
     EXPECT_NEAR(count, 1000, 200);
 }
@@ -67,7 +67,7 @@ TEST(Content, AcceptsOneToAllDraftsAndNeverMoreThanAreLeft) {
     const std::int64_t accepted = accepted_drafts(seed, 7, step, 4, 1000);
     ASSERT_GE(accepted, 1);
     ASSERT_LE(accepted, 4);
-    ++seen[static_cast<std::size_t>(accepted)];
+    ++seen[accepted];
     EXPECT_EQ(accepted_drafts(seed, 7, step, 4, 1), 1);
     EXPECT_EQ(accepted_drafts(seed, 7, step, 1, 9), 1);
   }

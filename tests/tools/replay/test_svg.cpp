@@ -83,7 +83,7 @@ TEST(Svg, IsWellFormedForAnySteps) {
     EXPECT_THAT(svg, ::testing::HasSubstr("&lt;&amp;&quot;&gt;??"));
     EXPECT_THAT(svg, ::testing::Not(::testing::HasSubstr("nan")));
     EXPECT_THAT(svg, ::testing::Not(::testing::HasSubstr("inf")));
-    EXPECT_LT(svg.size(), 150'000u) << "curves are thinned";
+    EXPECT_LT(svg.size(), 40'000u) << "curves are thinned";
   }
 }
 

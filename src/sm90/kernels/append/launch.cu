@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "cuda/alignment.h"
-#include "cuda/launch.h"
+#include "gpu/alignment.h"
+#include "gpu/launch.h"
 #include "sm90/kernels/append/append.h"
 
 namespace flashmla::sm90::append {
@@ -25,13 +25,13 @@ void launch(const TensorView& cache, const TensorView& rows, const TensorView& s
   p.heads = static_cast<std::int32_t>(rows.shape[1]);
   p.count = rows.shape[0] * rows.shape[1];
   p.columns = static_cast<std::int32_t>(rows.shape[2]);
-  p.aligned = cuda::rows_aligned(cache) && cuda::rows_aligned(rows) && p.columns % 8 == 0;
+  p.aligned = gpu::rows_aligned(cache) && gpu::rows_aligned(rows) && p.columns % 8 == 0;
   if (p.count == 0)
     return;
   constexpr std::int64_t rows_of_block = threads / 32;
   constexpr std::int64_t max_blocks = 4096;
   const std::int64_t blocks = std::min(max_blocks, (p.count + rows_of_block - 1) / rows_of_block);
-  cuda::launch(write_rows, {static_cast<std::uint32_t>(blocks), threads}, stream, p);
+  gpu::launch(write_rows, {static_cast<std::uint32_t>(blocks), threads}, stream, p);
 }
 
 }  // namespace flashmla::sm90::append

@@ -36,8 +36,8 @@ FLASHMLA_DEVICE bool is_sound(const Params& p, const Entry& entry) {
   const auto request = static_cast<std::uint32_t>(entry.request);
   const auto first = static_cast<std::uint32_t>(entry.first_partial);
   const auto splits = static_cast<std::uint32_t>(entry.splits);
-  const auto partials = static_cast<std::uint32_t>(p.partials);
-  return request < static_cast<std::uint32_t>(p.split.requests) && splits >= 2 &&
+  const auto partials = static_cast<std::uint32_t>(p.schedule.partials);
+  return request < static_cast<std::uint32_t>(p.schedule.requests) && splits >= 2 &&
          splits <= partials && first <= partials - splits;
 }
 
@@ -70,17 +70,18 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
     combine_splits(const __grid_constant__ Params p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
-  const std::int32_t workers = p.split.workers;
+  const std::int32_t workers = p.schedule.workers;
   for (auto step = static_cast<std::int32_t>(blockIdx.x);;
        step += static_cast<std::int32_t>(gridDim.x)) {
-    const std::int32_t group = p.by_combine_groups.quotient(step);
-    const std::int32_t groups = schedule::smaller(p.split_list[workers].steps_before, workers - 1);
+    const std::int32_t group = p.by_groups.quotient(step);
+    const std::int32_t groups =
+        schedule::smaller(p.schedule.split_list[workers].steps_before, workers - 1);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const auto index = schedule::smaller<std::int32_t>(
           static_cast<std::int32_t>(threadIdx.x) + i * threads, workers - 1);
-      const Entry entry = p.split_list[index];
-      const std::int32_t end = p.split_list[index + 1].steps_before;
+      const Entry entry = p.schedule.split_list[index];
+      const std::int32_t end = p.schedule.split_list[index + 1].steps_before;
       if (entry.steps_before <= group && group < end)
         shared.step = {entry, end - entry.steps_before};
     }
@@ -88,7 +89,7 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
       break;
     __syncthreads();
     const auto [entry, steps] = shared.step;
-    const std::int32_t own = step - entry.steps_before * p.combine_groups;
+    const std::int32_t own = step - entry.steps_before * p.groups;
     if (is_sound(p, entry)) {
       if (steps == 1)
         combine_few<T, 4, 2>(p, entry, own);
@@ -113,11 +114,11 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
-  const std::int64_t each = piece_steps(p.kv_heads * p.rows);
-  for (std::int64_t i = blockIdx.x; i < each * p.split.requests; i += gridDim.x) {
+  const std::int64_t each = piece_steps(p.rows.kv_heads * p.rows.count);
+  for (std::int64_t i = blockIdx.x; i < each * p.schedule.requests; i += gridDim.x) {
     const auto request = static_cast<std::int32_t>(i / each);
-    const std::int32_t first = p.split_offset[request];
-    const std::int32_t splits = p.split_offset[request + 1] - first;
+    const std::int32_t first = p.schedule.split_offset[request];
+    const std::int32_t splits = p.schedule.split_offset[request + 1] - first;
     const Entry entry{request, first, schedule::smaller(splits, schedule::max_pieces), 0};
     if (is_sound(p, entry))
       combine_many<T>(p, entry, static_cast<std::int32_t>(i % each), piece_lane_bits, shared.sums);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/cuda_check.h"
+#include "gpu/cuda_check.h"
 #include "sm90/kernels/combine/combine.h"
 
 namespace flashmla::sm90::combine {
@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t shared_memory = 227 * 1024;
 constexpr std::int64_t spread_blocks = 4;
 
-using Function = void (*)(dense_decode::Params);
+using Function = void (*)(Params);
 
 Function function_of(DType type, bool batch_invariant) {
   if (type == DType::fp16)
@@ -49,10 +49,10 @@ Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t r
 }
 
 void load(DType type, bool batch_invariant) {
-  cuda::check(cudaFuncSetAttribute(function_of(type, batch_invariant),
-                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   static_cast<int>(shared_memory / 2)),
-              "cudaFuncSetAttribute");
+  gpu::check(cudaFuncSetAttribute(function_of(type, batch_invariant),
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(shared_memory / 2)),
+             "cudaFuncSetAttribute");
 }
 
 }  // namespace flashmla::sm90::combine

@@ -4,12 +4,13 @@
 #include <cstdint>
 
 #include "flashmla/dtype.h"
-#include "sm90/kernels/dense_decode/params.h"
+#include "schedule/split_kv.h"
+#include "sm90/kernels/combine/params.h"
 
 namespace flashmla::sm90::combine {
 
 struct Kernel {
-  void (*function)(dense_decode::Params);
+  void (*function)(Params);
   std::uint32_t threads;
   std::uint32_t blocks;
   std::uint32_t shared_bytes;  // dynamic, and not used: it keeps more blocks out

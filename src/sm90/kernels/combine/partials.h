@@ -9,10 +9,10 @@
 
 namespace flashmla::sm90::combine {
 
-using dense_decode::PartialNumber;
-using dense_decode::PartialRow;
-using dense_decode::row_entries;
-using dense_decode::v_dim;
+using attend::PartialNumber;
+using attend::PartialRow;
+using attend::row_entries;
+using attend::v_dim;
 inline constexpr int threads = 128;
 inline constexpr int units_per_row = v_dim / unit_columns;
 // A thread's units all lie in one half of a row.
@@ -21,7 +21,8 @@ inline constexpr int half_columns = v_dim / halves;
 
 // Rows are rounded up; and a schedule may hold anything.
 FLASHMLA_DEVICE bool is_row(const Params& p, std::int32_t row) {
-  return static_cast<std::uint32_t>(row) < static_cast<std::uint32_t>(p.kv_heads * p.rows);
+  return static_cast<std::uint32_t>(row) <
+         static_cast<std::uint32_t>(p.rows.kv_heads * p.rows.count);
 }
 
 // unit_columns numbers of a partial result of a call of type T.
@@ -45,11 +46,11 @@ struct Partials {
   // the row is not. Waits for the kernel that makes them.
   FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
                             std::int32_t stride, std::int32_t row, std::uint32_t column) {
-    const std::int32_t rows = p.kv_heads * p.rows;
+    const std::int32_t rows = p.rows.kv_heads * p.rows.count;
     const std::int64_t at = std::int64_t{entry.first_partial + first} * rows + row;
-    const auto* out = static_cast<const PartialNumber<T>*>(p.partial_out) + at * v_dim + column;
+    const auto* out = static_cast<const PartialNumber<T>*>(p.partials.out) + at * v_dim + column;
     const PartialRow* row_at =
-        p.partial_rows + at * row_entries<T> + column / half_columns * row_entries<T> / halves;
+        p.partials.rows + at * row_entries<T> + column / half_columns * row_entries<T> / halves;
     const std::int64_t distance = std::int64_t{stride} * rows;
     ptx::wait_for_prerequisites();
     const std::int32_t splits = is_row(p, row) ? entry.splits : 0;

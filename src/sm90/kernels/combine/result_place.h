@@ -3,15 +3,14 @@
 
 #include <cstdint>
 
-#include "sm90/kernels/dense_decode/place.h"
+#include "sm90/kernels/combine/params.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ops/store_rows.h"
 
 namespace flashmla::sm90::combine {
 
-using dense_decode::Params;
-using dense_decode::RowPlace;
+using attend::RowPlace;
 using Entry = schedule::SplitRequest;
 
 inline constexpr int unit_columns = 8;
@@ -28,13 +27,14 @@ struct ResultPlace {
 
   FLASHMLA_DEVICE ResultPlace(const Params& params, const Entry& entry, std::int32_t row,
                               std::int32_t column)
-      : p(params), aligned(params.out_aligned) {
+      : p(params), aligned(params.output.aligned) {
     const std::int32_t kv_head = p.by_rows.quotient(row);
-    const RowPlace at = RowPlace::of(p, kv_head, row - kv_head * p.rows);
-    out = dense_decode::output_row(p, entry.request, at) + column;
-    lse = column == 0 ? dense_decode::output_lse(p, entry.request, at) : nullptr;
-    const bool has_sink = p.sink != nullptr && kv_head < p.kv_heads;  // rows are rounded up
-    sink = ptx::load_if(has_sink, p.sink + at.head, ops::minus_infinity);
+    const RowPlace at = p.rows.place(kv_head, row - kv_head * p.rows.count);
+    out = p.output.row(entry.request, at) + column;
+    lse = column == 0 ? p.output.lse_of(p.rows, entry.request, at) : nullptr;
+    const bool has_sink =
+        p.output.sink != nullptr && kv_head < p.rows.kv_heads;  // rows are rounded up
+    sink = ptx::load_if(has_sink, p.output.sink + at.head, ops::minus_infinity);
   }
 
   // What the row is multiplied by, from the maximum and the sum of all partial results; writes the
@@ -42,7 +42,7 @@ struct ResultPlace {
   FLASHMLA_DEVICE float finish(float max, float sum) const {
     const ops::FinishedRow row(max, sum, sum, sink);
     if (lse != nullptr)
-      *lse = row.lse_as(p.lse_scale, p.empty_lse);
+      *lse = row.lse_as(p.output.lse_scale, p.output.empty_lse);
     return row.factor;
   }
 

@@ -8,6 +8,8 @@
 
 namespace flashmla::sm90::dense_decode {
 
+using attend::RowPlace;
+
 FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return (a + b - 1) / b;
 }
@@ -31,38 +33,9 @@ struct TilePlace {
     const std::int32_t kv_head = p.by_tiles.quotient(index);
     const std::int32_t tile = index - kv_head * p.tiles;
     const std::int32_t cluster_end = (tile / ClusterSize + 1) * ClusterSize * TileRows;
-    return {kv_head, tile * TileRows, p.by_group.quotient(min(cluster_end, p.rows) - 1)};
+    return {kv_head, tile * TileRows, p.rows.by_group.quotient(min(cluster_end, p.rows.count) - 1)};
   }
 };
-
-// A row of a tile: its query token and head.
-struct RowPlace {
-  std::int32_t token;
-  std::int32_t head;
-  bool there;  // rows past the last one are padding
-
-  static FLASHMLA_DEVICE RowPlace of(const Params& p, std::int32_t kv_head, std::int32_t row) {
-    const std::int32_t token = p.by_group.quotient(row);
-    return {token, kv_head * p.group + row - token * p.group, row < p.rows};
-  }
-};
-
-// Where a row's result goes, and its lse.
-FLASHMLA_DEVICE std::uint16_t* output_row(const Params& p, std::int32_t request,
-                                          const RowPlace& at) {
-  return p.out + request * p.out_strides.outer + at.token * p.out_strides.middle +
-         at.head * p.out_strides.head;
-}
-FLASHMLA_DEVICE float* output_lse(const Params& p, std::int32_t request, const RowPlace& at) {
-  return p.lse + (static_cast<std::int64_t>(request) * p.query_heads + at.head) * p.query_tokens +
-         at.token;
-}
-
-// Tokens that a query token sees of a request of `length` tokens; not below 0.
-FLASHMLA_DEVICE std::int32_t visible_tokens(const Params& p, std::int32_t length,
-                                            std::int32_t query_token) {
-  return p.causal ? max(0, length - p.query_tokens + query_token + 1) : length;
-}
 
 // What a CTA does of a segment of the schedule.
 struct TileSegment {
@@ -73,11 +46,19 @@ struct TileSegment {
   std::int32_t partial;  // where its result goes in the run workspace; −1: to the output
   std::int32_t kv_head;
   std::int32_t first_row;
+
+  // What follows the last segment of a CTA, as RecordQueue wants it.
+  static FLASHMLA_DEVICE TileSegment end() { return {no_request, 0, 0, 0, 0, 0, 0}; }
+  FLASHMLA_DEVICE bool is_end() const { return request == no_request; }
+
+ private:
+  static constexpr std::int32_t no_request = -1;
 };
 
 // Remembers the first request with a page number outside of the cache.
 FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
-  ops::report_first(p.status, request, *static_cast<volatile std::int32_t*>(p.status));
+  ops::report_first(p.schedule.status, request,
+                    *static_cast<volatile std::int32_t*>(p.schedule.status));
 }
 
 // Calls body(TileSegment) for everything that the CTA does. The grid is (tiles of all KV heads,
@@ -86,16 +67,15 @@ FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
 template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   const std::int32_t worker = p.first_worker + static_cast<std::int32_t>(blockIdx.y);
-  const schedule::WorkTile work = p.work[worker];
-  const schedule::Walk walk{p.lengths,    p.split_offset,   p.split.requests, p.split.workers,
-                            block_tokens, p.planned_tokens, p.partials};
-  const std::int32_t all_tiles = p.tiles * p.kv_heads;
+  const WorkRow work = p.schedule.work[worker];
+  const schedule::Walk walk = p.schedule.walk();
+  const std::int32_t all_tiles = p.tiles * p.rows.kv_heads;
   for (auto index = static_cast<std::int32_t>(blockIdx.x); index < all_tiles;
        index += static_cast<std::int32_t>(gridDim.x)) {
     const TilePlace place = TilePlace::of<TileRows, ClusterSize>(p, index);
     const auto of_tile = [&](const schedule::Segment& segment) {
       const std::int32_t length = min(segment.length, p.max_tokens);
-      const std::int32_t seen = visible_tokens(p, length, place.last_token);
+      const std::int32_t seen = p.scores.visible_tokens(p.rows, length, place.last_token);
       const std::int32_t end = min(segment.end_block, divide_up(seen, block_tokens));
       body(TileSegment{segment.request, length, segment.first_block,
                        max(0, end - segment.first_block), segment.partial, place.kv_head,

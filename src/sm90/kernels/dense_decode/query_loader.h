@@ -3,25 +3,25 @@
 // row.
 #pragma once
 
-#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/kernels/dense_decode/segment_queue.h"
 #include "sm90/ops/load_rows.h"
+#include "sm90/pipeline/position.h"
 #include "sm90/ptx/grid_dependency.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::dense_decode {
 
-// Shared: query(chunk), query_ready(), query_free().
+// Shared: query(chunk), query_ring().
 template <class Shared, int Chunks, int TileRows, int ClusterSize>
 class QueryLoader {
  public:
   FLASHMLA_DEVICE QueryLoader(const Params& params, const CUtensorMap* tensor_map,
-                              const Shared& addresses, RecordQueue& record_queue)
-      : p(params), map(tensor_map), shared(addresses), queue(record_queue) {}
+                              const Shared& addresses, SegmentQueue& segment_queue)
+      : p(params), map(tensor_map), shared(addresses), queue(segment_queue) {}
 
-  // Arrivals at query_ready() for each segment.
-  static FLASHMLA_DEVICE int arrivals(const Params& p) { return p.q_box_rows > 0 ? 1 : 32; }
+  // Threads that commit the queries of a segment.
+  static FLASHMLA_DEVICE int writers(const Params& p) { return p.q_box_rows > 0 ? 1 : 32; }
 
   // The whole warp, from the start of the kernel: it looks up its first segment while others set
   // barriers, and calls join() before it touches one. The others need not wait for the
@@ -30,21 +30,21 @@ class QueryLoader {
   FLASHMLA_DEVICE void load_all(Join join) {
     if (!runs_beside<TileRows, ClusterSize>(p))
       ptx::wait_for_prerequisites();
-    std::uint32_t n = 0;
+    pipeline::UseCount n;
     for_each_tile_segment<TileRows, ClusterSize>(p, [&](const TileSegment& segment) {
-      if (n == 0)
+      if (n.count == 0)
         join();
       queue.publish(n, segment);
-      ptx::mbarrier_wait(shared.query_free(), (n & 1) ^ 1);
+      shared.query_ring().acquire(n);
       if (p.q_box_rows > 0)
         load_boxes(segment);
       else
         load_rows(segment);
-      ++n;
+      n.advance();
     });
-    if (n == 0)
+    if (n.count == 0)
       join();
-    queue.publish(n, {no_more_segments, 0, 0, 0, 0, 0, 0});
+    queue.publish(n, TileSegment::end());
   }
 
  private:
@@ -54,18 +54,17 @@ class QueryLoader {
     if (!ptx::elected())
       return;
     if (segment.blocks == 0)
-      return ptx::mbarrier_arrive(shared.query_ready());
-    ptx::mbarrier_arrive_expect(shared.query_ready(), Chunks * TileRows * tile::row_bytes);
+      return shared.query_ring().commit();
+    const std::uint32_t ready = shared.query_ring().expect(Chunks * TileRows * tile::row_bytes);
     const std::int32_t box_chunks = p.q_box_rows == TileRows ? Chunks : 1;
-    const std::int32_t first_token = p.by_group.quotient(segment.first_row);
+    const std::int32_t first_token = p.rows.by_group.quotient(segment.first_row);
     const std::int32_t first_head =
-        segment.kv_head * p.group + segment.first_row - first_token * p.group;
+        segment.kv_head * p.rows.group + segment.first_row - first_token * p.rows.group;
     for (int box = 0; box * p.q_box_rows < TileRows; ++box)
       for (int chunk = 0; chunk < Chunks; chunk += box_chunks)
-        ptx::tma_load(shared.query(chunk) + box * p.q_box_rows * tile::row_bytes, map,
-                      shared.query_ready(),
+        ptx::tma_load(shared.query(chunk) + box * p.q_box_rows * tile::row_bytes, map, ready,
                       {0, first_head, chunk, first_token + box, segment.request},
-                      static_cast<std::uint64_t>(L2Policy::evict_last));
+                      static_cast<std::uint64_t>(ptx::L2Policy::evict_last));
   }
 
   // A lane finds out where a row begins; then the warp copies the rows one after the other.
@@ -73,8 +72,7 @@ class QueryLoader {
     constexpr int rows = TileRows < 32 ? TileRows : 32;
 #pragma unroll 1
     for (int first = 0; first < TileRows; first += rows) {
-      const RowPlace own =
-          RowPlace::of(p, segment.kv_head, segment.first_row + first + lane() % rows);
+      const RowPlace own = p.rows.place(segment.kv_head, segment.first_row + first + lane() % rows);
       const bool wanted = own.there && segment.blocks > 0;
       const std::int64_t offset = segment.request * p.q_strides.outer +
                                   own.token * p.q_strides.middle + own.head * p.q_strides.head;
@@ -91,13 +89,13 @@ class QueryLoader {
     }
     ptx::wait_for_copies();
     ptx::fence_async_proxy();
-    ptx::mbarrier_arrive(shared.query_ready());
+    shared.query_ring().commit();
   }
 
   const Params& p;
   const CUtensorMap* map;
   Shared shared;
-  RecordQueue& queue;
+  SegmentQueue& queue;
 };
 
 }  // namespace flashmla::sm90::dense_decode

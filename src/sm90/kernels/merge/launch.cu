@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/launch.h"
+#include "gpu/launch.h"
 #include "sm90/kernels/merge/merge.h"
 
 namespace flashmla::sm90::merge {
@@ -44,7 +44,7 @@ void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,
     return;
   constexpr std::int64_t max_blocks = 1 << 20;
   const auto blocks = static_cast<std::uint32_t>(std::min(max_blocks, p.rows));
-  cuda::launch(merge_rows, {blocks, threads}, stream, p);
+  gpu::launch(merge_rows, {blocks, threads}, stream, p);
 }
 
 }  // namespace flashmla::sm90::merge

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/launch.h"
+#include "gpu/launch.h"
 #include "sm90/kernels/plan/plan.h"
 
 namespace flashmla::sm90::plan {
@@ -35,9 +35,9 @@ void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMe
   const std::int32_t wanted = std::max(params.requests, params.workers) + 1;
   const auto threads =
       static_cast<std::uint32_t>(std::min<std::int32_t>(max_threads, (wanted + 31) / 32 * 32));
-  cuda::launch(kernel_of(kind_of(params), thread_each),
-               {1, threads, SharedLine::bytes(params, thread_each)}, stream, params, memory,
-               lengths, max_tokens);
+  gpu::launch(kernel_of(kind_of(params), thread_each),
+              {1, threads, SharedLine::bytes(params, thread_each)}, stream, params, memory, lengths,
+              max_tokens);
 }
 
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,
@@ -46,13 +46,13 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
     const std::int32_t size = std::min(LengthChunk::most, count - begin);
     LengthChunk chunk;
     std::copy_n(host_lengths + begin, size, chunk.values);
-    cuda::launch(write_lengths, {1, 256}, stream, chunk, lengths + begin, size);
+    gpu::launch(write_lengths, {1, 256}, stream, chunk, lengths + begin, size);
   }
 }
 
 void launch_report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,
                           std::int32_t* status, void* stream) {
-  cuda::launch(report_longer, {1, 256}, stream, lengths, count, most, status);
+  gpu::launch(report_longer, {1, 256}, stream, lengths, count, most, status);
 }
 
 void load() {
@@ -60,14 +60,14 @@ void load() {
   for (const Kind kind : {Kind::equal_workers, Kind::two_speeds, Kind::batch_invariant})
     for (const bool thread_each : {false, true}) {
       const auto kernel = kernel_of(kind, thread_each);
-      cuda::check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+      gpu::check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
       // A multiprocessor that divides its memory otherwise takes no block of a decoding kernel.
-      cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                       cudaSharedmemCarveoutMaxShared),
-                  "cudaFuncSetAttribute");
+      gpu::check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                      cudaSharedmemCarveoutMaxShared),
+                 "cudaFuncSetAttribute");
     }
-  cuda::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
-  cuda::check(cudaFuncGetAttributes(&attributes, report_longer), "cudaFuncGetAttributes");
+  gpu::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
+  gpu::check(cudaFuncGetAttributes(&attributes, report_longer), "cudaFuncGetAttributes");
 }
 
 }  // namespace flashmla::sm90::plan

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "schedule/plan_layout.h"
-#include "sm90/kernels/dense_decode/params.h"
+#include "sm90/attend/call.h"
 #include "sm90/kernels/plan/block_team.h"
 #include "sm90/ops/report_first.h"
 #include "sm90/ptx/grid_dependency.h"
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(max_threads, 1)
   params.batch_invariant = ScheduleKind == Kind::batch_invariant;
   if (ScheduleKind != Kind::two_speeds)
     params.speeds = {};
-  params.block_tokens = dense_decode::block_tokens;
+  params.block_tokens = attend::block_tokens;
   std::int32_t* lengths = memory.lengths;
   schedule::SplitMemory<typename Team::Ns> made{
       nullptr,     memory.split_offset, shared.cuts,

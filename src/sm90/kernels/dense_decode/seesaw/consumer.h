@@ -3,14 +3,15 @@
 
 #include "sm90/kernels/dense_decode/result_rows.h"
 #include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
-#include "sm90/ops/cluster.h"
+#include "sm90/ops/accumulator.h"
 #include "sm90/ops/half_range.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
+#include "sm90/pipeline/position.h"
 #include "sm90/ptx/matrix.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/warpgroup.h"
 #include "sm90/ptx/wgmma.h"
+#include "sm90/tile/fragment.h"
 #include "sm90/tile/gmma_descriptor.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
@@ -22,21 +23,20 @@ enum Side { left, right };
 template <class T, int Chunks, int ClusterSize, Side side>
 struct Consumer {
   static constexpr int buffer = side;
-  static constexpr int warp_rows = 16;
   // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {shared_start}; }
+  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {tile::shared_start}; }
 
   const Params& p;
   SharedAddresses<Chunks> shared;
-  float out[128];               // 64 rows × 256 columns of V
-  float scores[32];             // 64 rows × 64 tokens
-  std::uint32_t rope[4][4];     // the last chunk of the queries
-  std::uint32_t weights[4][4];  // P
+  ops::Accumulator<256> out;    // 64 rows × 256 columns of V
+  ops::Accumulator<64> scores;  // 64 rows × 64 tokens
+  std::uint32_t rope[4][4];     // the last chunk of the queries: four operands
+  std::uint32_t weights[4][4];  // P, the same
   ops::RowState rows;
-  bool rescales;                    // the warp's rows of `out` refer to maxima that have risen
-  float factor[2];                  // of these rows, if so
-  std::uint32_t phase = 0;          // of the own buffer
-  std::uint32_t weights_phase = 0;  // of the other consumer's P
+  bool rescales;                         // the warp's rows of `out` refer to maxima that have risen
+  float factor[2];                       // of these rows, if so
+  pipeline::RingPosition<1> at;          // of the own buffer
+  pipeline::RingPosition<1> weights_at;  // of the other consumer's P
   // Tokens of the segment's request that need no care: every row sees them, and scores are not
   // negated.
   int plain_tokens;
@@ -46,28 +46,31 @@ struct Consumer {
 
   static FLASHMLA_DEVICE int thread() { return threadIdx.x % warpgroup_threads; }
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
-  // The first row of the tile that the warp holds, of warp_rows.
-  static FLASHMLA_DEVICE int warp_row() { return thread() / 32 * warp_rows; }
-  // The first of the two rows of the tile that the thread holds; the other one is 8 further.
-  static FLASHMLA_DEVICE int row() { return warp_row() + lane() / 4; }
+  // The first row of the tile that the warp holds, of tile::warp_rows.
+  static FLASHMLA_DEVICE int warp_row() { return thread() / 32 * tile::warp_rows; }
+  // The row of the tile that is the thread's own row 0; the other one is tile::own_rows_apart
+  // further.
+  static FLASHMLA_DEVICE int row() { return warp_row() + tile::own_row(lane()); }
+  // Whether the thread speaks for its two rows, of the four that hold them.
+  static FLASHMLA_DEVICE bool first_of_quad() { return lane() % tile::quad_lanes == 0; }
   // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for columns
   // 16k … 16k + 15.
   static FLASHMLA_DEVICE std::uint32_t matrix_row(int k) {
-    return tile::swizzled(warp_row() + lane() % 16, 2 * k + lane() / 16);
+    return tile::swizzled(warp_row() + tile::matrix_row(lane()), 2 * k + tile::matrix_unit(lane()));
   }
 
   // Before a segment, while it is waited for.
   FLASHMLA_DEVICE void clear() {
-#pragma unroll
-    for (float& value : out)
-      value = 0;
-    ptx::pin(out);  // now, not when the scores are there
+    out.clear();
+    out.pin();  // now, not when the scores are there
     rows.reset();
   }
 
-  FLASHMLA_DEVICE void begin_segment(const SegmentRecord& segment) {
-    plain_tokens =
-        p.negated ? 0 : visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row));
+  FLASHMLA_DEVICE void begin_segment(const TileSegment& segment) {
+    plain_tokens = p.scores.negated
+                       ? 0
+                       : p.scores.visible_tokens(p.rows, segment.length,
+                                                 p.rows.by_group.quotient(segment.first_row));
     if constexpr (Chunks > rope_chunk) {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
@@ -79,8 +82,8 @@ struct Consumer {
   template <int Chunk, bool First = false>
   FLASHMLA_DEVICE void multiply_chunk() {
     if constexpr (Chunk % v_half_chunks == 0) {
-      ptx::mbarrier_wait(shared.keys_ready(buffer, Chunk / v_half_chunks), phase);
-      ptx::pin(scores);
+      shared.key_ring(buffer, Chunk / v_half_chunks).wait(at);
+      scores.pin();
       ptx::wgmma_fence();
     }
     const std::uint64_t keys = tile::k_major(fixed().keys(buffer, Chunk));
@@ -88,9 +91,9 @@ struct Consumer {
     for (int k = 0; k < 4; ++k) {
       const std::uint64_t step = k * tile::k_major_step;
       if constexpr (Chunk == rope_chunk)
-        ptx::wgmma_n64_rs<T>(scores, rope[k], keys + step, !(First && k == 0));
+        ptx::wgmma_n64_rs<T>(scores.value, rope[k], keys + step, !(First && k == 0));
       else
-        ptx::wgmma_n64_ss<T>(scores, tile::k_major(fixed().query(Chunk)) + step, keys + step,
+        ptx::wgmma_n64_ss<T>(scores.value, tile::k_major(fixed().query(Chunk)) + step, keys + step,
                              !(First && k == 0));
     }
   }
@@ -112,59 +115,56 @@ struct Consumer {
     multiply_chunk<FirstChunk + 2>();
     multiply_chunk<FirstChunk + 3>();
     ptx::wgmma_commit();
-    ptx::pin(scores);
-    phase ^= 1;
+    scores.pin();
+    at.advance();
   }
 
   // out += P V of a block, P from registers; out refers to the maxima of P then.
   FLASHMLA_DEVICE void multiply_own_weights() {
     if (rescales)
-      ops::rescale(out, factor);
-    ptx::pin(out);
+      out.rescale(factor);
+    out.pin();
     ptx::pin_matrix(weights);
     ptx::wgmma_fence();
     const std::uint64_t values =
         tile::transposed(fixed().keys(buffer, side * v_half_chunks), chunk_bytes);
 #pragma unroll
     for (int k = 0; k < 4; ++k)
-      ptx::wgmma_n256_rt<T>(out, weights[k], values + k * tile::transposed_step, 1);
+      ptx::wgmma_n256_rt<T>(out.value, weights[k], values + k * tile::transposed_step, 1);
     ptx::wgmma_commit();
-    ptx::pin(out);
+    out.pin();
   }
 
   // The same of the other consumer's block, P from shared memory.
   FLASHMLA_DEVICE void multiply_other_weights() {
     if (rescales)
-      ops::rescale(out, factor);
-    ptx::pin(out);
+      out.rescale(factor);
+    out.pin();
     ptx::wgmma_fence();
     const std::uint64_t other = tile::k_major(fixed().weights(1 - side));
     const std::uint64_t values =
         tile::transposed(fixed().keys(1 - buffer, side * v_half_chunks), chunk_bytes);
 #pragma unroll
     for (int k = 0; k < 4; ++k)
-      ptx::wgmma_n256_st<T>(out, other + k * tile::k_major_step, values + k * tile::transposed_step,
-                            1);
+      ptx::wgmma_n256_st<T>(out.value, other + k * tile::k_major_step,
+                            values + k * tile::transposed_step, 1);
     ptx::wgmma_commit();
-    ptx::pin(out);
+    out.pin();
   }
 
   // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
-  FLASHMLA_DEVICE void softmax(const SegmentRecord& segment, int first_token) {
+  FLASHMLA_DEVICE void softmax(const TileSegment& segment, int first_token) {
     if (first_token + block_tokens > plain_tokens) {
-      if (p.negated) {
-#pragma unroll
-        for (float& score : scores)
-          score = -score;
-      }
-      const int first = p.by_group.quotient(segment.first_row + row());
-      const int second = p.by_group.quotient(segment.first_row + row() + 8);
-      ops::mask_scores(scores, lane() % 4 * 2,
-                       visible_tokens(p, segment.length, first) - first_token,
-                       visible_tokens(p, segment.length, second) - first_token);
+      if (p.scores.negated)
+        scores.negate();
+      const int first = p.rows.by_group.quotient(segment.first_row + row());
+      const int second = p.rows.by_group.quotient(segment.first_row + row() + tile::own_rows_apart);
+      ops::mask_scores(scores.value, tile::own_column(lane() % tile::quad_lanes),
+                       p.scores.visible_tokens(p.rows, segment.length, first) - first_token,
+                       p.scores.visible_tokens(p.rows, segment.length, second) - first_token);
     }
-    rescales = ops::raise_max(scores, p.scale, rows, factor);
-    ops::exponentiate<T>(scores, p.scale, rows, weights);
+    rescales = ops::raise_max(scores.value, p.scores.scale, rows, factor);
+    ops::exponentiate<T>(scores.value, p.scores.scale, rows, weights);
   }
 
   // Writes P and the maxima for the other consumer; the caller says when they may be read.
@@ -173,88 +173,89 @@ struct Consumer {
     for (int k = 0; k < 4; ++k)
       ptx::store_matrices(shared.weights(side) + matrix_row(k), weights[k][0], weights[k][1],
                           weights[k][2], weights[k][3]);
-    if (lane() % 4 == 0) {
+    if (first_of_quad()) {
       ptx::store_shared(shared.max(side, row()), rows.max[0]);
-      ptx::store_shared(shared.max(side, row() + 8), rows.max[1]);
+      ptx::store_shared(shared.max(side, row() + tile::own_rows_apart), rows.max[1]);
     }
     ptx::fence_async_proxy();
   }
 
-  FLASHMLA_DEVICE void show_weights() { ptx::mbarrier_arrive(shared.shown(shown_weights, side)); }
+  FLASHMLA_DEVICE void show_weights() { shared.handoff().show(Exchange::weights, side); }
 
   // Waits for P and the maxima of the other consumer's block, and takes over the maxima.
   FLASHMLA_DEVICE void await_other_weights() {
-    ptx::mbarrier_wait(shared.shown(shown_weights, 1 - side), weights_phase);
-    weights_phase ^= 1;
+    shared.handoff().await(Exchange::weights, 1 - side, weights_at);
+    weights_at.advance();
     const float first = ptx::load_shared(shared.max(1 - side, row()));
-    const float second = ptx::load_shared(shared.max(1 - side, row() + 8));
+    const float second = ptx::load_shared(shared.max(1 - side, row() + tile::own_rows_apart));
     rescales = ops::adopt_max(first, second, rows, factor);
   }
 
   // Gives a part of a block back to the producers of the cluster.
   FLASHMLA_DEVICE void release(int keys_buffer, int part) {
-    ops::arrive_at_cluster<ClusterSize>(shared.keys_free(keys_buffer, part), thread());
+    shared.key_ring(keys_buffer, part).template release_to_cluster<ClusterSize>(thread());
   }
 
   // Writes this consumer's half of the columns, to the output or as a partial result. They pass
   // through the place of the queries, which is free for the next ones before they are written: an
   // SM writes no more than about 16 bytes a clock.
-  FLASHMLA_DEVICE void finish_segment(const SegmentRecord& segment, int parity) {
+  FLASHMLA_DEVICE void finish_segment(const TileSegment& segment, pipeline::UseCount n) {
     // NOTE: two ways to the end, though they have much in common: in short calls, whose requests
     // are split, the code comes from a cold instruction cache, and jumps in it cost most.
     if (segment.partial >= 0) [[likely]]
-      finish_partial(segment, parity);
+      finish_partial(segment, n);
     else
-      finish_output(segment, parity);
+      finish_output(segment, n);
   }
 
  private:
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
 
-  FLASHMLA_DEVICE void finish_partial(const SegmentRecord& segment, int parity) {
+  FLASHMLA_DEVICE void finish_partial(const TileSegment& segment, pipeline::UseCount n) {
     // NOTE: first, for it also says that no warp reads the queries any more.
-    exchange_sums(parity);
+    exchange_sums(n);
     float down[2] = {1, 1};
     if constexpr (halves)
       stage_partials(down);
-    const int second = own_row();
-    if (lane() % 4 < 2 && side < row_entries<T>)
-      ResultRow(p, segment, row() + 8 * second)
-          .template finish_partial<T>(totals(second), side, second ? down[1] : down[0]);
+    const int r = finished_row();
+    if (lane() % tile::quad_lanes < 2 && side < row_entries<T>)
+      ResultRow(p, segment, row() + tile::own_rows_apart * r)
+          .template finish_partial<T>(totals(r), side, r ? down[1] : down[0]);
     if constexpr (halves)
       write_staged_rows(segment, ResultRows::of_partial(p, segment));
     else
       write_wide_partials(segment);
   }
 
-  FLASHMLA_DEVICE void finish_output(const SegmentRecord& segment, int parity) {
-    exchange_sums(parity);
-    const int second = own_row();
-    const float scale = ResultRow(p, segment, row() + 8 * second)
-                            .finish(totals(second), side == left && lane() % 4 < 2);
-    const float scales[2] = {__shfl_sync(0xffffffffu, scale, lane() & ~3),
-                             __shfl_sync(0xffffffffu, scale, (lane() & ~3) | 1)};
-    ops::rescale(out, scales);
+  FLASHMLA_DEVICE void finish_output(const TileSegment& segment, pipeline::UseCount n) {
+    exchange_sums(n);
+    const int r = finished_row();
+    const float scale = ResultRow(p, segment, row() + tile::own_rows_apart * r)
+                            .finish(totals(r), side == left && lane() % tile::quad_lanes < 2);
+    const int quad = lane() & ~(tile::quad_lanes - 1);
+    const float scales[2] = {__shfl_sync(0xffffffffu, scale, quad),
+                             __shfl_sync(0xffffffffu, scale, quad | 1)};
+    out.rescale(scales);
     stage_rows<T>();
     write_staged_rows(segment, ResultRows::of_output(p, segment));
   }
 
-  // Lanes 0 and 1 of a quad finish its two rows.
-  static FLASHMLA_DEVICE int own_row() { return lane() % 2; }
-  FLASHMLA_DEVICE RowTotals totals(int second) const {
-    return {second ? rows.max[1] : rows.max[0], second ? rows.sum[1] : rows.sum[0],
-            second ? rows.rounded[1] : rows.rounded[0]};
+  // Lanes 0 and 1 of a quad finish its own rows 0 and 1.
+  static FLASHMLA_DEVICE int finished_row() { return lane() % 2; }
+  FLASHMLA_DEVICE RowTotals totals(int r) const {
+    return {r ? rows.max[1] : rows.max[0], r ? rows.sum[1] : rows.sum[0],
+            r ? rows.rounded[1] : rows.rounded[0]};
   }
 
-  FLASHMLA_DEVICE void write_staged_rows(const SegmentRecord& segment, const ResultRows& target) {
+  FLASHMLA_DEVICE void write_staged_rows(const TileSegment& segment, const ResultRows& target) {
     __syncwarp();
     const std::uint32_t staged = shared.query(side * v_half_chunks + lane() / tile::units_per_row);
-    write_rows<warp_rows, 1, 1>(
+    write_rows<tile::warp_rows, 1, 1>(
         p, segment, target, warp_row(), side * 256 + lane() * 8,
         [&](int row, int) { return staged + tile::swizzled(row, lane() % tile::units_per_row); },
         [&] {
           ptx::fence_async_proxy();
-          ptx::mbarrier_arrive(shared.query_free());
+          shared.query_ring().release();
         });
   }
 
@@ -270,49 +271,52 @@ struct Consumer {
     for (int r = 0; r < 2; ++r) {
       float magnitudes = 0;
 #pragma unroll
-      for (int i = 0; i < 32; ++i)
-        magnitudes += fabsf(out[4 * i + 2 * r]) + fabsf(out[4 * i + 2 * r + 1]);
+      for (int i = 0; i < out.own_columns; i += 2)
+        magnitudes += fabsf(out.at(r, i)) + fabsf(out.at(r, i + 1));
       const RowScale scale = RowScale::of(ops::sum_in_quad(magnitudes));
       up[r] = scale.up;
       down[r] = scale.down;
     }
-    ops::rescale(out, up);
+    out.rescale(up);
     stage_rows<__half>(ranges);
   }
 
   // Each consumer has the sums of its own blocks; both have the same maxima by now.
-  FLASHMLA_DEVICE void exchange_sums(int parity) {
+  FLASHMLA_DEVICE void exchange_sums(pipeline::UseCount n) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       rows.sum[r] = ops::sum_in_quad(rows.sum[r]);
       rows.rounded[r] = ops::sum_in_quad(rows.rounded[r]);
-      if (lane() % 4 == 0)
-        ptx::store_shared(shared.sums(side, row() + 8 * r), float2{rows.sum[r], rows.rounded[r]});
+      if (first_of_quad())
+        ptx::store_shared(shared.sums(side, row() + tile::own_rows_apart * r),
+                          float2{rows.sum[r], rows.rounded[r]});
     }
-    ptx::mbarrier_arrive(shared.shown(shown_sums, side));
-    ptx::mbarrier_wait(shared.shown(shown_sums, 1 - side), parity);
+    shared.handoff().show(Exchange::sums, side);
+    shared.handoff().await(Exchange::sums, 1 - side, n);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const float2 other = ptx::load_shared_pair(shared.sums(1 - side, row() + 8 * r));
+      const float2 other =
+          ptx::load_shared_pair(shared.sums(1 - side, row() + tile::own_rows_apart * r));
       rows.sum[r] += other.x;
       rows.rounded[r] += other.y;
     }
   }
 
   // Partial results in fp32, from registers.
-  FLASHMLA_DEVICE void write_wide_partials(const SegmentRecord& segment) {
+  FLASHMLA_DEVICE void write_wide_partials(const TileSegment& segment) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float* const target = wide_partial_row(p, segment, row() + 8 * r);
+      float* const target = wide_partial_row(p, segment, row() + tile::own_rows_apart * r);
       if (target == nullptr)
         continue;
 #pragma unroll
-      for (int i = 0; i < 32; ++i)
-        *reinterpret_cast<float2*>(target + side * 256 + 8 * i + lane() % 4 * 2) = {
-            out[4 * i + 2 * r], out[4 * i + 2 * r + 1]};
+      for (int i = 0; i < out.own_columns; i += 2)
+        *reinterpret_cast<float2*>(target + side * 256 + tile::columns_before(i) +
+                                   tile::own_column(lane() % tile::quad_lanes)) = {
+            out.at(r, i), out.at(r, i + 1)};
     }
     ptx::fence_async_proxy();
-    ptx::mbarrier_arrive(shared.query_free());
+    shared.query_ring().release();
   }
 
   // The warp's rows, rounded to 16 bits, as chunks in the place of the queries. `ranges`, if given,
@@ -320,11 +324,10 @@ struct Consumer {
   template <class Number, class... Ranges>
   FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
 #pragma unroll
-    for (int i = 0; i < 16; ++i) {
-      const float* o = out + 8 * i;
-      const std::uint32_t words[4] = {ptx::pack<Number>(o[0], o[1]), ptx::pack<Number>(o[2], o[3]),
-                                      ptx::pack<Number>(o[4], o[5]), ptx::pack<Number>(o[6], o[7])};
-      ptx::store_matrices(shared.query(side * v_half_chunks + i / 4) + matrix_row(i % 4), words[0],
+    for (int k = 0; k < 16; ++k) {
+      std::uint32_t words[4];
+      out.template pack<Number>(k, words);
+      ptx::store_matrices(shared.query(side * v_half_chunks + k / 4) + matrix_row(k % 4), words[0],
                           words[1], words[2], words[3]);
       (look_at(words, ranges), ...);
     }
@@ -333,7 +336,7 @@ struct Consumer {
                                       ops::HalfRange (&ranges)[2]) {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
-      ranges[j % 2].add(words[j]);
+      ranges[tile::own_row_of_operand(j)].add(words[j]);
   }
 };
 

@@ -7,8 +7,9 @@
 #include "sm90/kernels/dense_decode/seesaw/producer.h"
 #include "sm90/kernels/dense_decode/seesaw/right_consumer.h"
 #include "sm90/kernels/dense_decode/touch_params.h"
-#include "sm90/ops/cluster.h"
+#include "sm90/pipeline/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
 
@@ -18,18 +19,13 @@ using Queries = QueryLoader<SharedAddresses<Chunks>, Chunks, tile_rows, ClusterS
 template <int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, const Params& p) {
   for (int buffer = 0; buffer < 2; ++buffer) {
-    for (int part = 0; part < key_parts; ++part) {
-      ptx::mbarrier_init(shared.keys_ready(buffer, part), p.gathered ? 32 : 1);
-      ptx::mbarrier_init(shared.keys_free(buffer, part), ClusterSize);
-    }
-    ptx::mbarrier_init(shared.tail_landed(buffer), key_parts - first_part<Chunks>);
+    for (int part = 0; part < key_parts; ++part)
+      shared.key_ring(buffer, part).initialise(p.gathered ? 32 : 1, ClusterSize);
+    shared.tail_landing(buffer).initialise(key_parts - first_part<Chunks>);
   }
-  for (int side = 0; side < 2; ++side) {
-    ptx::mbarrier_init(shared.shown(shown_weights, side), warpgroup_threads);
-    ptx::mbarrier_init(shared.shown(shown_sums, side), warpgroup_threads);
-  }
-  ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, ClusterSize>::arrivals(p));
-  ptx::mbarrier_init(shared.query_free(), consumer_threads);
+  for (int side = 0; side < 2; ++side)
+    shared.handoff().initialise(side, warpgroup_threads);
+  shared.query_ring().initialise(Queries<Chunks, ClusterSize>::writers(p), consumer_threads);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
@@ -54,22 +50,22 @@ __global__ void __launch_bounds__(threads, 1)
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
-  if ((base & 0xFFFFFF) != shared_start)
+  if ((base & tile::address_in_cta) != tile::shared_start)
     __trap();
-  const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
+  const SharedAddresses<Chunks> shared{ClusterSize == 1 ? tile::shared_start : base};
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
 
   if (role == 2) {
-    ptx::lower_registers<40>();
+    ptx::lower_registers<loader_registers>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
     if (warp == 2) {
       Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
-        ops::join_cluster<ClusterSize>(barriers_set_for_queries, 2 * 32);
+        pipeline::join_cluster<ClusterSize>(barriers_set_for_queries, 2 * 32);
       });
     } else {
       if (warp == 3)
         prepare<ClusterSize>(maps, p, shared.sink());
-      ops::join_cluster<ClusterSize>(barriers_set_for_keys, 4 * 32);
+      pipeline::join_cluster<ClusterSize>(barriers_set_for_keys, 4 * 32);
       if (warp == 0)
         load_keys<Chunks, ClusterSize, 0>(p, maps, shared, storage.segments);
       else if (warp == 1)
@@ -84,8 +80,8 @@ __global__ void __launch_bounds__(threads, 1)
       ptx::barrier_arrive(barriers_set_for_queries, 2 * 32);
       ptx::barrier_arrive(barriers_set_for_keys, 4 * 32);
     }
-    ops::join_cluster<ClusterSize>(barriers_set, consumer_threads);
-    ptx::raise_registers<232>();
+    pipeline::join_cluster<ClusterSize>(barriers_set, consumer_threads);
+    ptx::raise_registers<consumer_registers>();
     if (role == 0)
       consume_left<T, Chunks, ClusterSize>(p, shared, storage.segments);
     else
@@ -93,7 +89,7 @@ __global__ void __launch_bounds__(threads, 1)
   }
   if (runs_beside<tile_rows, ClusterSize>(p))
     ptx::wait_for_prerequisites();
-  ops::leave_cluster<ClusterSize>();
+  pipeline::leave_cluster<ClusterSize>();
 }
 
 }  // namespace flashmla::sm90::dense_decode::seesaw

@@ -9,14 +9,14 @@ namespace flashmla::sm90::dense_decode::seesaw {
 
 template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>& shared,
-                                  RecordQueue& segments) {
+                                  SegmentQueue& segments) {
   Consumer<T, Chunks, ClusterSize, left> c(p, shared);
-  for (std::uint32_t n = 0;; ++n) {
+  for (pipeline::UseCount n;; n.advance()) {
     c.clear();
-    const SegmentRecord& record = segments.wait(n);
-    if (record.request == no_more_segments)
+    const TileSegment& record = segments.wait(n);
+    if (record.is_end())
       break;
-    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    shared.query_ring().wait(n);
     c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;
@@ -26,7 +26,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks > 1)
         ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
+      c.scores.pin();
     }
 #pragma unroll 1
     for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
@@ -37,7 +37,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if constexpr (Chunks > rope_chunk)
         c.release(0, rope_part);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, left_part);
       ops::sum_rounded<T>(c.weights, c.rows);
       if (blocks == 1)
@@ -47,7 +47,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       c.multiply_other_weights();
       if (blocks == 2) {
         ptx::wgmma_wait<0>();
-        ptx::pin(c.out);
+        c.out.pin();
         c.release(1, left_part);
         break;
       }
@@ -59,10 +59,10 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks > 3)
         ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
-      ptx::pin(c.out);
+      c.scores.pin();
+      c.out.pin();
     }
-    c.finish_segment(record, n & 1);
+    c.finish_segment(record, n);
   }
 }
 

@@ -6,9 +6,9 @@
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
 #include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
-#include "sm90/ops/cluster.h"
+#include "sm90/pipeline/cluster.h"
+#include "sm90/pipeline/ring.h"
 #include "sm90/ptx/cluster.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
@@ -41,26 +41,26 @@ class KeyLoader {
         shared(addresses),
         first_row(ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) * rows : 0) {}
 
-  FLASHMLA_DEVICE void load_all(RecordQueue& segments) {
-    std::uint32_t uses = 0;
-    std::uint32_t tails = 0;
+  FLASHMLA_DEVICE void load_all(SegmentQueue& segments) {
+    pipeline::UseCount uses;   // of the buffer
+    pipeline::UseCount tails;  // cleared before
     segments.for_each([&](const TileSegment& segment) {
       PageWalk walk(p, segment, segment.first_block + Buffer);
-      for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
+      for (int i = Buffer; i < segment.blocks; i += 2, uses.advance()) {
         const PageWalk now = walk;
         if (i + 2 < segment.blocks)
           walk.skip_blocks(p, segment, 2);
         const int tokens = segment.length - (segment.first_block + i) * block_tokens;
-        if (Buffer == 1 && uses == 0)
+        if (Buffer == 1 && uses.count == 0)
           ptx::barrier_sync(first_block_asked, key_loader_threads);
         if (ptx::elected())
-          load_block(segment, now, (uses & 1) ^ 1, tokens < block_tokens);
-        if (Buffer == 0 && uses == 0)
+          load_block(segment, now, pipeline::SlotUse(uses), tokens < block_tokens);
+        if (Buffer == 0 && uses.count == 0)
           ptx::barrier_arrive(first_block_asked, key_loader_threads);
-        if (uses >= prefetched_from && i + 2 < segment.blocks)
+        if (uses.count >= prefetched_from && i + 2 < segment.blocks)
           prefetch_block(walk);
         if (tokens < block_tokens)
-          clear_tail(tokens, tails++ & 1);
+          clear_tail(tokens, tails.next());
       }
     });
   }
@@ -70,19 +70,19 @@ class KeyLoader {
   static constexpr std::uint32_t prefetched_from = 4;  // uses of a buffer
 
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
-                                  std::uint32_t parity, bool tail) {
+                                  const pipeline::SlotUse& use, bool tail) {
     const std::int32_t page = walk.checked_page(p, segment);
     // Alone, where device memory is the bound, the rotary chunk is asked for together with half of
     // V, so that memory goes to a token's row twice and not three times.
     if constexpr (ClusterSize == 1)
-      ptx::mbarrier_wait(shared.keys_free(Buffer, part_in_order(Buffer, 1)), parity);
+      shared.key_ring(Buffer, part_in_order(Buffer, 1)).acquire(use);
 #pragma unroll
     for (int n = first_part<Chunks>; n < key_parts; ++n) {
       const KeyPart part = part_in_order(Buffer, n);
-      const std::uint32_t ready =
-          tail ? shared.tail_landed(Buffer) : shared.keys_ready(Buffer, part);
-      ptx::mbarrier_wait(shared.keys_free(Buffer, part), parity);
-      ptx::mbarrier_arrive_expect(ready, chunks_of(part) * chunk_bytes);
+      const auto ring = shared.key_ring(Buffer, part);
+      const pipeline::Landing landing = tail ? shared.tail_landing(Buffer) : ring.landing();
+      ring.acquire(use);
+      const std::uint32_t ready = landing.expect(chunks_of(part) * chunk_bytes);
       if constexpr (WholeBlocks) {
         constexpr int box_chunks = value_box_chunks<ClusterSize>;
 #pragma unroll
@@ -123,15 +123,15 @@ class KeyLoader {
     const CUtensorMap* map = part == rope_part ? &maps.rope_keys : &maps.keys;
     const std::uint32_t target = shared.keys(Buffer, chunk) + row * tile::row_bytes;
     const ptx::BoxPlace box{0, token_in_page, chunk, segment.kv_head, page};
-    ops::load_to_cluster<ClusterSize>(target, map, ready, box,
-                                      static_cast<std::uint64_t>(p.key_policy));
+    pipeline::load_to_cluster<ClusterSize>(target, map, ready, box,
+                                           static_cast<std::uint64_t>(p.key_policy));
   }
 
   // Zeroes V past the end of the request, once a request: P is 0 there, but 0 · NaN is not. The
   // consumers, whose loops have to be short, see the block only then.
-  FLASHMLA_DEVICE void clear_tail(int tokens, std::uint32_t parity) {
+  FLASHMLA_DEVICE void clear_tail(int tokens, pipeline::UseCount tails) {
     const int lane = threadIdx.x % 32;
-    ptx::mbarrier_wait(shared.tail_landed(Buffer), parity);
+    shared.tail_landing(Buffer).wait(tails);
     const std::uint32_t end = block_tokens * tile::row_bytes;
 #pragma unroll 1
     for (int chunk = 0; chunk < rope_chunk; ++chunk)
@@ -144,7 +144,7 @@ class KeyLoader {
     if (lane == 0)
 #pragma unroll
       for (int n = first_part<Chunks>; n < key_parts; ++n)
-        ptx::mbarrier_arrive(shared.keys_ready(Buffer, part_in_order(Buffer, n)));
+        shared.key_ring(Buffer, part_in_order(Buffer, n)).commit();
   }
 
   const Params& p;
@@ -156,22 +156,22 @@ class KeyLoader {
 // A warp loads every second block row by row.
 template <int Chunks, int Buffer>
 FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>& shared,
-                                 RecordQueue& segments) {
+                                 SegmentQueue& segments) {
   const auto show = [&](int n) {
     ptx::fence_async_proxy();
-    ptx::mbarrier_arrive(shared.keys_ready(Buffer, part_in_order(Buffer, n)));
+    shared.key_ring(Buffer, part_in_order(Buffer, n)).commit();
   };
-  std::uint32_t uses = 0;
+  pipeline::UseCount uses;  // of the buffer
   GatheredRows rows;
   segments.for_each([&](const TileSegment& segment) {
-    for (int i = Buffer; i < segment.blocks; i += 2, ++uses) {
+    for (int i = Buffer; i < segment.blocks; i += 2, uses.advance()) {
       rows.look_up(p, segment, (segment.first_block + i) * block_tokens);
       rows.check(p, segment);
 #pragma unroll 1
       for (int n = first_part<Chunks>; n < key_parts; ++n) {
         const KeyPart part = part_in_order(Buffer, n);
         const int first = first_chunk_of(part);
-        ptx::mbarrier_wait(shared.keys_free(Buffer, part), (uses & 1) ^ 1);
+        shared.key_ring(Buffer, part).acquire(uses);
         rows.copy<1>(p, segment.kv_head, first, chunks_of(part), shared.keys(Buffer, first));
       }
       if constexpr (first_part<Chunks> == 0) {
@@ -189,7 +189,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
 // A warp loads every second block, in the way that suits the cache.
 template <int Chunks, int ClusterSize, int Buffer>
 FLASHMLA_DEVICE void load_keys(const Params& p, const Maps& maps,
-                               const SharedAddresses<Chunks>& shared, RecordQueue& segments) {
+                               const SharedAddresses<Chunks>& shared, SegmentQueue& segments) {
   if (p.gathered) {
     gather_keys<Chunks, Buffer>(p, shared, segments);
   } else if (p.page_size >= block_tokens) {

@@ -10,14 +10,14 @@ namespace flashmla::sm90::dense_decode::seesaw {
 
 template <class T, int Chunks, int ClusterSize>
 FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks>& shared,
-                                   RecordQueue& segments) {
+                                   SegmentQueue& segments) {
   Consumer<T, Chunks, ClusterSize, right> c(p, shared);
-  for (std::uint32_t n = 0;; ++n) {
+  for (pipeline::UseCount n;; n.advance()) {
     c.clear();
-    const SegmentRecord& record = segments.wait(n);
-    if (record.request == no_more_segments)
+    const TileSegment& record = segments.wait(n);
+    if (record.is_end())
       break;
-    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    shared.query_ring().wait(n);
     c.begin_segment(record);
     int blocks = record.blocks;  // not yet done
     int first_token = record.first_block * block_tokens;
@@ -30,19 +30,19 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       c.template multiply_second_half<0>();
       c.await_other_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
+      c.scores.pin();
       c.multiply_other_weights();
       c.softmax(record, first_token + block_tokens);
       c.write_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, right_part);
       if constexpr (Chunks > rope_chunk)
         c.release(1, rope_part);
       c.multiply_own_weights();
       c.show_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(1, right_part);
       ops::sum_rounded<T>(c.weights, c.rows);
     }
@@ -50,10 +50,10 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       c.await_other_weights();
       c.multiply_other_weights();
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, right_part);
     }
-    c.finish_segment(record, n & 1);
+    c.finish_segment(record, n);
   }
 }
 

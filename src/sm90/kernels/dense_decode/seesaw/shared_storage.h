@@ -4,7 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/kernels/dense_decode/segment_queue.h"
+#include "sm90/pipeline/handoff.h"
+#include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
@@ -24,9 +27,9 @@ FLASHMLA_DEVICE constexpr int chunks_of(KeyPart part) {
   return part == rope_part ? 1 : v_half_chunks;
 }
 
-// What a consumer shows to the other one: P and maxima after a block, sums after a segment. Of
-// each a barrier for the left and one for the right consumer.
-enum Exchange { shown_weights = 0, shown_sums = 2, exchanges = 4 };
+// What a consumer shows to the other one: P and maxima after a block, sums after a segment.
+enum class Exchange { weights, sums, count };
+using Handoff = pipeline::Handoff<Exchange>;
 
 template <int Chunks>
 struct SharedStorage {
@@ -42,22 +45,17 @@ struct SharedStorage {
   // [consumer]: Σ P of a row, and Σ P as it is rounded. Written again one segment later, for which
   // the queries have to be there, which are loaded when the other consumer has read them.
   float2 sums[2][tile_rows];
-  RecordQueue segments;
+  SegmentQueue segments;
   std::uint32_t sink;  // of touch()
 
   std::uint64_t keys_ready[2][key_parts];
   std::uint64_t tail_landed[2];  // the last block of a request, whose tail is still to be cleared
   std::uint64_t keys_free[2][key_parts];
-  std::uint64_t query_ready;
-  std::uint64_t query_free;
-  std::uint64_t shown[exchanges];
+  pipeline::RingBarriers<1> query_barriers;
+  std::uint64_t shown[Handoff::barriers];
 };
 
-static_assert(sizeof(SharedStorage<9>) <= 227 * 1024 - 1024);
-
-// Dynamic shared memory begins here where there is no static one; the kernel checks it. A constant
-// keeps descriptors out of registers.
-inline constexpr std::uint32_t shared_start = 1024;
+static_assert(sizeof(SharedStorage<9>) <= tile::max_shared_bytes);
 
 // Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
 // bits name the CTA.
@@ -66,39 +64,43 @@ struct SharedAddresses {
   using Storage = SharedStorage<Chunks>;
   std::uint32_t base;
 
+  FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
+    return base + static_cast<std::uint32_t>(offset);
+  }
+
   FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
-    return base + offsetof(Storage, query) + chunk * chunk_bytes;
+    return at(offsetof(Storage, query)) + chunk * chunk_bytes;
   }
   FLASHMLA_DEVICE std::uint32_t keys(int buffer, int chunk) const {
-    return base + offsetof(Storage, keys) + (buffer * Chunks + chunk) * chunk_bytes;
+    return at(offsetof(Storage, keys)) + (buffer * Chunks + chunk) * chunk_bytes;
   }
   FLASHMLA_DEVICE std::uint32_t weights(int side) const {
-    return side == 0 ? base + offsetof(Storage, left_weights) : query(8);
+    return side == 0 ? at(offsetof(Storage, left_weights)) : query(8);
   }
   FLASHMLA_DEVICE std::uint32_t max(int side, int row) const {
     return base + (side == 0 ? offsetof(Storage, left_max) : offsetof(Storage, right_max)) +
            row * 4;
   }
   FLASHMLA_DEVICE std::uint32_t sums(int side, int row) const {
-    return base + offsetof(Storage, sums) + (side * tile_rows + row) * sizeof(float2);
+    return at(offsetof(Storage, sums)) + (side * tile_rows + row) * sizeof(float2);
   }
-  FLASHMLA_DEVICE std::uint32_t keys_ready(int buffer, int part) const {
-    return base + offsetof(Storage, keys_ready) + (buffer * key_parts + part) * 8;
+  FLASHMLA_DEVICE std::uint32_t sink() const { return at(offsetof(Storage, sink)); }
+
+  // A part of a buffer is a ring of one slot.
+  using KeyRing = pipeline::Ring<
+      1, pipeline::BarrierAddress<offsetof(Storage, keys_free) - offsetof(Storage, keys_ready)>>;
+  FLASHMLA_DEVICE KeyRing key_ring(int buffer, int part) const {
+    return {at(offsetof(Storage, keys_ready)) +
+            (buffer * key_parts + part) * pipeline::barrier_bytes};
   }
-  FLASHMLA_DEVICE std::uint32_t tail_landed(int buffer) const {
-    return base + offsetof(Storage, tail_landed) + buffer * 8;
+  FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const {
+    return {at(offsetof(Storage, query_barriers))};
   }
-  FLASHMLA_DEVICE std::uint32_t keys_free(int buffer, int part) const {
-    return base + offsetof(Storage, keys_free) + (buffer * key_parts + part) * 8;
+  // All parts of the last block of a request arrive here. Its loading warp is the one that waits.
+  FLASHMLA_DEVICE pipeline::Landing tail_landing(int buffer) const {
+    return {at(offsetof(Storage, tail_landed)) + buffer * pipeline::barrier_bytes};
   }
-  FLASHMLA_DEVICE std::uint32_t query_ready() const {
-    return base + offsetof(Storage, query_ready);
-  }
-  FLASHMLA_DEVICE std::uint32_t sink() const { return base + offsetof(Storage, sink); }
-  FLASHMLA_DEVICE std::uint32_t query_free() const { return base + offsetof(Storage, query_free); }
-  FLASHMLA_DEVICE std::uint32_t shown(Exchange what, int side) const {
-    return base + offsetof(Storage, shown) + (what + side) * 8;
-  }
+  FLASHMLA_DEVICE Handoff handoff() const { return {at(offsetof(Storage, shown))}; }
 };
 
 enum NamedBarrier : int {
@@ -116,5 +118,10 @@ inline constexpr int warpgroup_threads = 128;
 inline constexpr int consumer_threads = 2 * warpgroup_threads;
 inline constexpr int threads = 3 * warpgroup_threads;
 inline constexpr int key_loader_threads = 2 * 32;
+
+// Of a thread, once the roles are known: the loading warps leave theirs to the consumers.
+inline constexpr int consumer_registers = 232;
+inline constexpr int loader_registers = 40;
+static_assert(2 * consumer_registers + loader_registers <= 3 * tile::registers_of_thread(threads));
 
 }  // namespace flashmla::sm90::dense_decode::seesaw

@@ -15,10 +15,10 @@ class SegmentEnd {
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
 
   C& c;
-  const SegmentRecord& segment;
+  const TileSegment& segment;
 
  public:
-  FLASHMLA_DEVICE SegmentEnd(C& consumer, const SegmentRecord& record)
+  FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
       : c(consumer), segment(record) {}
 
   // Writes the rows, to the output or as a partial result; then the place of the queries is free.
@@ -36,7 +36,7 @@ class SegmentEnd {
       show_totals();
       if (threadIdx.x < Rows)
         finish_partial_row(totals(), 1);
-      ptx::mbarrier_arrive(c.shared.query_free());
+      c.shared.query_ring().release();
       write_wide_partials();
     }
   }
@@ -52,7 +52,7 @@ class SegmentEnd {
         },
         [&] {
           ptx::fence_async_proxy();
-          ptx::mbarrier_arrive(c.shared.query_free());
+          c.shared.query_ring().release();
         });
   }
 
@@ -64,10 +64,10 @@ class SegmentEnd {
     float divisors[C::own_rows];
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i)
-      divisors[i] = c.rounded[i / 2][i % 2];
+      divisors[i] = c.rounded[i / 2].at(0, i % 2);
     C::publish(c.storage.divisor, divisors);
     // Every row's maximum, too: the threads that hold it have the same.
-    if (C::warp() == 0 && C::lane() < 4)
+    if (C::warp() == 0 && C::lane() < tile::quad_lanes)
 #pragma unroll
       for (int i = 0; i < C::own_rows; ++i)
         c.storage.row_max[C::row(i)] = c.max[i];
@@ -104,10 +104,8 @@ class SegmentEnd {
     for (int i = 0; i < C::own_rows; ++i) {
       const float factor = c.storage.row_factor[C::row(i)];
 #pragma unroll
-      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
-        c.out[chunk][i / 2 * 4 + i % 2] *= factor;
-        c.out[chunk][i / 2 * 4 + 2 + i % 2] *= factor;
-      }
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+        c.out[chunk].rescale_column(i, factor);
     }
   }
 
@@ -149,8 +147,7 @@ class SegmentEnd {
     for (int i = 0; i < C::own_rows; ++i)
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
-        magnitudes[i] +=
-            fabsf(c.out[chunk][i / 2 * 4 + i % 2]) + fabsf(c.out[chunk][i / 2 * 4 + 2 + i % 2]);
+        magnitudes[i] += fabsf(c.out[chunk].at(0, i)) + fabsf(c.out[chunk].at(1, i));
     C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
     float(&exchange)[consumer_warps][Rows] = c.storage.exchange[c.turn];
     C::publish(exchange, magnitudes);
@@ -176,21 +173,15 @@ class SegmentEnd {
   // rows as rows. `ranges`, if given, look at the numbers of each group of 8 rows.
   template <class Number, class... Ranges>
   FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
-    const int matrix = C::lane() / 8;
+    const int matrix = C::lane() / tile::matrix_rows;
 #pragma unroll
     for (int n = 0; n < Rows / 16; ++n)
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
         std::uint32_t words[4];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const float* o = c.out[chunk] + 4 * (2 * n + j / 2) + j % 2 * 2;
-          words[j] = ptx::pack<Number>(o[0], o[1]);
-        }
-        ptx::store_matrices_transposed(
-            c.shared.query(chunk) +
-                tile::swizzled(n * 16 + matrix / 2 * 8 + C::lane() % 8, C::warp() * 2 + matrix % 2),
-            words[0], words[1], words[2], words[3]);
+        c.out[chunk].template pack<Number>(n, words);
+        ptx::store_matrices_transposed(c.shared.query(chunk) + C::matrix_row(matrix, n), words[0],
+                                       words[1], words[2], words[3]);
         (look_at(words, n, ranges), ...);
       }
   }
@@ -198,7 +189,7 @@ class SegmentEnd {
                                       ops::HalfRange (&ranges)[C::groups]) {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
-      ranges[2 * n + j / 2].add(words[j]);
+      ranges[2 * n + tile::pair_of_operand(j)].add(words[j]);
   }
 
   // Partial results in fp32, from registers.
@@ -211,9 +202,9 @@ class SegmentEnd {
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
-          target[chunk * tile::chunk_columns + C::warp() * 16 + C::lane() / 4 + half * 8] =
-              c.out[chunk][i / 2 * 4 + half * 2 + i % 2];
+        for (int r = 0; r < 2; ++r)
+          target[chunk * tile::chunk_columns + C::warp() * tile::warp_rows +
+                 tile::own_row(C::lane()) + tile::own_rows_apart * r] = c.out[chunk].at(r, i);
     }
   }
 };
@@ -222,12 +213,12 @@ template <class T, int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
                              SharedStorage<Chunks, Rows>& storage) {
   Consumer<T, Chunks, Rows, ClusterSize> c(p, shared, storage);
-  for (std::uint32_t n = 0;; ++n) {
+  for (pipeline::UseCount n;; n.advance()) {
     c.clear();
-    const SegmentRecord record = storage.segments.wait(n);
-    if (record.request == no_more_segments)
+    const TileSegment record = storage.segments.wait(n);
+    if (record.is_end())
       break;
-    ptx::mbarrier_wait(shared.query_ready(), n & 1);
+    shared.query_ring().wait(n);
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1
     for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {

@@ -4,42 +4,46 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
-#include "sm90/ops/cluster.h"
+#include "sm90/ops/accumulator.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
+#include "sm90/pipeline/position.h"
 #include "sm90/ptx/matrix.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/mma.h"
 #include "sm90/ptx/warpgroup.h"
 #include "sm90/ptx/wgmma.h"
+#include "sm90/tile/fragment.h"
 #include "sm90/tile/gmma_descriptor.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
-// A thread holds tokens t and t + 8 of a block, and of each group of 8 rows the two from
-// 2 (lane % 4) on.
+// So rows of the tile are columns of the accumulators: a thread's own columns are rows of the tile,
+// and its own rows are two tokens, or two columns of V.
 template <class T, int Chunks, int Rows, int ClusterSize>
 struct Consumer {
   using Shared = SharedAddresses<Chunks, Rows>;
   using Storage = SharedStorage<Chunks, Rows>;
   static constexpr int groups = Rows / 8;
-  static constexpr int own_rows = Rows / 4;
+  using Scores = ops::Accumulator<Rows>;
+  static constexpr int own_rows = Scores::own_columns;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
-  static constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
-  static constexpr int slots_per_block = Ring<Chunks>::slots_per_block;
+  static constexpr int slot_chunks = Slot<Chunks>::chunks;
+  static constexpr int slots_per_block = Slot<Chunks>::per_block;
   // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE Shared fixed() { return {shared_start}; }
+  static FLASHMLA_DEVICE Shared fixed() { return {tile::shared_start}; }
 
   const Params& p;
   Shared shared;
   Storage& storage;
-  float out[v_chunks][Rows / 2];  // 64 columns of V × rows each
-  float scores[Rows / 2];         // 64 tokens × rows
-  float max[own_rows];            // reference maximum of the thread's rows, scaled
-  float sum[own_rows];            // Σ P of the thread's tokens
-  float rounded[groups][4];  // Σ P, as it is rounded, of the warp's tokens: [row i % 2 and again]
+  ops::Accumulator<Rows> out[v_chunks];  // 64 columns of V × rows each
+  Scores scores;                         // 64 tokens × rows
+  float max[own_rows];                   // reference maximum of the thread's rows, scaled
+  float sum[own_rows];                   // Σ P of the thread's tokens
+  // Σ P, as it is rounded, of the warp's tokens: own rows 0 and 1 are the same, own column i is row
+  // i of the group.
+  ops::Accumulator<8> rounded[groups];
   float factor[own_rows];
-  std::uint32_t block = 0;  // of all that the CTA does
+  pipeline::UseCount block;  // of all that the CTA does
   int turn = 0;
 
   FLASHMLA_DEVICE Consumer(const Params& params, const Shared& addresses, Storage& memory)
@@ -48,18 +52,25 @@ struct Consumer {
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
   static FLASHMLA_DEVICE int warp() { return threadIdx.x / 32; }
   // Row i of the thread's own_rows.
-  static FLASHMLA_DEVICE int row(int i) { return i / 2 * 8 + lane() % 4 * 2 + i % 2; }
+  static FLASHMLA_DEVICE int row(int i) {
+    return tile::columns_before(i) + tile::own_column(lane() % tile::quad_lanes);
+  }
+  // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for rows
+  // 16n … 16n + 15 of the tile: rows of the accumulator become columns of the chunk. `matrix`:
+  // lane() / tile::matrix_rows.
+  static FLASHMLA_DEVICE std::uint32_t matrix_row(int matrix, int n) {
+    return tile::swizzled(n * 16 + tile::transposed_matrix_row(matrix, lane()),
+                          warp() * 2 + tile::transposed_matrix_unit(matrix));
+  }
 
   // Before a segment, while it is waited for.
   FLASHMLA_DEVICE void clear() {
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
-#pragma unroll
-      for (float& value : out[i])
-        value = 0;
+      out[i].clear();
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
-      ptx::pin(out[i]);  // now, not when the scores are there
+      out[i].pin();  // now, not when the scores are there
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       max[i] = ops::lowest_max;
@@ -67,22 +78,22 @@ struct Consumer {
     }
 #pragma unroll
     for (int g = 0; g < groups; ++g)
-#pragma unroll
-      for (float& value : rounded[g])
-        value = 0;
+      rounded[g].clear();
   }
 
   // Blocks take the halves of the ring in turns.
-  FLASHMLA_DEVICE int first_slot() const { return static_cast<int>(block % 2) * slots_per_block; }
-  FLASHMLA_DEVICE std::uint32_t round() const { return block / 2 % 2; }
+  FLASHMLA_DEVICE pipeline::SlotOfGroup<slots_per_block> at(int part) const {
+    return {block, part};
+  }
+  FLASHMLA_DEVICE int first_slot() const { return at(0).template slot_in<Storage::slots>(); }
 
   // scores = K Qᵀ of the block, once it has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
     const std::uint64_t keys = uniform_descriptor(tile::k_major(fixed().keys(first_slot())));
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part) {
-      ptx::mbarrier_wait(shared.keys_ready(first_slot() + part), round());
-      ptx::pin(scores);
+      shared.key_ring().wait(at(part));
+      scores.pin();
       ptx::wgmma_fence();
 #pragma unroll
       for (int chunk = part * slot_chunks; chunk < (part + 1) * slot_chunks; ++chunk)
@@ -92,21 +103,21 @@ struct Consumer {
           const std::uint64_t b = tile::k_major(fixed().query(chunk)) + k * tile::k_major_step;
           const int accumulate = chunk + k > 0;
           if constexpr (Rows == 16)
-            ptx::wgmma_n16_ss<T>(scores, a, b, accumulate);
+            ptx::wgmma_n16_ss<T>(scores.value, a, b, accumulate);
           else
-            ptx::wgmma_n32_ss<T>(scores, a, b, accumulate);
+            ptx::wgmma_n32_ss<T>(scores.value, a, b, accumulate);
         }
     }
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
-    ptx::pin(scores);
+    scores.pin();
   }
 
   // Combines each row's values over the warp's tokens.
   template <class Combine>
   static FLASHMLA_DEVICE void reduce_tokens(float (&values)[own_rows], Combine combine) {
 #pragma unroll
-    for (int distance = 4; distance < 32; distance *= 2)
+    for (int distance = tile::quad_lanes; distance < 32; distance *= 2)
 #pragma unroll
       for (float& value : values)
         value = combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
@@ -115,7 +126,7 @@ struct Consumer {
   // Shows the warp's values to the others.
   static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][Rows],
                                       const float (&values)[own_rows]) {
-    if (lane() < 4) {
+    if (lane() < tile::quad_lanes) {
 #pragma unroll
       for (int i = 0; i < own_rows; i += 2)
         *reinterpret_cast<float2*>(&exchange[warp()][row(i)]) = float2{values[i], values[i + 1]};
@@ -144,24 +155,23 @@ struct Consumer {
   }
 
   // Masks the scores of the block that begins at `first_token`.
-  FLASHMLA_DEVICE void mask(const SegmentRecord& segment, int first_token) {
-    if (!p.negated && first_token + block_tokens <=
-                          visible_tokens(p, segment.length, p.by_group.quotient(segment.first_row)))
+  FLASHMLA_DEVICE void mask(const TileSegment& segment, int first_token) {
+    if (!p.scores.negated &&
+        first_token + block_tokens <=
+            p.scores.visible_tokens(p.rows, segment.length,
+                                    p.rows.by_group.quotient(segment.first_row)))
       return;
-    if (p.negated) {
-#pragma unroll
-      for (float& score : scores)
-        score = -score;
-    }
-    const int token = first_token + warp() * 16 + lane() / 4;
+    if (p.scores.negated)
+      scores.negate();
+    const int token = first_token + warp() * tile::warp_rows + tile::own_row(lane());
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const int query_token = p.by_group.quotient(segment.first_row + row(i));
-      const int seen = visible_tokens(p, segment.length, query_token);
+      const int query_token = p.rows.by_group.quotient(segment.first_row + row(i));
+      const int seen = p.scores.visible_tokens(p.rows, segment.length, query_token);
       if (token >= seen)
-        scores[i / 2 * 4 + i % 2] = ops::minus_infinity;
-      if (token + 8 >= seen)
-        scores[i / 2 * 4 + 2 + i % 2] = ops::minus_infinity;
+        scores.at(0, i) = ops::minus_infinity;
+      if (token + tile::own_rows_apart >= seen)
+        scores.at(1, i) = ops::minus_infinity;
     }
   }
 
@@ -172,12 +182,12 @@ struct Consumer {
     float block_max[own_rows];
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
-      block_max[i] = fmaxf(scores[i / 2 * 4 + i % 2], scores[i / 2 * 4 + 2 + i % 2]);
+      block_max[i] = fmaxf(scores.at(0, i), scores.at(1, i));
     max_over_tokens(block_max);
     bool raised = false;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const float scaled = block_max[i] * p.scale;
+      const float scaled = block_max[i] * p.scores.scale;
       const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
@@ -189,49 +199,45 @@ struct Consumer {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       sum[i] *= factor[i];
-      rounded[i / 2][i % 2] *= factor[i];
-      rounded[i / 2][i % 2 + 2] *= factor[i];
+      rounded[i / 2].rescale_column(i % 2, factor[i]);
 #pragma unroll
-      for (int chunk = 0; chunk < v_chunks; ++chunk) {
-        out[chunk][i / 2 * 4 + i % 2] *= factor[i];
-        out[chunk][i / 2 * 4 + 2 + i % 2] *= factor[i];
-      }
+      for (int chunk = 0; chunk < v_chunks; ++chunk)
+        out[chunk].rescale_column(i, factor[i]);
     }
   }
 
   // P = 2^(scale · score − max) to shared memory, as [row][token].
   FLASHMLA_DEVICE void publish_weights() {
-    std::uint32_t packed[own_rows];
+    std::uint32_t packed[groups][2];  // [pair of own columns][own row]
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
-      float w[4];
+      float w[2][2];  // [own row][own column]
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-        w[j] = ptx::exp2(fmaf(scores[4 * g + j], p.scale, -max[2 * g + j % 2]));
-      sum[2 * g] += w[0] + w[2];
-      sum[2 * g + 1] += w[1] + w[3];
-      packed[2 * g] = ptx::pack<T>(w[0], w[1]);
-      packed[2 * g + 1] = ptx::pack<T>(w[2], w[3]);
-    }
-    const int matrix = lane() / 8;
+      for (int r = 0; r < 2; ++r)
 #pragma unroll
-    for (int n = 0; n < Rows / 16; ++n) {
-      const int head = n * 16 + matrix / 2 * 8 + lane() % 8;
-      ptx::store_matrices_transposed(
-          shared.weights() + tile::swizzled(head, warp() * 2 + matrix % 2), packed[4 * n],
-          packed[4 * n + 1], packed[4 * n + 2], packed[4 * n + 3]);
+        for (int i = 0; i < 2; ++i)
+          w[r][i] = ptx::exp2(fmaf(scores.at(r, 2 * g + i), p.scale, -max[2 * g + i]));
+      sum[2 * g] += w[0][0] + w[1][0];
+      sum[2 * g + 1] += w[0][1] + w[1][1];
+      packed[g][0] = ptx::pack<T>(w[0][0], w[0][1]);
+      packed[g][1] = ptx::pack<T>(w[1][0], w[1][1]);
     }
+    const int matrix = lane() / tile::matrix_rows;
+#pragma unroll
+    for (int n = 0; n < Rows / 16; ++n)
+      ptx::store_matrices_transposed(shared.weights() + matrix_row(matrix, n), packed[2 * n][0],
+                                     packed[2 * n][1], packed[2 * n + 1][0], packed[2 * n + 1][1]);
     sum_rounded(packed);
   }
 
   // Adds up P as it was rounded, a product of the warp with ones.
-  FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&packed)[own_rows]) {
+  FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&packed)[groups][2]) {
     const std::uint32_t one = ptx::pack<T>(1, 1);
     const std::uint32_t ones[4] = {one, one, one, one};
 #pragma unroll
     for (int g = 0; g < groups; ++g)
-      ptx::multiply_matrices<T>(rounded[g], ones, ptx::transpose_matrix(packed[2 * g]),
-                                ptx::transpose_matrix(packed[2 * g + 1]));
+      ptx::multiply_matrices<T>(rounded[g].value, ones, ptx::transpose_matrix(packed[g][0]),
+                                ptx::transpose_matrix(packed[g][1]));
   }
 
   // Zeroes V past the end of the request: P is 0 there, but 0 · NaN is not.
@@ -257,7 +263,7 @@ struct Consumer {
     const std::uint64_t weights = tile::k_major(fixed().weights());
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
-      ptx::pin(out[chunk]);
+      out[chunk].pin();
     ptx::wgmma_fence();
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
@@ -266,19 +272,19 @@ struct Consumer {
         const std::uint64_t a = values + chunk * (chunk_bytes >> 4) + k * tile::transposed_step;
         const std::uint64_t b = weights + k * tile::k_major_step;
         if constexpr (Rows == 16)
-          ptx::wgmma_n16_ts<T>(out[chunk], a, b, 1);
+          ptx::wgmma_n16_ts<T>(out[chunk].value, a, b, 1);
         else
-          ptx::wgmma_n32_ts<T>(out[chunk], a, b, 1);
+          ptx::wgmma_n32_ts<T>(out[chunk].value, a, b, 1);
       }
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
-      ptx::pin(out[chunk]);
+      out[chunk].pin();
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part)
-      ops::arrive_at_cluster<ClusterSize>(shared.keys_free(first_slot() + part), lane());
-    ++block;
+      shared.key_ring().template release_to_cluster<ClusterSize>(lane(), at(part));
+    block.advance();
   }
 
  private:

@@ -6,8 +6,9 @@
 #include "sm90/kernels/dense_decode/swap_ab/consume.h"
 #include "sm90/kernels/dense_decode/swap_ab/producer.h"
 #include "sm90/kernels/dense_decode/touch_params.h"
-#include "sm90/ops/cluster.h"
+#include "sm90/pipeline/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
@@ -17,12 +18,8 @@ using Queries = QueryLoader<SharedAddresses<Chunks, Rows>, Chunks, Rows, Cluster
 template <int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks, Rows>& shared,
                                          const Params& p) {
-  for (int slot = 0; slot < SharedStorage<Chunks, Rows>::slots; ++slot) {
-    ptx::mbarrier_init(shared.keys_ready(slot), p.gathered ? 32 : 1);
-    ptx::mbarrier_init(shared.keys_free(slot), consumer_warps * ClusterSize);
-  }
-  ptx::mbarrier_init(shared.query_ready(), Queries<Chunks, Rows, ClusterSize>::arrivals(p));
-  ptx::mbarrier_init(shared.query_free(), consumer_threads);
+  shared.key_ring().initialise(p.gathered ? 32 : 1, consumer_warps * ClusterSize);
+  shared.query_ring().initialise(Queries<Chunks, Rows, ClusterSize>::writers(p), consumer_threads);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
@@ -37,13 +34,13 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
-  if ((base & 0xFFFFFF) != shared_start)
+  if ((base & tile::address_in_cta) != tile::shared_start)
     __trap();
-  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? shared_start : base};
+  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? tile::shared_start : base};
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
   if (warp > consumer_warps) {
     Queries<Chunks, Rows, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
-      ops::join_cluster<ClusterSize>(barriers_set_for_queries, 2 * 32);
+      pipeline::join_cluster<ClusterSize>(barriers_set_for_queries, 2 * 32);
     });
   } else {
     if (threadIdx.x == 0) {
@@ -57,7 +54,7 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
       ptx::prefetch_tensor_map(&maps.queries);
       touch(p, shared.sink());
     }
-    ops::join_cluster<ClusterSize>(barriers_set, threads - 32);
+    pipeline::join_cluster<ClusterSize>(barriers_set, threads - 32);
     if (warp < consumer_warps) {
       consume<T, Chunks, Rows, ClusterSize>(p, shared, storage);
     } else {
@@ -67,7 +64,7 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
       ptx::launch_dependents();
     }
   }
-  ops::leave_cluster<ClusterSize>();
+  pipeline::leave_cluster<ClusterSize>();
 }
 
 }  // namespace flashmla::sm90::dense_decode::swap_ab

@@ -5,9 +5,9 @@
 #include "sm90/kernels/dense_decode/page_walk.h"
 #include "sm90/kernels/dense_decode/query_loader.h"
 #include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
-#include "sm90/ops/cluster.h"
+#include "sm90/pipeline/cluster.h"
+#include "sm90/pipeline/position.h"
 #include "sm90/ptx/cluster.h"
-#include "sm90/ptx/mbarrier.h"
 #include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
@@ -18,23 +18,23 @@ namespace flashmla::sm90::dense_decode::swap_ab {
 template <int Chunks, int Rows, int ClusterSize, bool WholeBlocks>
 FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
                                 const SharedAddresses<Chunks, Rows>& shared,
-                                RecordQueue& segments) {
+                                SegmentQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
-  constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
+  constexpr int slot_chunks = Slot<Chunks>::chunks;
   static_assert(Shared::Storage::slots % ClusterSize == 0, "a slot always has the same sender");
   const int rank = ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
-  RingPosition<Shared::Storage::slots> at;
+  pipeline::RingPosition<Shared::Storage::slots> at;
   const auto load_part = [&](const TileSegment& segment, const PageWalk& walk, std::int32_t page,
                              int first_chunk) {
-    const std::uint32_t ready = shared.keys_ready(at.slot);
+    const pipeline::Landing landing = shared.key_ring().landing(at);
     const std::uint32_t target = shared.keys(at.slot);
-    ptx::mbarrier_wait(shared.keys_free(at.slot), at.round ^ 1);
-    ptx::mbarrier_arrive_expect(ready, Ring<Chunks>::slot_bytes);
+    shared.key_ring().acquire(at);
+    const std::uint32_t ready = landing.expect(Slot<Chunks>::bytes);
     if (ClusterSize > 1 && at.slot % ClusterSize != rank)
       return;  // another CTA sends it
     const auto load_box = [&](std::uint32_t to, const ptx::BoxPlace& box) {
-      ops::load_to_cluster<ClusterSize>(to, map, ready, box,
-                                        static_cast<std::uint64_t>(p.key_policy));
+      pipeline::load_to_cluster<ClusterSize>(to, map, ready, box,
+                                             static_cast<std::uint64_t>(p.key_policy));
     };
     if constexpr (WholeBlocks) {
       load_box(target, {0, walk.token_in_page, first_chunk, segment.kv_head, page});
@@ -54,7 +54,7 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
       if (i + 1 < segment.blocks)
         walk.skip_blocks(p, segment, 1);
       const std::int32_t page = now.checked_page(p, segment);
-      for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
+      for (int part = 0; part < Slot<Chunks>::per_block; ++part) {
         if (ptx::elected())
           load_part(segment, now, page, part * slot_chunks);
         at.advance();
@@ -67,16 +67,16 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
 // shown at a segment's end, since the next record may wait for its consumers.
 template <int Chunks, int Rows>
 FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
-                                 RecordQueue& segments) {
+                                 SegmentQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
-  constexpr int slot_chunks = Ring<Chunks>::slot_chunks;
+  constexpr int slot_chunks = Slot<Chunks>::chunks;
   constexpr int ahead = 2;  // a block's slots have to be shown before the ring is full
-  static_assert(Shared::Storage::slots >= Ring<Chunks>::slots_per_block + ahead);
-  RingPosition<Shared::Storage::slots> at;
-  RingPosition<Shared::Storage::slots> shown;
+  static_assert(Shared::Storage::slots >= Slot<Chunks>::per_block + ahead);
+  pipeline::RingPosition<Shared::Storage::slots> at;
+  pipeline::RingPosition<Shared::Storage::slots> shown;
   const auto show = [&] {
     ptx::fence_async_proxy();
-    ptx::mbarrier_arrive(shared.keys_ready(shown.slot));
+    shared.key_ring().commit(shown);
     shown.advance();
   };
   segments.for_each([&](const TileSegment& segment) {
@@ -89,8 +89,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, 
       if (i + 1 < segment.blocks)
         next.look_up(p, segment, (segment.first_block + i + 1) * block_tokens);
 #pragma unroll 1
-      for (int part = 0; part < Ring<Chunks>::slots_per_block; ++part) {
-        ptx::mbarrier_wait(shared.keys_free(at.slot), at.round ^ 1);
+      for (int part = 0; part < Slot<Chunks>::per_block; ++part) {
+        shared.key_ring().acquire(at);
         rows.copy<4>(p, segment.kv_head, part * slot_chunks, slot_chunks, shared.keys(at.slot));
         at.advance();
         if (++asked <= ahead)
@@ -108,7 +108,8 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, 
 // The warp loads the keys in the way that suits the cache.
 template <int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map,
-                               const SharedAddresses<Chunks, Rows>& shared, RecordQueue& segments) {
+                               const SharedAddresses<Chunks, Rows>& shared,
+                               SegmentQueue& segments) {
   if (p.gathered)
     gather_keys<Chunks, Rows>(p, shared, segments);
   else if (p.page_size >= block_tokens)

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "sm90/kernels/dense_decode/segment_record.h"
+#include "sm90/kernels/dense_decode/segment_queue.h"
+#include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
@@ -13,19 +15,19 @@ inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 
 // Blocks of keys travel through a ring of slots of a few chunks each.
 template <int Chunks>
-struct Ring {
-  static constexpr int slot_chunks = Chunks % 3 == 0 ? 3 : 4;
-  static constexpr int slots_per_block = Chunks / slot_chunks;
-  static constexpr std::uint32_t slot_bytes = slot_chunks * chunk_bytes;
+struct Slot {
+  static constexpr int chunks = Chunks % 3 == 0 ? 3 : 4;
+  static constexpr int per_block = Chunks / chunks;
+  static constexpr std::uint32_t bytes = chunks * chunk_bytes;
 };
 
 template <int Chunks, int Rows>
 struct SharedStorage {
   // Two whole blocks: what lies together in a page is then asked for at once, as device memory
   // likes it, and blocks of combine find room.
-  static constexpr int slots = 2 * Ring<Chunks>::slots_per_block;
+  static constexpr int slots = 2 * Slot<Chunks>::per_block;
 
-  std::uint8_t keys[slots][Ring<Chunks>::slot_bytes];
+  std::uint8_t keys[slots][Slot<Chunks>::bytes];
   std::uint8_t query[Chunks][Rows * tile::row_bytes];
   std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
   float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
@@ -35,21 +37,16 @@ struct SharedStorage {
   bool out_of_range[4];  // a warp has values that are no good as fp16 numbers
   float row_max[Rows];
   float row_factor[Rows];
-  RecordQueue segments;
+  SegmentQueue segments;
   std::uint32_t sink;  // of touch()
 
-  std::uint64_t keys_ready[slots];
-  std::uint64_t keys_free[slots];
-  std::uint64_t query_ready;
-  std::uint64_t query_free;
+  pipeline::RingBarriers<slots> key_barriers;
+  pipeline::RingBarriers<1> query_barriers;
 };
 
-static_assert(sizeof(SharedStorage<9, 16>) <= 227 * 1024 - 1024);
-static_assert(sizeof(SharedStorage<9, 32>) <= 227 * 1024 - 1024);
-static_assert(sizeof(SharedStorage<8, 32>) <= 227 * 1024 - 1024);
-
-// Dynamic shared memory begins here where there is no static one; the kernel checks it.
-inline constexpr std::uint32_t shared_start = 1024;
+static_assert(sizeof(SharedStorage<9, 16>) <= tile::max_shared_bytes);
+static_assert(sizeof(SharedStorage<9, 32>) <= tile::max_shared_bytes);
+static_assert(sizeof(SharedStorage<8, 32>) <= tile::max_shared_bytes);
 
 // Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
 // bits name the CTA.
@@ -58,37 +55,24 @@ struct SharedAddresses {
   using Storage = SharedStorage<Chunks, Rows>;
   std::uint32_t base;
 
+  FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
+    return base + static_cast<std::uint32_t>(offset);
+  }
+
   FLASHMLA_DEVICE std::uint32_t keys(int slot) const {
-    return base + offsetof(Storage, keys) + slot * Ring<Chunks>::slot_bytes;
+    return at(offsetof(Storage, keys)) + slot * Slot<Chunks>::bytes;
   }
   FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
-    return base + offsetof(Storage, query) + chunk * Rows * tile::row_bytes;
+    return at(offsetof(Storage, query)) + chunk * Rows * tile::row_bytes;
   }
-  FLASHMLA_DEVICE std::uint32_t weights() const { return base + offsetof(Storage, weights); }
-  FLASHMLA_DEVICE std::uint32_t keys_ready(int slot) const {
-    return base + offsetof(Storage, keys_ready) + slot * 8;
-  }
-  FLASHMLA_DEVICE std::uint32_t keys_free(int slot) const {
-    return base + offsetof(Storage, keys_free) + slot * 8;
-  }
-  FLASHMLA_DEVICE std::uint32_t query_ready() const {
-    return base + offsetof(Storage, query_ready);
-  }
-  FLASHMLA_DEVICE std::uint32_t sink() const { return base + offsetof(Storage, sink); }
-  FLASHMLA_DEVICE std::uint32_t query_free() const { return base + offsetof(Storage, query_free); }
-};
+  FLASHMLA_DEVICE std::uint32_t weights() const { return at(offsetof(Storage, weights)); }
+  FLASHMLA_DEVICE std::uint32_t sink() const { return at(offsetof(Storage, sink)); }
 
-// A producer's position in the ring: slot, and parity of the round.
-template <int Slots>
-struct RingPosition {
-  int slot = 0;
-  std::uint32_t round = 0;
-
-  FLASHMLA_DEVICE void advance() {
-    if (++slot == Slots) {
-      slot = 0;
-      round ^= 1;
-    }
+  FLASHMLA_DEVICE pipeline::Ring<Storage::slots> key_ring() const {
+    return {at(offsetof(Storage, key_barriers))};
+  }
+  FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const {
+    return {at(offsetof(Storage, query_barriers))};
   }
 };
 

@@ -1,0 +1,82 @@
+#include "backends/cuda/fill_call.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "gpu/alignment.h"
+
+namespace flashmla::backends::cuda {
+
+namespace attend = sm90::attend;
+using sm90::ops::FastDivisor;
+
+namespace {
+
+// Elements between the rows of a KV head in the output: heads of a query token, then the next
+// token. 0 where the distances differ, or rows do not begin at multiples of 16 bytes.
+std::int64_t row_distance(const attend::Output& output, const attend::Rows& rows) {
+  const bool even =
+      rows.query_tokens == 1 || output.strides.middle == rows.group * output.strides.head;
+  return even && output.aligned ? output.strides.head : 0;
+}
+
+}  // namespace
+
+attend::Strides strides_of(const TensorView& tensor) {
+  return {tensor.strides[0], tensor.strides[1], tensor.strides[2]};
+}
+
+attend::Schedule schedule_of(const PlannedProblem& planned, const PartialLayout& partials) {
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  const schedule::PlanMemory memory = planned.memory();
+  return {.requests = planned.params.requests,
+          .workers = planned.params.workers,
+          .work = memory.work,
+          .split_offset = memory.split_offset,
+          .split_list = memory.split_list,
+          .lengths = memory.lengths,
+          .planned_tokens = static_cast<std::int32_t>(ScheduleShape(planned.problem).tokens),
+          .partials = static_cast<std::int32_t>(std::min(partials.count, most)),
+          .status = memory.status};
+}
+
+attend::Rows rows_of(const Problem& problem) {
+  const auto group = static_cast<std::int32_t>(problem.query_heads / problem.kv_heads);
+  return {.query_tokens = static_cast<std::int32_t>(problem.query_tokens),
+          .query_heads = static_cast<std::int32_t>(problem.query_heads),
+          .kv_heads = static_cast<std::int32_t>(problem.kv_heads),
+          .group = group,
+          .count = static_cast<std::int32_t>(problem.query_tokens) * group,
+          .by_group = FastDivisor::of(group)};
+}
+
+attend::Output output_of(const Inputs& inputs, const Outputs& outputs, const attend::Rows& rows) {
+  attend::Output output{
+      .out = static_cast<std::uint16_t*>(outputs.out.data),
+      .strides = strides_of(outputs.out),
+      .row_distance = 0,
+      .lse = static_cast<float*>(outputs.lse.data),
+      .lse_scale = static_cast<float>(std::numbers::ln2 * scale_of(outputs.lse_base)),
+      .empty_lse = value_of(outputs.empty_lse),
+      .sink = static_cast<const float*>(inputs.attn_sink.data),
+      .aligned = gpu::rows_aligned(outputs.out)};
+  output.row_distance = row_distance(output, rows);
+  return output;
+}
+
+attend::Partials partials_of(void* run_workspace, const PartialLayout& layout) {
+  auto* const bytes = static_cast<std::byte*>(run_workspace);
+  return {run_workspace, reinterpret_cast<attend::PartialRow*>(bytes + layout.out_bytes)};
+}
+
+attend::Scores scores_of(const Problem& problem, float softmax_scale) {
+  // NOTE: the scale is not 0, for a masked score of −inf times 0 is NaN.
+  return {.scale = std::max(std::abs(softmax_scale) * std::numbers::log2e_v<float>, FLT_MIN),
+          .negated = softmax_scale < 0,
+          .causal = problem.causal};
+}
+
+}  // namespace flashmla::backends::cuda

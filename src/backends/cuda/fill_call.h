@@ -1,0 +1,24 @@
+// From the arguments of a call to what its kernels are told (sm90/attend/call.h), by meaning.
+#pragma once
+
+#include "backends/backend.h"
+#include "sm90/attend/call.h"
+
+namespace flashmla::backends::cuda {
+
+// Strides of the first three dimensions.
+sm90::attend::Strides strides_of(const TensorView& tensor);
+
+// `partials`: how many there is room for.
+sm90::attend::Schedule schedule_of(const PlannedProblem& planned, const PartialLayout& partials);
+
+sm90::attend::Rows rows_of(const Problem& problem);
+
+sm90::attend::Output output_of(const Inputs& inputs, const Outputs& outputs,
+                               const sm90::attend::Rows& rows);
+
+sm90::attend::Partials partials_of(void* run_workspace, const PartialLayout& layout);
+
+sm90::attend::Scores scores_of(const Problem& problem, float softmax_scale);
+
+}  // namespace flashmla::backends::cuda

@@ -1,0 +1,16 @@
+// How the roles of a CTA learn what comes next: the warp that loads the queries walks over the
+// CTA's share of the schedule and publishes each segment before it loads its queries.
+//
+// The key loaders copy the records. The consumers hold them: a record stays until the consumers
+// give back the queries of its segment, because this warp loads the queries of the next segment
+// only then, and publishes the segment after that behind them.
+#pragma once
+
+#include "sm90/kernels/dense_decode/place.h"
+#include "sm90/pipeline/record_queue.h"
+
+namespace flashmla::sm90::dense_decode {
+
+using SegmentQueue = pipeline::RecordQueue<TileSegment>;
+
+}  // namespace flashmla::sm90::dense_decode

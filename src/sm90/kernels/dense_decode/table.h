@@ -1,0 +1,53 @@
+// The dense decoding kernels as the host sees them: a table, in which the host looks for the kernel
+// of a call.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "flashmla/kv_format.h"
+#include "schedule/tile_choice.h"
+#include "sm90/kernels/dense_decode/params.h"
+
+namespace flashmla::sm90::dense_decode {
+
+struct Kernel {
+  const char* name;     // of its schedule: swap_ab or seesaw
+  KvFormat kv_format;   // of the cache; queries and results have its type
+  std::int64_t qk_dim;  // d_qk
+  std::int32_t tile_rows;
+  std::int32_t cluster;  // tiles that share every block of keys
+  void (*function)(Maps, Params);
+  std::int32_t box_rows;      // rows of a box of Maps::keys where a page holds whole blocks
+  std::int32_t box_chunks;    // chunks of a box of Maps::keys where a page holds whole blocks
+  bool boxes_rope;            // uses Maps::rope_keys
+  bool fills_multiprocessor;  // no block of another kernel fits beside one
+  std::uint32_t threads;
+  std::uint32_t shared_bytes;  // dynamic
+
+  // Chunks of 64 columns of a row of q and of the cache.
+  constexpr std::int32_t qk_chunks() const { return static_cast<std::int32_t>(qk_dim / 64); }
+};
+
+// A table for each schedule.
+namespace swap_ab {
+std::span<const Kernel> kernels();  // tiles of 16 and of 32 rows, in clusters of one and of two
+}
+namespace seesaw {
+// Tiles of 64 rows in clusters of one, two and four.
+// NOTE: clusters of four are for pages of whole blocks alone, and not all multiprocessors take one.
+std::span<const Kernel> kernels();
+}  // namespace seesaw
+
+// The kernel for caches of a format, d_qk and such tiles; null where there is none.
+const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, const schedule::Tile& tile);
+
+// Whether boxes of a tensor map can load pages of this size: a block is made of whole pages or a
+// page of whole blocks, and a page's part of a block of whole groups of 8 rows, the unit of the
+// swizzle.
+constexpr bool fits_boxes(std::int64_t page_size) {
+  constexpr std::int64_t min_page = 8;
+  return page_size % block_tokens == 0 || (block_tokens % page_size == 0 && page_size >= min_page);
+}
+
+}  // namespace flashmla::sm90::dense_decode
