@@ -1,6 +1,6 @@
-// The kernel for more than 32 rows of a KV head: sets barriers and roles. A CTA computes tiles of
-// 64 rows with two consumer warpgroups; in a cluster of two or four, neighbouring tiles share
-// every block of keys. docs/kernels.md has the picture.
+// The kernel for more than 32 rows of a KV head: it sets barriers and starts the roles. A CTA
+// computes tiles of 64 rows with two consumer warpgroups. In a cluster of two or four, neighbouring
+// tiles share every block of keys. docs/kernels.md has a picture.
 #pragma once
 
 #include "sm90/kernels/dense_decode/seesaw/left_consumer.h"
@@ -30,7 +30,7 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
   ptx::fence_async_proxy();
 }
 
-// What a warp with nothing to load can do for the others and for the kernel after this one.
+// The work of the warp that loads nothing: it helps the other warps and the next kernel.
 template <int ClusterSize>
 FLASHMLA_DEVICE void prepare(const Maps& maps, const Params& p, std::uint32_t sink) {
   if (ptx::elected()) {
