@@ -15,15 +15,13 @@ inline constexpr float minus_infinity = -__builtin_huge_valf();
 FLASHMLA_DEVICE void mask_scores(float (&scores)[32], std::int32_t first_token,
                                  std::int32_t seen_first, std::int32_t seen_second) {
 #pragma unroll
-  for (int i = 0; i < 8; ++i)
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const std::int32_t token = 8 * i + first_token + j;
-      if (token >= seen_first)
-        scores[tile::accumulator_register(0, 2 * i + j)] = minus_infinity;
-      if (token >= seen_second)
-        scores[tile::accumulator_register(1, 2 * i + j)] = minus_infinity;
-    }
+  for (int i = 0; i < 16; ++i) {
+    const std::int32_t token = first_token + tile::columns_before(i);
+    if (token >= seen_first)
+      scores[tile::accumulator_register(0, i)] = minus_infinity;
+    if (token >= seen_second)
+      scores[tile::accumulator_register(1, i)] = minus_infinity;
+  }
 }
 
 }  // namespace flashmla::sm90::ops

@@ -1,8 +1,8 @@
 // Which elements of a matrix each thread holds in its registers: accumulators and operands of the
 // tensor cores, and the 8×8 matrices of ldmatrix and stmatrix.
 //
-// An accumulator has 64 rows × N columns of fp32. Warp w of the warpgroup holds rows 16w … 16w +
-// 15:
+// An accumulator has 64 rows × N columns of fp32. A warp of the warpgroup holds 16 rows of them,
+// warp 0 the first ones:
 //
 //   columns   0, 1   2, 3   4, 5   6, 7 │ 8, 9 …
 //   row 0    lane 0      1      2      3 │    0 …      The two rows of a lane are 8 apart.

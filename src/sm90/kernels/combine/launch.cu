@@ -4,13 +4,14 @@
 
 #include "gpu/cuda_check.h"
 #include "sm90/kernels/combine/combine.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::combine {
 
 namespace {
 
 // Of a multiprocessor; a block takes 1 KB more than it asks for.
-constexpr std::int64_t shared_memory = 227 * 1024;
+constexpr std::int64_t shared_memory = tile::max_shared_bytes;
 constexpr std::int64_t spread_blocks = 4;
 
 using Function = void (*)(Params);

@@ -77,8 +77,8 @@ struct ResultRows : ops::SpacedRows {
              p.output.row_distance, p.rows.count - segment.first_row}};
   }
   static FLASHMLA_DEVICE ResultRows of_partial(const Params& p, const TileSegment& segment) {
-    return {{static_cast<std::uint16_t*>(p.partials.out) + partial_row_of(p, segment) * v_dim, v_dim,
-             p.rows.count - segment.first_row}};
+    return {{static_cast<std::uint16_t*>(p.partials.out) + partial_row_of(p, segment) * v_dim,
+             v_dim, p.rows.count - segment.first_row}};
   }
 };
 

@@ -30,8 +30,9 @@ struct Consumer {
   SharedAddresses<Chunks> shared;
   ops::Accumulator<256> out;    // 64 rows × 256 columns of V
   ops::Accumulator<64> scores;  // 64 rows × 64 tokens
-  std::uint32_t rope[4][4];     // the last chunk of the queries: four operands
-  std::uint32_t weights[4][4];  // P, the same
+  // [16 columns][register]: operands A of the products.
+  std::uint32_t rope[4][4];     // the last chunk of the queries
+  std::uint32_t weights[4][4];  // P
   ops::RowState rows;
   bool rescales;                         // the warp's rows of `out` refer to maxima that have risen
   float factor[2];                       // of these rows, if so
@@ -51,7 +52,7 @@ struct Consumer {
   // The row of the tile that is the thread's own row 0; the other one is tile::own_rows_apart
   // further.
   static FLASHMLA_DEVICE int row() { return warp_row() + tile::own_row(lane()); }
-  // Whether the thread speaks for its two rows, of the four that hold them.
+  // Whether the thread writes what all four threads of its quad know of their two rows.
   static FLASHMLA_DEVICE bool first_of_quad() { return lane() % tile::quad_lanes == 0; }
   // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for columns
   // 16k … 16k + 15.

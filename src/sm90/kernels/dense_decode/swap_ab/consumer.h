@@ -216,7 +216,7 @@ struct Consumer {
       for (int r = 0; r < 2; ++r)
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-          w[r][i] = ptx::exp2(fmaf(scores.at(r, 2 * g + i), p.scale, -max[2 * g + i]));
+          w[r][i] = ptx::exp2(fmaf(scores.at(r, 2 * g + i), p.scores.scale, -max[2 * g + i]));
       sum[2 * g] += w[0][0] + w[1][0];
       sum[2 * g + 1] += w[0][1] + w[1][1];
       packed[g][0] = ptx::pack<T>(w[0][0], w[0][1]);
