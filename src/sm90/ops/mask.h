@@ -10,8 +10,8 @@ namespace flashmla::sm90::ops {
 
 inline constexpr float minus_infinity = -__builtin_huge_valf();
 
-// The accumulator of 64 rows × 64 tokens. `first_token`: the thread's first own column. Its two
-// rows see `seen_first` and `seen_second` tokens from the block's first one on.
+// Masks the accumulator of 64 rows × 64 tokens. `first_token` is the first own column of the
+// thread. Its two rows see the first `seen_first` and `seen_second` tokens of the block.
 FLASHMLA_DEVICE void mask_scores(float (&scores)[32], std::int32_t first_token,
                                  std::int32_t seen_first, std::int32_t seen_second) {
 #pragma unroll
