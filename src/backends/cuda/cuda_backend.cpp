@@ -45,7 +45,7 @@ RowTiles tiles_of(const Problem& problem) {
            .max_clusters_of_four = max_clusters_of_four}};
 }
 
-// Lengths are known: whether the schedule splits a request.
+// Whether the schedule splits a request, where the host knows the lengths.
 bool splits_a_request(const PlannedProblem& planned, const std::int32_t* lengths) {
   const schedule::SplitParams& params = planned.params;
   std::vector<std::byte> workspace(schedule::PlanLayout(params).bytes);

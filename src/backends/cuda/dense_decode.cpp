@@ -23,8 +23,8 @@ PartialBytes bytes_of(DType type) {
   return {.element = bytes.number, .beside = bytes.beside};
 }
 
-// With one worker each request is computed on its own already, and needs no fixed pieces; the
-// number of workers does not depend on the batch.
+// One worker splits no request, so that batch-invariant mode needs no fixed pieces. The number of
+// workers does not depend on the batch.
 schedule::SplitParams split_params(const Problem& problem, const RowTiles& tiles) {
   return {.requests = static_cast<std::int32_t>(problem.batch),
           .workers = static_cast<std::int32_t>(tiles.workers),
@@ -56,10 +56,11 @@ bool rows_are_contiguous(const TensorView& cache) {
   return cache.shape[2] == 1 && cache.strides[1] == cache.shape[3];
 }
 
-// `p` is completed for the workers from p.first_worker on.
+// Launches the kernel for the workers from p.first_worker on, and completes `p` for them.
 void launch_workers(dense::Params& p, const dense::Kernel& kernel, const RowTiles& tiles,
                     std::int64_t workers, const Inputs& inputs, void* stream) {
-  // Worth it where tensor cores are the bound, and no other cluster asks for the same keys.
+  // The prefetch is faster where tensor cores are the bound and no other cluster loads the same
+  // keys.
   p.prefetches_keys =
       kernel.cluster > 1 && tiles.total == kernel.cluster && rows_are_contiguous(inputs.kv_cache);
   const dense::Maps maps = dense_maps(inputs, kernel, p);
@@ -139,7 +140,7 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
   set_tensors(p, inputs);
   p.tiles = static_cast<std::int32_t>(tiles_.tiles);
   p.by_tiles = FastDivisor::of(p.tiles);
-  // Clusters that share a request's keys meet in the L2 cache.
+  // Clusters that load the same keys share them in the L2 cache.
   p.key_policy = tiles_.total > tiles_.kernel.cluster ? sm90::ptx::L2Policy::evict_normal
                                                       : sm90::ptx::L2Policy::evict_first;
   p.q_box_rows = query_box_rows(inputs.q, tiles_);
