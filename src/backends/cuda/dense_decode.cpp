@@ -154,17 +154,17 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
 
 std::optional<std::string> refuses_dense_decode(const Problem& problem) {
   if (problem.ragged_queries)
-    return "has no ragged queries";
+    return "serves no ragged queries";
   if (problem.split_query)
-    return "takes the query as one tensor only";
+    return "takes the query only as one tensor";
   if (problem.scaled_cache)
-    return "has no caches with a scale";
+    return "serves no caches with a scale";
   if (dense::find_kernel(problem.kv_format, problem.qk_dim, {schedule::large_tile, 1}) == nullptr)
     return text("has no dense decoding kernel for ", name_of(problem.kv_format),
                 " caches of d_qk = ", problem.qk_dim);
   constexpr std::int64_t max_rows = 1 << 30;
   if (problem.query_tokens > max_rows / problem.query_heads)
-    return text("has no more than ", max_rows, " rows a request, not ", problem.query_tokens,
+    return text("serves at most ", max_rows, " rows a request, not ", problem.query_tokens,
                 " query tokens of ", problem.query_heads, " heads");
   return std::nullopt;
 }
