@@ -1,5 +1,5 @@
-// What a thread holds of an accumulator of the tensor cores: 64 rows × N columns of fp32.
-// tile/fragment.h says which elements these are, and what own rows and own columns are.
+// The elements that a thread holds of an accumulator of the tensor cores: 64 rows × N columns of
+// fp32. tile/fragment.h says which elements these are, and what own rows and own columns are.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct Accumulator {
   static constexpr int own_rows = 2;
   static constexpr int own_columns = N / 4;
 
-  float value[N / 2];  // as wgmma takes them
+  float value[N / 2];  // in the order of wgmma
 
   FLASHMLA_DEVICE float& at(int r, int i) { return value[tile::accumulator_register(r, i)]; }
   FLASHMLA_DEVICE float at(int r, int i) const { return value[tile::accumulator_register(r, i)]; }
@@ -31,10 +31,10 @@ struct Accumulator {
       element = -element;
   }
 
-  // Keeps the compiler from moving accesses over this point.
+  // Prevents the compiler from moving accesses over this point.
   FLASHMLA_DEVICE void pin() { ptx::pin(value); }
 
-  // Columns 16k … 16k + 15 as operand A: rounded to 16 bits and packed.
+  // Columns 16k … 16k + 15 as an operand A, rounded to 16 bits and packed.
   template <class T>
   FLASHMLA_DEVICE void pack(int k, std::uint32_t (&operand)[4]) const {
 #pragma unroll
@@ -45,7 +45,7 @@ struct Accumulator {
     }
   }
 
-  // Multiplies the own rows.
+  // Multiplies the own rows by their factors.
   FLASHMLA_DEVICE void rescale(const float (&factor)[own_rows]) {
 #pragma unroll
     for (int k = 0; k < N / 2; ++k)

@@ -7,7 +7,7 @@
 
 namespace flashmla::sm90::ops {
 
-// Aligned: the target is a multiple of 16 bytes.
+// Stores 16 bytes. `Aligned`: the target lies at a multiple of 16 bytes.
 template <bool Aligned>
 FLASHMLA_DEVICE void store_unit(std::uint16_t* target, const uint4& unit) {
   if constexpr (Aligned) {
@@ -22,19 +22,21 @@ FLASHMLA_DEVICE void store_unit(std::uint16_t* target, const uint4& unit) {
   }
 }
 
-// Rows of 16-bit numbers in global memory that lie at equal distances.
+// Rows of 16-bit elements in global memory at equal distances.
 struct SpacedRows {
   std::uint16_t* first;
-  std::int64_t distance;  // 0: the rows are not at equal distances, or not at multiples of 16 bytes
+  std::int64_t
+      distance;  // in elements; 0: distances differ, or rows do not lie at multiples of 16 bytes
   std::int32_t count;
 };
 
-inline constexpr int piece_columns = 32 * 8;  // of a row: 16 bytes for each lane
+inline constexpr int piece_columns = 32 * 8;  // a piece of a row has 16 bytes for each lane
 
-// Copies `Count` rows from shared to global memory, by a warp: rows first_row, first_row + Step and
-// so on, in `Pieces` pieces of 32 units. `first_column` is the lane's own. source(row, piece): the
-// lane's shared address. `free` is called when the shared memory has been read. store(row, piece,
-// unit) writes the lane's unit where `rows` are not at equal distances.
+// A warp copies `Count` rows from shared to global memory: rows first_row, first_row + Step and so
+// on. A row has `Pieces` pieces of 32 units, one unit for each lane. `first_column` is the first
+// column of the lane. source(row, piece) is the shared address of the lane's unit. free() is called
+// after the shared memory has been read. store(row, piece, unit) writes the lane's unit where
+// `rows` have no equal distances.
 template <int Count, int Step, int Pieces, class Source, class Free, class Store>
 FLASHMLA_DEVICE void write_rows(const SpacedRows& rows, int first_row, int first_column,
                                 Source source, Free free, Store store) {

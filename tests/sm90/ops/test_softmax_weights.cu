@@ -1,6 +1,7 @@
 // The weights of a block, and the online softmax of whole rows beside one in float64.
 #include <cmath>
 
+#include "sm90/ops/accumulator.h"
 #include "tests/sm90/drawn.h"
 #include "tests/sm90/on_device.h"
 #include "tests/sm90/ops/warp_scores.h"
@@ -97,13 +98,14 @@ struct Attend {
   FLASHMLA_DEVICE void operator()(int lane) const {
     RowState state;
     state.reset();
-    float sums[4] = {};  // Σ P v of the own columns; registers 0 and 1 of the first row
+    Accumulator<8> sums;  // Σ P v of the thread's columns, even and odd ones apart
+    sums.clear();
     for (int b = 0; b < blocks; ++b) {
       float block[registers];
       load_scores(scores + b * rows * tokens, lane, block);
       float factor[2];
       if (raise_max(block, scale, state, factor))
-        rescale(sums, factor);
+        sums.rescale(factor);
       std::uint32_t weights[4][4];
       exponentiate<T>(block, scale, state, weights);
       sum_rounded<T>(weights, state);
@@ -111,14 +113,14 @@ struct Attend {
         for (int i = 0; i < 4; ++i) {
           const float2 pair = ptx::unpack<T>(weights[k][i]);
           const float* const v = values + b * tokens + 16 * k;
-          sums[i % 2 * 2] += pair.x * v[test::column_of_a(lane, i, 0)];
-          sums[i % 2 * 2 + 1] += pair.y * v[test::column_of_a(lane, i, 1)];
+          sums.at(i % 2, 0) += pair.x * v[test::column_of_a(lane, i, 0)];
+          sums.at(i % 2, 1) += pair.y * v[test::column_of_a(lane, i, 1)];
         }
     }
     for (int r = 0; r < 2; ++r) {
       const FinishedRow finished(state.max[r], sum_in_quad(state.sum[r]),
                                  sum_in_quad(state.rounded[r]), sink);
-      const float total = sum_in_quad(sums[2 * r] + sums[2 * r + 1]);
+      const float total = sum_in_quad(sums.at(r, 0) + sums.at(r, 1));
       if (lane % 4 == 0) {
         out[lane / 4 + 8 * r] = total * finished.factor;
         lse[lane / 4 + 8 * r] = finished.lse_as(1, 99);

@@ -1,4 +1,4 @@
-// What the two consumers share: products on a tile, and the end of a segment.
+// The code that both consumers share: the products of a tile, and the end of a segment.
 #pragma once
 
 #include "sm90/kernels/dense_decode/result_rows.h"
@@ -18,27 +18,27 @@ namespace flashmla::sm90::dense_decode::seesaw {
 
 enum Side { left, right };
 
-// The consumers divide V's columns between them, and the blocks of a segment: the left one computes
+// The two consumers divide the columns of V and the blocks of a segment. The left consumer computes
 // the scores of even blocks (buffer 0), the right one those of odd blocks (buffer 1).
 template <class T, int Chunks, int ClusterSize, Side side>
 struct Consumer {
   static constexpr int buffer = side;
-  // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {shared_start}; }
+  // Shared addresses as constants, so that descriptors take no registers.
+  static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {tile::shared_start}; }
 
   const Params& p;
   SharedAddresses<Chunks> shared;
   ops::Accumulator<256> out;    // 64 rows × 256 columns of V
   ops::Accumulator<64> scores;  // 64 rows × 64 tokens
-  std::uint32_t rope[4][4];     // the last chunk of the queries: four operands
-  std::uint32_t weights[4][4];  // P, the same
+  // [16 columns][register]: operands A of the products.
+  std::uint32_t rope[4][4];     // the last chunk of the queries
+  std::uint32_t weights[4][4];  // P
   ops::RowState rows;
-  bool rescales;                         // the warp's rows of `out` refer to maxima that have risen
-  float factor[2];                       // of these rows, if so
+  bool rescales;    // maxima of the warp's rows have risen, so that `out` must be rescaled
+  float factor[2];  // the factors of the two own rows, set where rescales is true
   pipeline::RingPosition<1> at;          // of the own buffer
   pipeline::RingPosition<1> weights_at;  // of the other consumer's P
-  // Tokens of the segment's request that need no care: every row sees them, and scores are not
-  // negated.
+  // The number of tokens that need no mask: every row sees them, and scores are not negated.
   int plain_tokens;
 
   FLASHMLA_DEVICE Consumer(const Params& params, const SharedAddresses<Chunks>& addresses)
@@ -46,23 +46,23 @@ struct Consumer {
 
   static FLASHMLA_DEVICE int thread() { return threadIdx.x % warpgroup_threads; }
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
-  // The first row of the tile that the warp holds, of tile::warp_rows.
+  // The first of the tile::warp_rows rows that the warp holds.
   static FLASHMLA_DEVICE int warp_row() { return thread() / 32 * tile::warp_rows; }
-  // The row of the tile that is the thread's own row 0; the other one is tile::own_rows_apart
+  // The row of the tile that is own row 0 of the thread. Own row 1 is tile::own_rows_apart rows
   // further.
   static FLASHMLA_DEVICE int row() { return warp_row() + tile::own_row(lane()); }
-  // Whether the thread speaks for its two rows, of the four that hold them.
+  // Whether the thread writes what all four threads of its quad know of their two rows.
   static FLASHMLA_DEVICE bool first_of_quad() { return lane() % tile::quad_lanes == 0; }
-  // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for columns
-  // 16k … 16k + 15.
+  // The swizzled offset in a chunk of the matrix row that this lane addresses, for columns 16k …
+  // 16k + 15.
   static FLASHMLA_DEVICE std::uint32_t matrix_row(int k) {
     return tile::swizzled(warp_row() + tile::matrix_row(lane()), 2 * k + tile::matrix_unit(lane()));
   }
 
-  // Before a segment, while it is waited for.
+  // Prepares a segment, while the warp waits for it.
   FLASHMLA_DEVICE void clear() {
     out.clear();
-    out.pin();  // now, not when the scores are there
+    out.pin();  // the clearing happens here, not after the scores
     rows.reset();
   }
 
@@ -78,7 +78,8 @@ struct Consumer {
     }
   }
 
-  // scores += Q Kᵀ over one chunk of columns; waits for its part of the block before the first.
+  // scores += Q Kᵀ over one chunk of columns. Waits for the part of the block in front of its first
+  // chunk.
   template <int Chunk, bool First = false>
   FLASHMLA_DEVICE void multiply_chunk() {
     if constexpr (Chunk % v_half_chunks == 0) {
@@ -98,7 +99,7 @@ struct Consumer {
     }
   }
 
-  // The chunks that only QK reads, then those of V's half `first`.
+  // The rotary chunk, which only QK reads, and then the chunks of half `first` of V.
   template <int FirstChunk>
   FLASHMLA_DEVICE void multiply_first_half() {
     if constexpr (Chunks > rope_chunk)
@@ -119,7 +120,7 @@ struct Consumer {
     at.advance();
   }
 
-  // out += P V of a block, P from registers; out refers to the maxima of P then.
+  // out += P V of a block, with P from registers. Afterwards `out` refers to the maxima of P.
   FLASHMLA_DEVICE void multiply_own_weights() {
     if (rescales)
       out.rescale(factor);
@@ -135,7 +136,7 @@ struct Consumer {
     out.pin();
   }
 
-  // The same of the other consumer's block, P from shared memory.
+  // The same for a block of the other consumer, with P from shared memory.
   FLASHMLA_DEVICE void multiply_other_weights() {
     if (rescales)
       out.rescale(factor);
@@ -152,7 +153,7 @@ struct Consumer {
     out.pin();
   }
 
-  // Masks the scores of the block that begins at `first_token`; turns them into P in registers.
+  // Masks the scores of the block that begins at `first_token`, and turns them into P in registers.
   FLASHMLA_DEVICE void softmax(const TileSegment& segment, int first_token) {
     if (first_token + block_tokens > plain_tokens) {
       if (p.scores.negated)
@@ -167,7 +168,7 @@ struct Consumer {
     ops::exponentiate<T>(scores.value, p.scores.scale, rows, weights);
   }
 
-  // Writes P and the maxima for the other consumer; the caller says when they may be read.
+  // Writes P and the maxima for the other consumer. The caller shows them afterwards.
   FLASHMLA_DEVICE void write_weights() {
 #pragma unroll
     for (int k = 0; k < 4; ++k)
@@ -196,12 +197,13 @@ struct Consumer {
     shared.key_ring(keys_buffer, part).template release_to_cluster<ClusterSize>(thread());
   }
 
-  // Writes this consumer's half of the columns, to the output or as a partial result. They pass
-  // through the place of the queries, which is free for the next ones before they are written: an
-  // SM writes no more than about 16 bytes a clock.
+  // Writes this consumer's half of the columns to the output or as a partial result. The rows pass
+  // through the memory of the queries. This memory is free for the next queries before the rows are
+  // written, which takes long: a multiprocessor writes only about 16 bytes in a clock.
   FLASHMLA_DEVICE void finish_segment(const TileSegment& segment, pipeline::UseCount n) {
-    // NOTE: two ways to the end, though they have much in common: in short calls, whose requests
-    // are split, the code comes from a cold instruction cache, and jumps in it cost most.
+    // NOTE: split and unsplit requests have code of their own, although it has much in common. In
+    // short calls, whose requests are split, the code comes from a cold instruction cache, where
+    // jumps cost most.
     if (segment.partial >= 0) [[likely]]
       finish_partial(segment, n);
     else
@@ -212,7 +214,7 @@ struct Consumer {
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
 
   FLASHMLA_DEVICE void finish_partial(const TileSegment& segment, pipeline::UseCount n) {
-    // NOTE: first, for it also says that no warp reads the queries any more.
+    // NOTE: this comes first, because it also shows that no warp reads the queries any more.
     exchange_sums(n);
     float down[2] = {1, 1};
     if constexpr (halves)
@@ -240,7 +242,7 @@ struct Consumer {
     write_staged_rows(segment, ResultRows::of_output(p, segment));
   }
 
-  // Lanes 0 and 1 of a quad finish its own rows 0 and 1.
+  // Lanes 0 and 1 of a quad finish own rows 0 and 1 of the quad.
   static FLASHMLA_DEVICE int finished_row() { return lane() % 2; }
   FLASHMLA_DEVICE RowTotals totals(int r) const {
     return {r ? rows.max[1] : rows.max[0], r ? rows.sum[1] : rows.sum[0],
@@ -259,8 +261,8 @@ struct Consumer {
         });
   }
 
-  // The accumulators as fp16 numbers. Where a row's values are no good as such, all rows of the
-  // warp are multiplied by powers of two; `down` takes them back.
+  // Rounds the accumulators to fp16. Where the values of a row do not fit fp16, all rows of the
+  // warp are multiplied by powers of two, and `down` holds the reciprocals.
   FLASHMLA_DEVICE void stage_partials(float (&down)[2]) {
     ops::HalfRange ranges[2];
     stage_rows<__half>(ranges);
@@ -281,7 +283,7 @@ struct Consumer {
     stage_rows<__half>(ranges);
   }
 
-  // Each consumer has the sums of its own blocks; both have the same maxima by now.
+  // Each consumer has the sums of its own blocks. Both have the same maxima here.
   FLASHMLA_DEVICE void exchange_sums(pipeline::UseCount n) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -319,8 +321,8 @@ struct Consumer {
     shared.query_ring().release();
   }
 
-  // The warp's rows, rounded to 16 bits, as chunks in the place of the queries. `ranges`, if given,
-  // look at the numbers of each of the thread's two rows.
+  // Writes the warp's rows, rounded to 16 bits, as chunks to the memory of the queries. `ranges`,
+  // where given, check the elements of the two own rows.
   template <class Number, class... Ranges>
   FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
 #pragma unroll

@@ -1,4 +1,5 @@
-// The left consumer: scores of even blocks, columns 0 … 255 of V. Its order on the tensor cores is
+// The left consumer: scores of even blocks, and columns 0 … 255 of V. Its order on the tensor
+// cores:
 //   QK of an even block | PV of it (P from registers) | PV of the odd block (P of the right
 //   consumer) with the first half of the next QK behind it | the second half.
 #pragma once
@@ -18,7 +19,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       break;
     shared.query_ring().wait(n);
     c.begin_segment(record);
-    int blocks = record.blocks;  // not yet done
+    int blocks = record.blocks;  // blocks that remain
     int first_token = record.first_block * block_tokens;
     if (blocks > 0) {
       c.template multiply_first_half<0>();

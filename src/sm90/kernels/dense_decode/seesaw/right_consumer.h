@@ -1,5 +1,5 @@
-// The right consumer: scores of odd blocks, columns 256 … 511 of V. Its order on the tensor cores
-// is
+// The right consumer: scores of odd blocks, and columns 256 … 511 of V. Its order on the tensor
+// cores:
 //   QK of an odd block, behind that of the left consumer | PV of the even block before it (P of the
 //   left consumer; the own softmax hides behind it) | PV of the odd block (P from registers).
 #pragma once
@@ -19,12 +19,12 @@ FLASHMLA_DEVICE void consume_right(const Params& p, const SharedAddresses<Chunks
       break;
     shared.query_ring().wait(n);
     c.begin_segment(record);
-    int blocks = record.blocks;  // not yet done
+    int blocks = record.blocks;  // blocks that remain
     int first_token = record.first_block * block_tokens;
 #pragma unroll 1
     for (; blocks > 1; blocks -= 2, first_token += 2 * block_tokens) {
-      // NOTE: the right half of V first: the left consumer still reads the other one of this
-      // buffer.
+      // NOTE: the right half of V comes first, because the left consumer still reads the left half
+      // of this buffer.
       ptx::barrier_sync(left_scores_issued, consumer_threads);
       c.template multiply_first_half<v_half_chunks>();
       c.template multiply_second_half<0>();

@@ -1,5 +1,5 @@
-// The consumer warpgroup's walk over its segments, and how a segment ends: with the rows' results
-// in the output or the run workspace.
+// The walk of the consumer warpgroup over its segments, and the end of a segment, where the results
+// of the rows go to the output or to the run workspace.
 #pragma once
 
 #include "sm90/kernels/dense_decode/result_rows.h"
@@ -21,7 +21,8 @@ class SegmentEnd {
   FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
       : c(consumer), segment(record) {}
 
-  // Writes the rows, to the output or as a partial result; then the place of the queries is free.
+  // Writes the rows to the output or as a partial result. Afterwards the memory of the queries is
+  // free.
   FLASHMLA_DEVICE void finish() {
     if (segment.partial < 0) [[unlikely]] {
       show_totals();
@@ -56,7 +57,8 @@ class SegmentEnd {
         });
   }
 
-  // Shows what the warp knows of each row; `between` runs before the others are waited for.
+  // Shows the values that the warp has of each row. `between` runs before the wait for the other
+  // warps.
   template <class Between>
   FLASHMLA_DEVICE void show_totals(Between between) {
     C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
@@ -66,7 +68,7 @@ class SegmentEnd {
     for (int i = 0; i < C::own_rows; ++i)
       divisors[i] = c.rounded[i / 2].at(0, i % 2);
     C::publish(c.storage.divisor, divisors);
-    // Every row's maximum, too: the threads that hold it have the same.
+    // The maximum of every row too. All threads that hold it have the same value.
     if (C::warp() == 0 && C::lane() < tile::quad_lanes)
 #pragma unroll
       for (int i = 0; i < C::own_rows; ++i)
@@ -78,7 +80,7 @@ class SegmentEnd {
     show_totals([] {});
   }
 
-  // Of the row that is the thread's number.
+  // The scale of the row whose number is that of the thread.
   FLASHMLA_DEVICE RowTotals totals() const {
     RowTotals row{c.storage.row_max[threadIdx.x], 0, 0};
 #pragma unroll
@@ -89,7 +91,7 @@ class SegmentEnd {
     return row;
   }
 
-  // Brings the accumulators to what the output gets; writes the lse.
+  // Turns the accumulators into the elements of the output. Also writes the lse.
   FLASHMLA_DEVICE void finish_rows() {
     if (threadIdx.x < Rows)
       c.storage.row_factor[threadIdx.x] =
@@ -98,7 +100,7 @@ class SegmentEnd {
     multiply_rows();
   }
 
-  // Of each row by storage.row_factor.
+  // Multiplies each row by storage.row_factor.
   FLASHMLA_DEVICE void multiply_rows() {
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i) {
@@ -115,8 +117,8 @@ class SegmentEnd {
       ResultRow(c.p, segment, threadIdx.x).template finish_partial<T>(row, entry, down);
   }
 
-  // The accumulators as fp16 numbers; a power of two brings all rows into range where any row's
-  // values are no good as such.
+  // Rounds the accumulators to fp16. Where the values of any row do not fit fp16, powers of two
+  // bring all rows into its range.
   FLASHMLA_DEVICE void finish_partial_rows() {
     ops::HalfRange ranges[C::groups];
     stage_rows<__half>(ranges);
@@ -140,7 +142,7 @@ class SegmentEnd {
       finish_partial_row(totals(), down);
   }
 
-  // The row's `down` for those threads whose number is a row.
+  // The `down` of a row, in the thread whose number is that of the row.
   FLASHMLA_DEVICE float bring_into_range() {
     float magnitudes[C::own_rows] = {};
 #pragma unroll
@@ -169,8 +171,9 @@ class SegmentEnd {
     return scale.down;
   }
 
-  // The rows, rounded to 16 bits, as chunks in the place of the queries: transposed matrices have
-  // rows as rows. `ranges`, if given, look at the numbers of each group of 8 rows.
+  // Writes the rows, rounded to 16 bits, as chunks to the memory of the queries. The matrices are
+  // transposed, so that rows of the tile are rows of the chunks. `ranges`, where given, check the
+  // elements of each group of 8 rows.
   template <class Number, class... Ranges>
   FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
     const int matrix = C::lane() / tile::matrix_rows;

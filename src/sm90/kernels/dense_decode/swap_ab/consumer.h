@@ -17,8 +17,8 @@
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
-// So rows of the tile are columns of the accumulators: a thread's own columns are rows of the tile,
-// and its own rows are two tokens, or two columns of V.
+// So rows of the tile are columns of the accumulators. The own columns of a thread are rows of the
+// tile, and its own rows are two tokens or two columns of V.
 template <class T, int Chunks, int Rows, int ClusterSize>
 struct Consumer {
   using Shared = SharedAddresses<Chunks, Rows>;
@@ -29,8 +29,8 @@ struct Consumer {
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
   static constexpr int slot_chunks = Slot<Chunks>::chunks;
   static constexpr int slots_per_block = Slot<Chunks>::per_block;
-  // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE Shared fixed() { return {shared_start}; }
+  // Shared addresses as constants, so that descriptors take no registers.
+  static FLASHMLA_DEVICE Shared fixed() { return {tile::shared_start}; }
 
   const Params& p;
   Shared shared;
@@ -39,11 +39,11 @@ struct Consumer {
   Scores scores;                         // 64 tokens × rows
   float max[own_rows];                   // reference maximum of the thread's rows, scaled
   float sum[own_rows];                   // Σ P of the thread's tokens
-  // Σ P, as it is rounded, of the warp's tokens: own rows 0 and 1 are the same, own column i is row
-  // i of the group.
+  // Σ of the rounded P over the tokens of the warp. Own rows 0 and 1 are equal, and own column i is
+  // row i of the group.
   ops::Accumulator<8> rounded[groups];
   float factor[own_rows];
-  pipeline::UseCount block;  // of all that the CTA does
+  pipeline::UseCount block;  // number of blocks that the CTA has computed
   int turn = 0;
 
   FLASHMLA_DEVICE Consumer(const Params& params, const Shared& addresses, Storage& memory)
@@ -51,26 +51,26 @@ struct Consumer {
 
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
   static FLASHMLA_DEVICE int warp() { return threadIdx.x / 32; }
-  // Row i of the thread's own_rows.
+  // The row of the tile that is row i of the thread's own_rows.
   static FLASHMLA_DEVICE int row(int i) {
     return tile::columns_before(i) + tile::own_column(lane() % tile::quad_lanes);
   }
-  // Swizzled offset in a chunk of the row of an 8×8 matrix that this lane addresses, for rows
-  // 16n … 16n + 15 of the tile: rows of the accumulator become columns of the chunk. `matrix`:
-  // lane() / tile::matrix_rows.
+  // The swizzled offset in a chunk of the matrix row that this lane addresses, for rows 16n … 16n +
+  // 15 of the tile. Rows of the accumulator become columns of the chunk. `matrix` is lane() /
+  // tile::matrix_rows.
   static FLASHMLA_DEVICE std::uint32_t matrix_row(int matrix, int n) {
     return tile::swizzled(n * 16 + tile::transposed_matrix_row(matrix, lane()),
                           warp() * 2 + tile::transposed_matrix_unit(matrix));
   }
 
-  // Before a segment, while it is waited for.
+  // Prepares a segment, while the warp waits for it.
   FLASHMLA_DEVICE void clear() {
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
       out[i].clear();
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
-      out[i].pin();  // now, not when the scores are there
+      out[i].pin();  // the clearing happens here, not after the scores
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       max[i] = ops::lowest_max;
@@ -81,13 +81,13 @@ struct Consumer {
       rounded[g].clear();
   }
 
-  // Blocks take the halves of the ring in turns.
+  // Even blocks use the first half of the ring, odd blocks the second half.
   FLASHMLA_DEVICE pipeline::SlotOfGroup<slots_per_block> at(int part) const {
     return {block, part};
   }
   FLASHMLA_DEVICE int first_slot() const { return at(0).template slot_in<Storage::slots>(); }
 
-  // scores = K Qᵀ of the block, once it has arrived.
+  // scores = K Qᵀ of the block, after the block has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
     const std::uint64_t keys = uniform_descriptor(tile::k_major(fixed().keys(first_slot())));
 #pragma unroll
@@ -113,7 +113,7 @@ struct Consumer {
     scores.pin();
   }
 
-  // Combines each row's values over the warp's tokens.
+  // Combines the values of each row over the tokens of the warp.
   template <class Combine>
   static FLASHMLA_DEVICE void reduce_tokens(float (&values)[own_rows], Combine combine) {
 #pragma unroll
@@ -123,7 +123,7 @@ struct Consumer {
         value = combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
   }
 
-  // Shows the warp's values to the others.
+  // Shows the values of the warp to the other warps.
   static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][Rows],
                                       const float (&values)[own_rows]) {
     if (lane() < tile::quad_lanes) {
@@ -133,7 +133,8 @@ struct Consumer {
     }
   }
 
-  // The largest of each row's values over all warps' tokens; every thread gets those of its rows.
+  // The largest value of each row over the tokens of all warps. Every thread gets the values of its
+  // own rows.
   FLASHMLA_DEVICE void max_over_tokens(float (&values)[own_rows]) {
     reduce_tokens(values, [](float a, float b) { return fmaxf(a, b); });
     float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
@@ -175,9 +176,10 @@ struct Consumer {
     }
   }
 
-  // Raises the maxima to those of the scores, and rescales the accumulators. NOTE: not lazily, for
-  // then the largest weight is 1, which rounding leaves alone; with few rows there is little else
-  // to average its error out, and rescaling is hidden behind memory.
+  // Raises the maxima to those of the scores, and rescales the accumulators. NOTE: the maxima
+  // always rise, not only beyond a threshold. The largest weight is then 1, which rounding does not
+  // change. With few rows the error of this weight would not average out, and rescaling is hidden
+  // behind loads.
   FLASHMLA_DEVICE void raise_max() {
     float block_max[own_rows];
 #pragma unroll
@@ -191,7 +193,8 @@ struct Consumer {
       const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
-      raised |= rises && max[i] != ops::lowest_max;  // before any token all is 0
+      raised |=
+          rises && max[i] != ops::lowest_max;  // before the first token all accumulators are 0
       max[i] = now;
     }
     if (!ops::any_in_warp(raised))
@@ -206,7 +209,7 @@ struct Consumer {
     }
   }
 
-  // P = 2^(scale · score − max) to shared memory, as [row][token].
+  // Writes P = 2^(scale · score − max) to shared memory, as [row][token].
   FLASHMLA_DEVICE void publish_weights() {
     std::uint32_t packed[groups][2];  // [pair of own columns][own row]
 #pragma unroll
@@ -216,7 +219,7 @@ struct Consumer {
       for (int r = 0; r < 2; ++r)
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-          w[r][i] = ptx::exp2(fmaf(scores.at(r, 2 * g + i), p.scale, -max[2 * g + i]));
+          w[r][i] = ptx::exp2(fmaf(scores.at(r, 2 * g + i), p.scores.scale, -max[2 * g + i]));
       sum[2 * g] += w[0][0] + w[1][0];
       sum[2 * g + 1] += w[0][1] + w[1][1];
       packed[g][0] = ptx::pack<T>(w[0][0], w[0][1]);
@@ -230,7 +233,7 @@ struct Consumer {
     sum_rounded(packed);
   }
 
-  // Adds up P as it was rounded, a product of the warp with ones.
+  // Adds up the rounded P by a product of the warp with ones.
   FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&packed)[groups][2]) {
     const std::uint32_t one = ptx::pack<T>(1, 1);
     const std::uint32_t ones[4] = {one, one, one, one};
@@ -240,7 +243,7 @@ struct Consumer {
                                 ptx::transpose_matrix(packed[g][1]));
   }
 
-  // Zeroes V past the end of the request: P is 0 there, but 0 · NaN is not.
+  // Sets V to 0 behind the end of the request: P is 0 there, but 0 · NaN is not.
   FLASHMLA_DEVICE void clear_tail(int rows_there) {
     if (rows_there >= block_tokens)
       return;
@@ -254,7 +257,7 @@ struct Consumer {
                           uint4{});
   }
 
-  // Oᵀ += Vᵀ Pᵀ, once all of P is there; gives the block's slots back.
+  // Oᵀ += Vᵀ Pᵀ, after all of P has been written. Gives the slots of the block back.
   FLASHMLA_DEVICE void multiply_weights() {
     ptx::fence_async_proxy();
     ptx::barrier_sync(consumers_met, consumer_threads);
@@ -290,7 +293,7 @@ struct Consumer {
  private:
   static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
 
-  // NOTE: descriptors that the compiler does not know to be uniform cost registers and moves.
+  // NOTE: a descriptor that the compiler does not know to be uniform costs registers and moves.
   static FLASHMLA_DEVICE std::uint64_t uniform_descriptor(std::uint64_t descriptor) {
     const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));
     return (descriptor & 0xFFFFFFFF00000000ull) | low;
