@@ -126,22 +126,15 @@ CaseResult run_case(const DenseCase& dense_case, Memory& memory) {
 }
 
 CaseResult run_case(const DenseCase& dense_case, Memory& memory, const DenseFunction& compute) {
-  CaseResult result;
-  DenseTensors tensors(dense_case, memory);
-  if (!computed([&] { compute(tensors, result); }, result))
-    return result;
-  const Results results(tensors.out, tensors.lse);
-  judge_every_row(
-      dense_case.rows(),
-      [&](std::int64_t i) {
-        const RowIndex row = row_of(dense_case, i);
-        const bool empty = dense_case.visible_tokens(row.request, row.query_token) == 0;
-        return unsound(results, row, empty, largest_output);
+  return run_and_judge<DenseTensors>(
+      dense_case, memory, compute, largest_output,
+      [&](const Results&, const RowIndex& row) {
+        return dense_case.visible_tokens(row.request, row.query_token) == 0;
       },
-      result);
-  check_against_oracle(tensors, results, result);
-  check_memory(tensors, results, result);
-  return result;
+      [](DenseTensors& tensors, const Results& results, CaseResult& result) {
+        check_against_oracle(tensors, results, result);
+        check_memory(tensors, results, result);
+      });
 }
 
 }  // namespace flashmla::support

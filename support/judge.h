@@ -98,4 +98,28 @@ void judge_padding(GuardedTensor& out, std::vector<std::byte> now, CaseResult& r
 // other is a fault.
 bool computed(const std::function<void()>& compute, CaseResult& result);
 
+// Makes the tensors of a case, computes it and judges the results: first every row without the
+// oracle, then what `check` does. `empty` says whether a row attends to no token.
+template <class Tensors, class Case>
+CaseResult run_and_judge(const Case& c, Memory& memory,
+                         const std::function<void(Tensors&, CaseResult&)>& compute,
+                         float largest_output,
+                         const std::function<bool(const Results&, const RowIndex&)>& empty,
+                         const std::function<void(Tensors&, const Results&, CaseResult&)>& check) {
+  CaseResult result;
+  Tensors tensors(c, memory);
+  if (!computed([&] { compute(tensors, result); }, result))
+    return result;
+  const Results results(tensors.out, tensors.lse);
+  judge_every_row(
+      c.rows(),
+      [&](std::int64_t i) {
+        const RowIndex row = row_at(i, c.query_tokens, c.query_heads);
+        return unsound(results, row, empty(results, row), largest_output);
+      },
+      result);
+  check(tensors, results, result);
+  return result;
+}
+
 }  // namespace flashmla::support

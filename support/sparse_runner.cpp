@@ -127,23 +127,16 @@ CaseResult run_case(const SparseCase& sparse_case, Memory& memory) {
 }
 
 CaseResult run_case(const SparseCase& sparse_case, Memory& memory, const SparseFunction& compute) {
-  CaseResult result;
-  SparseTensors tensors(sparse_case, memory);
-  if (!computed([&] { compute(tensors, result); }, result))
-    return result;
-  const Results results(tensors.out, tensors.lse);
-  // Every row is written. Which lists are empty, the oracle says.
-  judge_every_row(
-      sparse_case.rows(),
-      [&](std::int64_t i) {
-        const RowIndex row = row_at(i, sparse_case.query_tokens, sparse_case.query_heads);
-        const bool empty = results.lse(row) == std::numeric_limits<float>::infinity();
-        return unsound(results, row, empty, largest_output);
+  return run_and_judge<SparseTensors>(
+      sparse_case, memory, compute, largest_output,
+      [](const Results& results, const RowIndex& row) {
+        // Which lists are empty, the oracle finds out.
+        return results.lse(row) == std::numeric_limits<float>::infinity();
       },
-      result);
-  check_against_oracle(tensors, results, result);
-  check_memory(tensors, results, result);
-  return result;
+      [](SparseTensors& tensors, const Results& results, CaseResult& result) {
+        check_against_oracle(tensors, results, result);
+        check_memory(tensors, results, result);
+      });
 }
 
 }  // namespace flashmla::support

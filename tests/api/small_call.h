@@ -35,6 +35,25 @@ class AlignedBytes {
   std::unique_ptr<void, Free> data_;
 };
 
+// A plan with the workspaces that it asks for.
+struct Planned {
+  Plan plan;
+  AlignedBytes plan_memory;
+  AlignedBytes run_memory;
+
+  explicit Planned(const Problem& problem)
+      : plan(make_plan(problem)),
+        plan_memory(plan.plan_workspace_bytes()),
+        run_memory(plan.run_workspace_bytes()) {}
+
+  void schedule(const TensorView& lengths) { plan.schedule(lengths, plan_memory.workspace()); }
+
+  template <class Call>
+  void run(const Call& call) {
+    flashmla::run(plan, call.inputs, call.outputs, run_memory.workspace());
+  }
+};
+
 struct SmallCall {
   Problem problem;
   Inputs inputs;

@@ -38,28 +38,24 @@ TEST(Plan, MovesWithItsSchedule) {
 
 TEST(Plan, KeepsItsOwnCopyOfTheLengths) {
   SmallCall call;
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
+  planned.run(call);
   const auto expected = call.out;
   call.length_values = {1 << 30, -5};
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  planned.run(call);
   EXPECT_EQ(call.out, expected);
 }
 
 TEST(Plan, CanBeScheduledAgain) {
   SmallCall call;
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
+  planned.run(call);
   const auto before = call.out;
   call.length_values = {40, 0};
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  planned.schedule(call.lengths);
+  planned.run(call);
   const std::size_t half = call.out.size() / 2;
   EXPECT_TRUE(std::equal(before.begin(), before.begin() + half, call.out.begin()));
   EXPECT_THAT(std::vector(call.out.begin() + half, call.out.end()), testing::Each(0));
@@ -127,29 +123,25 @@ TEST(Plan, TakesABlockTableWithoutPagesForRequestsWithoutTokens) {
   SmallCall call;
   call.length_values = {0, 0};
   call.inputs.block_table = TensorView(call.block_table.data(), DType::i32, {2, 0}, {3, 1});
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
+  planned.run(call);
   EXPECT_TRUE(call.all_written());
 }
 
 TEST(Plan, NamesTheFirstRequestWithAPageOutsideTheCache) {
   SmallCall call;
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
   call.block_table[4] = 7;
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
-  EXPECT_EQ(plan.status(), 2);
+  planned.run(call);
+  EXPECT_EQ(planned.plan.status(), 2);
   call.block_table[0] = -1;
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
-  EXPECT_EQ(plan.status(), 1);
+  planned.run(call);
+  EXPECT_EQ(planned.plan.status(), 1);
   call.block_table = {3, 1, 6, 0, 2, 999};
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
-  EXPECT_EQ(plan.status(), 0);
+  planned.run(call);
+  EXPECT_EQ(planned.plan.status(), 0);
 }
 
 TEST(Plan, ServesAnEmptyBatch) {

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.dont_write_bytecode = True
 
 import plot_figures  # noqa: E402
-from peer_ratios import Shape  # noqa: E402
+from peer_ratios import Shape, parse_shape  # noqa: E402
 
 PICTURES = ("peers.svg", "roofline.svg")
 
@@ -35,8 +35,7 @@ class Arithmetic(unittest.TestCase):
     def test_work_is_what_the_records_counted(self):
         reference = plot_figures.reference_of("NVIDIA H200")
         for recorded in reference["dense_decode_bf16"]:
-            shape = Shape(*(recorded[name] for name in
-                            ("b", "s_q", "h_q", "s_k", "varlen", "causal")))
+            shape = parse_shape(recorded["shape"])
             flop, moved = plot_figures.work(shape, recorded["tokens"])
             self.assertAlmostEqual(flop / recorded["cold_us"] * 1e-6, recorded["cold_TF"],
                                    delta=0.6)

@@ -25,15 +25,6 @@ std::string key_of(const Shape& shape, std::int64_t tokens) {
   return fmt::format("{}={}", text_of(shape), tokens);
 }
 
-Shape shape_of(const json& row) {
-  return {.batch = row.at("b"),
-          .query_tokens = row.at("s_q"),
-          .query_heads = row.at("h_q"),
-          .tokens = row.at("s_k"),
-          .varlen = row.at("varlen"),
-          .causal = row.at("causal")};
-}
-
 std::map<std::string, CallTime> times_of(const json& row) {
   constexpr double microsecond = 1e-6;
   std::map<std::string, CallTime> times;
@@ -64,7 +55,7 @@ void Recordings::add(std::string_view source, std::string_view text, const std::
   try {
     const json file = json::parse(text);
     for (const json& row : file.at(table)) {
-      auto& libraries = times_[key_of(shape_of(row), row.at("tokens"))];
+      auto& libraries = times_[key_of(parse_shape(row.at("shape")), row.at("tokens"))];
       for (const auto& [name, time] : times_of(row)) {
         const auto [known, added] = libraries.emplace(name, time);
         if (!added)

@@ -30,8 +30,9 @@ struct Recorded {
 
 class Recordings {
  public:
-  // `json` has an array `table` with a row for each shape: cold_us and hot_us (upstream's), or
-  // [cold, hot] in microseconds under the name of each library. Throws BadInput naming `source`.
+  // `json` has an array `table` with a row for each shape: its text ("1,1,16,65536,varlen"), its
+  // tokens, and either cold_us and hot_us (upstream's) or, under the name of each library,
+  // [cold, hot] in microseconds. Throws BadInput naming `source`.
   void add(std::string_view source, std::string_view json, const std::string& table);
 
   // Of a shape with so many tokens altogether.

@@ -62,8 +62,7 @@ TEST(Recorded, TheFastestOfSeveralRecordsCounts) {
   EXPECT_THAT(recorded->best_cold, HasSubstr("flashinfer"));
 }
 
-constexpr const char* row = R"({"b": 2, "s_q": 1, "h_q": 16, "s_k": 100, "varlen": false,
-    "causal": false, "tokens": 200, )";
+constexpr const char* row = R"({"shape": "2,1,16,100", "tokens": 200, )";
 
 std::string file_of(const std::string& members) {
   return std::string(R"({"dense_decode_bf16": [)").append(row).append(members).append("}]}");
