@@ -184,7 +184,7 @@ class Plan:
         return (call.out, call.max_logits, call.lse) if self.prefill else (call.out, call.lse)
 
     def execute(self, call):
-        """Runs a Call, which gets the outputs that it has not."""
+        """Runs a Call, which a function of the package has filled in; allocates missing outputs."""
         if call.out is None or call.lse is None or (self.prefill and call.max_logits is None):
             self._allocate(call)
         stream = self.stream()
@@ -202,7 +202,7 @@ class Plan:
             call.max_logits = max_logits
 
     def _allocate(self, call):
-        """Gives a Call the outputs that it has not."""
+        """Allocates the outputs that a Call lacks."""
         framework = framework_of(call.q, "q")
         if call.out is None:
             call.out = framework.empty(call.q, self.out_shape)
