@@ -275,8 +275,6 @@ def test_batch_invariant(tree, rng, invariant):
     layer, cache, q = layer_of(backend, 16), case.cache[:, :, 0], case.q[:, 0]
     out, _ = layer.forward_mqa(q, cache, step, None)
     for r in range(4):
-        alone = types.SimpleNamespace(
-            table=case.table[r : r + 1], lengths=case.lengths[r : r + 1]
-        )
+        alone = types.SimpleNamespace(table=case.table[r : r + 1], lengths=case.lengths[r : r + 1])
         single, _ = layer.forward_mqa(q[r : r + 1], cache, step_of(backend, alone), None)
         assert FW.same(single, out[r : r + 1]) or not invariant
