@@ -10,7 +10,8 @@ from .._arguments import shown
 from .._frameworks import error
 
 SETTING = "FLASH_MLA_VLLM"
-# The versions whose call sites are those of the tests' stubs: the first, and the one behind the last.
+# The versions whose sources were read. The tests' stubs are of the first and the last of them.
+# The second number is the first version that is unknown.
 _FIRST, _BEHIND_LAST = (0, 26), (0, 34)
 _HOPPER = (9, 0)
 

@@ -28,7 +28,7 @@ class Schedule(FlashMLASchedMeta):
     _other = None  # the schedule of vLLM's own function, from the first call that reaches it
 
     def other(self, make):
-        """The schedule for vLLM's own function, with the tensors that vLLM has put into this one."""
+        """The schedule for vLLM's own function, with tensors that vLLM has put into this one."""
         if self._other is None:
             self._other = make()
         held, work = self._held, self.tile_scheduler_metadata
