@@ -119,6 +119,7 @@ class Plan:
         max_logits=None,
         empty_lse="+inf",
         lse_base=None,
+        q_rotary=None,
     ):
         """Computes softmax(softmax_scale · q kᵀ) v by the schedule, once a layer.
 
@@ -136,12 +137,15 @@ class Plan:
             max_logits: float32 [s_q, h_q], prefill; allocated where None
         empty_lse: "+inf" or "-inf", lse of a query that sees no token
         lse_base: base of lse and max_logits: 2; natural where None or math.e
+        q_rotary: [b, s_q, h_q, 64], the last columns of the query, with split_query alone; q has
+            the first d_qk - 64 columns then
 
         Returns (out, lse), in prefill (out, max_logits, lse). A query that sees no token gets out 0
         and lse empty_lse. Raises ValueError or TypeError naming the argument, what was given and
         what is wanted; nothing has been written then.
         """
         call = Call(_RUN_NAMES, q, kv_cache)
+        call.q_rotary = q_rotary
         call.block_table, call.attn_sink, call.softmax_scale = block_table, attn_sink, softmax_scale
         call.indices, call.topk_length = indices, topk_length
         call.extra_kv_cache, call.extra_indices = extra_kv_cache, extra_indices
@@ -197,6 +201,7 @@ class Plan:
             self.number, q, call.kv_cache, call.block_table, call.out, call.lse, call.max_logits,
             call.attn_sink, call.indices, call.topk_length, call.extra_kv_cache,
             call.extra_indices, call.extra_topk_length, empty_lse=empty_lse, lse_base=lse_base,
+            q_rotary=call.q_rotary,
             **scale_arguments("softmax_scale", call.softmax_scale),
         )  # fmt: skip
 
@@ -271,6 +276,7 @@ def plan(
     batch_invariant=False,
     max_workers=0,
     max_blocks=None,
+    split_query=False,
 ):
     """Plans one attention call. It runs on the host alone and touches no GPU memory.
 
@@ -292,6 +298,7 @@ def plan(
     batch_invariant: a request's output bits do not depend on the other requests
     max_workers: workers (on a GPU: SMs) that the call may use; 0 is all. The other ones are left to
         whatever runs beside the call
+    split_query: run takes the query in two tensors, q and q_rotary; dense decoding
 
     Returns a :class:`Plan`. Raises ValueError naming the argument, NotImplementedError with the
     reason of every backend where none serves it.
@@ -314,6 +321,7 @@ def plan(
         "kv_format": kv_format,
         "causal": _arguments.flag("causal", causal),
         "batch_invariant": _arguments.flag("batch_invariant", batch_invariant),
+        "split_query": _arguments.flag("split_query", split_query),
     }
     for name, value in (
         ("batch", batch), ("query_tokens", query_tokens), ("query_heads", query_heads),
