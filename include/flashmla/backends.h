@@ -35,7 +35,10 @@ FLASHMLA_API void set_cpu_threads(int threads);
 FLASHMLA_API int cpu_threads();
 
 // The library sends its messages to this callback and nowhere else. No callback is installed at
-// first.
+// first, and an empty one makes the library silent again. It is called from the threads of the
+// calls, without a lock. At the first call of each kind of kernel since it was installed it is told
+// what computes the call, for example
+// "dense_decode bf16, cache bf16: kernel swap_ab, tiles of 16 rows in clusters of 2, on cuda:0".
 using LogCallback = std::function<void(std::string_view message)>;
 FLASHMLA_API void set_log_callback(LogCallback callback);
 

@@ -260,7 +260,8 @@ FLASHMLA_API flashmla_status flashmla_refusal(const char* backend, const flashml
 FLASHMLA_API flashmla_status flashmla_set_cpu_threads(int32_t threads);
 FLASHMLA_API flashmla_status flashmla_cpu_threads(int32_t* threads);
 
-/* A null callback makes the library silent again. The callback must not call the library. */
+/* The LogCallback of backends.h: what it is told, and when. A null callback makes the library
+   silent again. */
 typedef void (*flashmla_log_callback)(const char* message, size_t length, void* user);
 FLASHMLA_API flashmla_status flashmla_set_log_callback(flashmla_log_callback callback, void* user);
 

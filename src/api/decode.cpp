@@ -2,9 +2,11 @@
 
 #include <cmath>
 
+#include "api/first_calls.h"
 #include "api/plan_state.h"
 #include "api/validate.h"
 #include "core/check.h"
+#include "core/log.h"
 
 namespace flashmla {
 
@@ -18,6 +20,8 @@ void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs, Workspa
   api::validate_workspace("run_workspace", run_workspace, plan.run_workspace_bytes());
   if (outputs.out.element_count() == 0)
     return;
+  if (const std::uint32_t callback = log_callback_number(); callback != 0)
+    api::tell_first_call(plan.state(), callback);
   const float scale =
       inputs.softmax_scale.value_or(1.0f / std::sqrt(static_cast<float>(problem.qk_dim)));
   const backends::PlannedProblem& planned = plan.state().planned;

@@ -1,6 +1,7 @@
 // The state of a Plan.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "backends/backend.h"
@@ -21,6 +22,7 @@ class Plan::State {
   const backends::Backend* backend;
   backends::PlannedProblem planned;  // plan_workspace is null before the first schedule()
   LongestRequest longest_request;
+  mutable std::atomic<std::uint32_t> told = 0;  // number of the log callback that knows the kernel
 };
 
 }  // namespace flashmla
