@@ -1,8 +1,9 @@
-// Where the rows of a tile go: to the output, scaled by the sink, or as a partial result.
+// Writing the rows of a tile: to the output, multiplied by the factor of the sink, or as a partial
+// result.
 //
-// NOTE: this runs once a segment and finds the instruction cache cold, which costs more than the
-// instructions themselves: so each thread works out the factor of one row, and the others ask it;
-// and rows at equal distances, the usual case, take one address.
+// NOTE: this code runs once for each segment and finds the instruction cache cold, which costs more
+// than executing it. So the code is short: each thread computes the factor of one row for all
+// threads, and rows at equal distances, the usual case, need one address.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +20,18 @@ using attend::PartialNumber;
 using attend::row_entries;
 using attend::RowScale;
 
-// The first row of a tile among those of the partial results.
+// The number of the tile's first row among the rows of a partial result.
 FLASHMLA_DEVICE std::int64_t partial_row_of(const Params& p, const TileSegment& segment) {
   return (static_cast<std::int64_t>(segment.partial) * p.rows.kv_heads + segment.kv_head) *
              p.rows.count +
          segment.first_row;
 }
 
-// Of a row of a tile, when all blocks of its segment are done.
+// A row of a tile after all blocks of its segment.
 struct RowTotals {
   float max;      // reference maximum
   float sum;      // Σ P
-  float divisor;  // Σ P, rounded as it was multiplied
+  float divisor;  // Σ of the rounded P
 };
 
 class ResultRow {
@@ -41,8 +42,8 @@ class ResultRow {
         at(params.rows.place(record.kv_head, record.first_row + tile_row)),
         partial_row(partial_row_of(params, record) + tile_row) {}
 
-  // What the accumulators are multiplied by on their way to the output; writes the lse where
-  // `writes_lse`. A row without tokens is 0.
+  // The factor of the accumulators for the output, 0 for a row without tokens. Also writes the lse
+  // where `writes_lse` is true.
   FLASHMLA_DEVICE float finish(const RowTotals& row, bool writes_lse) const {
     const bool has_sink = p.output.sink != nullptr && at.there;
     const ops::FinishedRow finished(row.max, row.sum, row.divisor,
@@ -53,8 +54,8 @@ class ResultRow {
     return finished.factor;
   }
 
-  // Of a partial result, whose sink is left to combine: writes one of the row's entries. `down`: of
-  // RowScale.
+  // Writes one of the row's entries of a partial result. combine applies the sink later. `down` is
+  // that of RowScale.
   template <class T>
   FLASHMLA_DEVICE void finish_partial(const RowTotals& row, int entry, float down) const {
     const ops::FinishedRow finished(row.max, row.sum, row.divisor, ops::minus_infinity);
@@ -70,7 +71,7 @@ class ResultRow {
   std::int64_t partial_row;
 };
 
-// Rows of a tile as 16-bit numbers, where they lie at equal distances.
+// The rows of a tile with 16-bit elements, where they lie at equal distances.
 struct ResultRows : ops::SpacedRows {
   static FLASHMLA_DEVICE ResultRows of_output(const Params& p, const TileSegment& segment) {
     return {{p.output.row(segment.request, p.rows.place(segment.kv_head, segment.first_row)),
@@ -82,7 +83,8 @@ struct ResultRows : ops::SpacedRows {
   }
 };
 
-// Copies rows of the tile as ops::write_rows() does, wherever the output has them.
+// Copies rows of the tile to the output like ops::write_rows(), also where they do not lie at equal
+// distances.
 template <int Count, int Step, int Pieces, class Source, class Free>
 FLASHMLA_DEVICE void write_rows(const Params& p, const TileSegment& segment, const ResultRows& rows,
                                 int first_row, int first_column, Source source, Free free) {
@@ -95,7 +97,7 @@ FLASHMLA_DEVICE void write_rows(const Params& p, const TileSegment& segment, con
       });
 }
 
-// Where a partial result in fp32 of a row of the tile begins; null past the last row.
+// The start of the fp32 partial result of a row of the tile; null behind the last row.
 FLASHMLA_DEVICE float* wide_partial_row(const Params& p, const TileSegment& segment, int tile_row) {
   return segment.first_row + tile_row < p.rows.count
              ? static_cast<float*>(p.partials.out) + (partial_row_of(p, segment) + tile_row) * v_dim
