@@ -34,11 +34,11 @@ FLASHMLA_API std::string_view version();
 FLASHMLA_API void set_cpu_threads(int threads);
 FLASHMLA_API int cpu_threads();
 
-// The library sends its messages to this callback and nowhere else. No callback is installed at
-// first, and an empty one makes the library silent again. It is called from the threads of the
-// calls, without a lock. At the first call of each kind of kernel since it was installed it is told
-// what computes the call, for example
-// "dense_decode bf16, cache bf16: kernel swap_ab, tiles of 16 rows in clusters of 2, on cuda:0".
+// The library sends its messages only to this callback. No callback is installed at first, and an
+// empty one makes the library silent again. The threads of the calls call it, without a lock. At
+// the first call of each kind of kernel after its installation, the callback gets a message that
+// names the kernel, for example "dense_decode bf16, cache bf16: kernel swap_ab, tiles of 16 rows in
+// clusters of 2, on cuda:0".
 using LogCallback = std::function<void(std::string_view message)>;
 FLASHMLA_API void set_log_callback(LogCallback callback);
 

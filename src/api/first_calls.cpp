@@ -13,7 +13,7 @@ namespace flashmla::api {
 
 namespace {
 
-// What the callback of a number has been told.
+// The messages that the callback with a number has had.
 struct Told {
   std::mutex mutex;
   std::uint32_t callback_number = 0;
@@ -28,7 +28,7 @@ struct Told {
   }
 };
 
-// Never destroyed: a thread may be in a call when the process ends.
+// The object is never destroyed, because a thread may be in a call when the process ends.
 Told& told() {
   static Told& all = *new Told;
   return all;

@@ -7,8 +7,8 @@
 
 namespace flashmla::api {
 
-// Says what computes a plan's calls, unless the callback of this number has been told the same
-// already.
+// Sends a message that names the kernel of a plan's calls, unless the callback with this number has
+// had the same message.
 void tell_first_call(const Plan::State& state, std::uint32_t callback_number);
 
 }  // namespace flashmla::api

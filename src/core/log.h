@@ -9,8 +9,8 @@ namespace flashmla {
 
 void log(std::string_view message);
 
-// The number of the callback that is installed: callbacks are counted from 1. 0 where none is. It
-// costs a load, so that calls ask before they make up a message.
+// The number of the installed callback, counted from 1, or 0 where none is installed. The function
+// takes one load, so that calls use it before they build a message.
 std::uint32_t log_callback_number();
 
 }  // namespace flashmla
