@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Context parallelism: each rank holds a part of every sequence, results merge by log-sum-exp.
+"""Context parallelism: each rank holds some pages of every sequence, and results are merged.
 
     pip install . torch
-    torchrun --nproc-per-node 3 examples/context_parallel.py   # on GPUs where there are as many
+    torchrun --nproc-per-node 3 examples/context_parallel.py   # on GPUs where there are enough
     python examples/context_parallel.py --ranks 3              # starts the ranks itself
 
 Pages are dealt out in turn: page i of a request belongs to rank i mod ranks. A rank decodes its
-pages as if they were the whole request; the partial results are gathered and merged with
-flash_mla.merge_states, which also applies the attention sink, once. Rank 0 compares with a decode
-over the whole cache. Fails where they differ by more than the rounding of bf16.
+pages as if they were the whole request. The partial results are gathered and merged by log-sum-exp
+with flash_mla.merge_states, which also applies the attention sink once. Each rank compares the
+result with a decoding call over the whole cache. The program fails where they differ by more than
+the rounding of bf16.
 """
 
 import argparse
@@ -24,7 +25,7 @@ PAGE, HEADS = 64, 16
 
 
 def whole_problem(seed, device):
-    """The same on every rank: (q, cache, block_table, lengths, sink)."""
+    """(q, cache, block_table, lengths, sink), the same tensors on every rank."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.tensor([700, 1, 64, 0, 1234], dtype=torch.int32)
     width = int(-(-lengths.max() // PAGE))
@@ -37,16 +38,16 @@ def whole_problem(seed, device):
 
 
 def my_part(cache, table, lengths, rank, ranks):
-    """Every ranks-th page of each request: (cache, block_table, lengths) of this rank.
+    """(cache, block_table, lengths) of this rank, with every ranks-th page of each request.
 
-    Only the last page of a request may be partly filled, and it is the last one of its rank, too.
+    Only the last page of a request may be partly filled. It is also the last page of its rank.
     """
     mine = list(range(rank, table.shape[1], ranks))
     first_token = torch.tensor(mine, device=lengths.device) * PAGE
     tokens = (lengths[:, None] - first_token).clamp(0, PAGE).sum(1)
-    part = cache[table[:, mine].reshape(-1).long()]  # what this rank alone would store
-    numbers = torch.arange(len(part), dtype=torch.int32, device=table.device)
-    return part, numbers.view(len(lengths), len(mine)), tokens.int()
+    part = cache[table[:, mine].reshape(-1).long()]  # the pages that this rank stores
+    pages = torch.arange(len(part), dtype=torch.int32, device=table.device)
+    return part, pages.view(len(lengths), len(mine)), tokens.int()
 
 
 def decode(q, cache, table, lengths, sink=None):
@@ -86,7 +87,7 @@ def run(seed):
 def start(rank, arguments, store):
     gpus = torch.cuda.device_count()
     backend = "nccl" if gpus >= arguments.ranks > 1 else "gloo"
-    if store is None:  # torchrun says who we are
+    if store is None:  # torchrun has set the rank and the number of ranks
         gpus_enough = gpus >= int(os.environ["WORLD_SIZE"]) > 1
         dist.init_process_group("nccl" if gpus_enough else "gloo")
     else:

@@ -21,6 +21,7 @@ from ._engines import (
     has_legacy,
 )
 from ._info import Info, info, set_cpu_threads
+from ._log import set_log
 from ._merge import merge_states
 from ._metadata import FlashMLASchedMeta, get_mla_metadata
 from ._neighbours import collision as _collision
@@ -70,4 +71,5 @@ __all__ = [
     "plan",
     "quantise",
     "set_cpu_threads",
+    "set_log",
 ]

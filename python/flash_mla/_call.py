@@ -16,8 +16,8 @@ _BYTES = ("u8", "i8", "e4m3")
 KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
 _COMING_FORMATS = {"v32_no_rope": 528, "v32_nope": 528, "v41": 528, "v41_fp4": 288}
 _PLUS = "+inf"
-# The C++ library's name of a field: the argument of flash_mla_with_kvcache. Numbers of the problem
-# are named as a pair: the argument that says the number, and the number.
+# Arguments of flash_mla_with_kvcache by their names in the C++ library. What the library knows as a
+# number of the problem is a pair: the argument that has the number, and the number's name there.
 DECODE_NAMES = {
     "q_rotary": "q",
     "kv_cache": "k_cache",
@@ -63,8 +63,9 @@ class Call:
     The function that the user called fills in the fields and passes the Call on whole. The fields
     are named as in the C++ library, which reads them (python/src/read_call.cpp).
 
-    names: {name in the library: name of the called function's argument, or (that, what of it)}
-    q_rotary: the last 64 columns of the query where q holds the others alone, else None
+    names: {name in the library: argument of the called function, or a pair of the argument and the
+        part that is meant}
+    q_rotary: the last 64 columns of the query where q holds only the other columns, else None
     lengths: the tokens in each request's cache; None in sparse attention
     softmax_scale: a float, or None for the default
     base_two: whether lse and max_logits are to base 2 instead of natural
@@ -93,8 +94,8 @@ class Call:
         self.batch_invariant = False
 
     def set_lse_form(self, empty_lse, lse_base):
-        """Sets the form of lse, of the two arguments that name it."""
-        # NOTE: runs once a layer, hence no further call where both are the defaults.
+        """Sets base_two and empty_minus by the arguments empty_lse and lse_base."""
+        # NOTE: runs once a layer, so that the defaults are not checked further.
         if lse_base is not None or empty_lse is not _PLUS:
             self.base_two, self.empty_minus = lse_form(empty_lse, lse_base)
 

@@ -23,37 +23,10 @@ from ._frameworks import (
 _scratch = threading.local()
 _numbers = itertools.count(1)
 _plans = weakref.WeakValueDictionary()
-
-
 _RUN_NAMES: dict = {}  # the arguments of Plan.run are named as in the C++ library
 # Arguments of plan() by their names in the C++ library. Where no backend serves the problem, the
 # device is wrong.
 _PLAN_NAMES = {"query_type": "dtype", "problem": "device"}
-
-
-_DEVICES = '"cpu", "cuda" or "cuda:INDEX", a torch.device or a pair of a name and an index'
-
-
-def device_of(device):
-    """("cpu" or "cuda", index) of "cpu", "cuda", "cuda:1", a torch.device or such a pair."""
-    if isinstance(device, tuple) and len(device) == 2:
-        name, index = device
-        given = ", ".join(map(_arguments.shown, device))
-    elif isinstance(device, str) or (torch is not None and isinstance(device, torch.device)):
-        given = _arguments.shown(str(device))
-        name, colon, index = str(device).partition(":")
-        if not colon:
-            on_cuda = torch is not None and torch.cuda.is_available() and name == "cuda"
-            index = torch.cuda.current_device() if on_cuda else 0
-        elif index.isdigit() and len(index) < 10:
-            index = int(index)
-    else:
-        raise error(ValueError, "device", _arguments.shown(device), _DEVICES)
-    sound = isinstance(name, str) and isinstance(index, int) and not isinstance(index, bool)
-    most = {"cpu": 0, "cuda": 1023}.get(name, -1) if sound else -1
-    if not sound or not 0 <= index <= most:
-        raise error(ValueError, "device", given, _DEVICES)
-    return name, index
 
 
 def _output_shapes(fields):
@@ -188,7 +161,7 @@ class Plan:
         return (call.out, call.max_logits, call.lse) if self.prefill else (call.out, call.lse)
 
     def execute(self, call):
-        """Runs a Call, which gets the outputs that it has not."""
+        """Runs a Call, which a function of the package has filled in; allocates missing outputs."""
         if call.out is None or call.lse is None or (self.prefill and call.max_logits is None):
             self._allocate(call)
         stream = self.stream()
@@ -206,7 +179,7 @@ class Plan:
             call.max_logits = max_logits
 
     def _allocate(self, call):
-        """Gives a Call the outputs that it has not."""
+        """Allocates the outputs that a Call lacks."""
         framework = framework_of(call.q, "q")
         if call.out is None:
             call.out = framework.empty(call.q, self.out_shape)
@@ -359,6 +332,6 @@ def plan(
     ):  # fmt: skip
         fields[name] = _arguments.integer(name, value)
     try:
-        return Plan(fields, device_of(device), words=True)
+        return Plan(fields, _arguments.device("device", device), words=True)
     except (ValueError, NotImplementedError) as failure:
         raise _arguments.renamed(failure, names) from None

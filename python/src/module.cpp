@@ -11,6 +11,7 @@
 #include "bindings.h"
 #include "errors.h"
 #include "flashmla/backends.h"
+#include "log.h"
 #include "tensor_reader.h"
 
 namespace nb = nanobind;
@@ -71,6 +72,7 @@ NB_MODULE(_core, module) {
   python::translate_errors();
   python::bind_plan(module);
   python::bind_cache(module);
+  python::bind_log(module);
   module.def("inspect", &python::inspect, nanobind::arg("tensor").none(),
              nanobind::arg("argument"));
   module.def("backends", &python::backends);

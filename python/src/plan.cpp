@@ -17,6 +17,7 @@
 #include "capture.h"
 #include "dlpack_exchange.h"
 #include "errors.h"
+#include "flashmla/backends.h"
 #include "flashmla/decode.h"
 #include "gil.h"
 #include "problem.h"
@@ -207,11 +208,20 @@ class PyPlan {
   nb::object stream_object_;
 };
 
+Device device_of(const std::string& type, std::int32_t index) {
+  return {type == "cuda" ? DeviceType::cuda : DeviceType::cpu, index};
+}
+
 PyPlan plan_of(const nb::dict& fields, const std::string& device_type, std::int32_t device_index,
                bool words) {
-  const Device device{device_type == "cuda" ? DeviceType::cuda : DeviceType::cpu, device_index};
-  const Problem problem = problem_of(fields, device);
+  const Problem problem = problem_of(fields, device_of(device_type, device_index));
   return {problem, words ? std::optional(problem.query_type) : std::nullopt};
+}
+
+// Why the backend does not serve a problem; "" where it does.
+std::string refusal_of(const std::string& backend, const nb::dict& fields,
+                       const std::string& device_type, std::int32_t device_index) {
+  return refusal(backend, problem_of(fields, device_of(device_type, device_index)));
 }
 
 }  // namespace
@@ -237,6 +247,7 @@ void bind_plan(nb::module_& module) {
       .def("bind", &PyPlan::bind)
       .def("arrays", &PyPlan::arrays);
   module.def("make_plan", &plan_of, "fields"_a, "device_type"_a, "device_index"_a, "words"_a);
+  module.def("refusal", &refusal_of, "backend"_a, "fields"_a, "device_type"_a, "device_index"_a);
   module.def("capture_id", [](std::uintptr_t stream) { return capture_id(pointer(stream)); });
 }
 

@@ -1,5 +1,6 @@
 #include "core/log.h"
 
+#include <atomic>
 #include <mutex>
 #include <utility>
 
@@ -11,12 +12,20 @@ namespace {
 
 std::mutex mutex;
 LogCallback callback;
+std::uint32_t callbacks = 0;
+std::atomic<std::uint32_t> installed = 0;
 
 }  // namespace
 
 void set_log_callback(LogCallback new_callback) {
   const std::scoped_lock lock(mutex);
-  callback = std::move(new_callback);
+  // The old callback ends with the parameter, without the lock: its destructor may come back here.
+  std::swap(callback, new_callback);
+  installed.store(callback ? ++callbacks : 0, std::memory_order_relaxed);
+}
+
+std::uint32_t log_callback_number() {
+  return installed.load(std::memory_order_relaxed);
 }
 
 void log(std::string_view message) {
