@@ -1,8 +1,8 @@
 """Drives the classes of an installed vLLM with the plug-in, on the CPU; see test_vllm_classes.py.
 
 vLLM's own code loads the plug-in, asks the backend, builds the metadata of a step, and calls
-attention, of CUSTOM and of its own FLASHMLA. Objects are made without a model and a configuration,
-and the GPU and the vendored extension are made up, so that no GPU is needed.
+attention, of CUSTOM and of its own FLASHMLA and FLASHMLA_SPARSE. Objects are made without a model
+and a configuration, and the GPU and the vendored extension are made up: no GPU is needed.
 """
 
 import importlib
@@ -94,27 +94,47 @@ def attend(impl_class, steps, case):
         reference.check(FW.numbers(out.view(wanted.shape)), lse, wanted, lse)
 
 
+def attend_sparse(module, rng):
+    """The calls of FLASHMLA_SPARSE, over an FP8 and over a bf16 cache, which the CPU serves."""
+    impl = object.__new__(module.FlashMLASparseImpl)
+    impl.__dict__.update(
+        softmax_scale=0.1, num_heads=HEADS, prefill_padding=HEADS, fp8_decode_padded_heads=HEADS
+    )
+    case = cases.sparse(FW, rng, h_q=HEADS)
+    step = types.SimpleNamespace(
+        scheduler_metadata=module.get_mla_metadata()[0], dummy_block_table=None, cache_lens=None
+    )
+    cache = case.cache[:, :, 0]
+    results = impl._fp8_flash_mla_kernel(case.q, cache, case.indices, step)
+    wanted = reference.sparse(*case.values.values(), 0.1)
+    reference.check(*(FW.numbers(tensor) for tensor in results), *wanted)
+    (q, kv, indices), values = cases.prefill(FW, rng, h_q=HEADS)
+    out = impl._bf16_flash_mla_kernel(q, kv.view(7, 10, 576), indices[:, 0])
+    wanted, _, lse = reference.prefill(*values, 0.1)
+    reference.check(FW.numbers(out[0] if isinstance(out, tuple) else out), lse, wanted, lse)
+
+
 def main():
     load_general_plugins()
     pretend_a_hopper_gpu()
     importlib.import_module("flash_mla.vllm_plugin").register()
     from vllm.model_executor.layers.attention.mla_attention import MLACommonMetadata
-    from vllm.v1.attention.backends.mla import flashmla
+    from vllm.v1.attention.backends.mla import flashmla, flashmla_sparse
     from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
     backend = AttentionBackendEnum.CUSTOM.get_class()
     ask(backend)
     builder, impl = backend.get_builder_cls(), backend.get_impl_cls()
     assert not impl.__abstractmethods__ and not builder.__abstractmethods__
-    case = cases.dense(
-        FW, numpy.random.default_rng(), s_q=S_Q, h_q=HEADS, longest=150, scale=0.1, causal=True
-    )
+    rng = numpy.random.default_rng()
+    case = cases.dense(FW, rng, s_q=S_Q, h_q=HEADS, longest=150, scale=0.1, causal=True)
     attend(impl, step_of(builder, MLACommonMetadata, case), case)
     builder, impl = flashmla.FlashMLAMetadataBuilder, flashmla.FlashMLAImpl
     steps = step_of(builder, flashmla.FlashMLAMetadata, case)
     attend(impl, steps, case)
     assert type(steps[0].decode.scheduler_metadata).__module__.startswith("flash_mla.")
-    print(f"vLLM {vllm.__version__}: CUSTOM and FLASHMLA are right")
+    attend_sparse(flashmla_sparse, rng)
+    print(f"vLLM {vllm.__version__}: CUSTOM, FLASHMLA and FLASHMLA_SPARSE are right")
 
 
 if __name__ == "__main__":
