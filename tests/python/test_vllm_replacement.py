@@ -188,6 +188,20 @@ def test_an_fp8_cache_without_indices(tree, ops, rng):
     assert decode_dense(ops, case, ops.get_mla_metadata()[0]) == ("own out", "own lse")
 
 
+def test_a_refused_call_spoils_no_other(tree, ops, rng):
+    """A dense call with an argument of sparse ones is vLLM's; the next one without it is ours."""
+    case = dense_case(rng)
+    given = {
+        "q": case.q, "k_cache": case.cache, "block_table": case.table, "head_dim_v": 512,
+        "cache_seqlens": case.lengths, "causal": True, "softmax_scale": 0.1,
+    }  # fmt: skip
+    for more in ({"topk_length": case.lengths}, {"extra_topk_length": case.lengths}):
+        schedule = ops.get_mla_metadata()[0]
+        results = ops.flash_mla_with_kvcache(tile_scheduler_metadata=schedule, **given, **more)
+        assert results == ("own out", "own lse")
+    check_dense(case, decode_dense(ops, case, ops.get_mla_metadata()[0]))
+
+
 def test_registered_twice(tree, ops, rng):
     ours = tree.vendored.flash_mla_with_kvcache
     register()

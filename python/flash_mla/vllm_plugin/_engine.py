@@ -10,8 +10,7 @@ from .._arguments import shown
 from .._frameworks import error
 
 SETTING = "FLASH_MLA_VLLM"
-# The versions whose sources were read. The tests' stubs are of the first and the last of them.
-# The second number is the first version that is unknown.
+# The first version whose classes were tried, and the first one behind the last.
 _FIRST, _BEHIND_LAST = (0, 26), (0, 34)
 _HOPPER = (9, 0)
 

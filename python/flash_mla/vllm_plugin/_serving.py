@@ -51,6 +51,7 @@ def decode_refusal(given):
     key = (
         "decode", q.device, _rows(q, 2), _rows(given["k_cache"], 1), _rows(indices, 2),
         _rows(given.get("extra_k_cache"), 1), _rows(given.get("extra_indices_in_kvcache"), 2),
+        given.get("topk_length") is None, given.get("extra_topk_length") is None,
         given.get("causal", False), given.get("is_fp8_kvcache", False),
     )  # fmt: skip
 
