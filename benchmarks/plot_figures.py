@@ -106,21 +106,47 @@ def call_text(shape):
     return f"{shape.b} request{plural} of\n{'≈ ' * shape.varlen}{thousands(shape.s_k)} tokens"
 
 
-def styled_once(group):
-    """A group of marks that look alike, with the style at the group."""
-    style = re.search(r' style="[^"]*"', group[2])[0]
-    return f"<g {group[1]}{style}>\n" + group[2].replace(style, "")
+def classes_of(svg):
+    """The SVG with a class for every style that several elements have, and the rules of these."""
+    styles = re.findall(r' style="([^"]*)"', svg)
+    rules = ""
+    for style in dict.fromkeys(styles):
+        if styles.count(style) > 2:
+            name = f"s{rules.count('}')}"
+            svg = svg.replace(f' style="{style}"', f' class="{name}"')
+            rules += f".{name}{{{style.replace('; ', ';').replace(': ', ':')}}}"
+    return svg, rules
+
+
+def without_groups(svg):
+    """The SVG without the groups that only give a part of the picture a name."""
+    kept, dropped = [], []
+    for part in re.split(r"(<g\b[^>]*>|</g>)", re.sub(r'<g id="[^"]*"/>', "", svg)):
+        if part.startswith("<g"):
+            dropped.append(re.fullmatch(r'<g id="[^"]*">', part) is not None)
+            kept += [] if dropped[-1] else [part]
+        elif part != "</g>" or not dropped.pop():
+            kept.append(part)
+    return "".join(kept)
+
+
+def compact_path(found):
+    """A path's commands without the space around their letters."""
+    commands = re.sub(r"\s*([A-Za-z])\s*", r"\1", found[1])
+    return f' d="{commands.strip()}"'
 
 
 def lighter(svg):
-    """The SVG without what matplotlib repeats at every text (its font, a group of its own, turns by
-    nothing) and at every mark (its style), and without indents and thousandths of a point."""
+    """The SVG without what matplotlib repeats at every text and every mark (its style, a group of
+    its own, turns by nothing), and without metadata, indents and thousandths of a point."""
+    svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", svg)
-    svg = re.sub(r'<g id="text_\d+">\n(.*)\n *</g>', r"\1", svg)
-    svg = re.sub(r'<g (clip-path="[^"]*")>\n((?: *<use [^>]*/>\n)+)', styled_once, svg)
+    svg = re.sub(r' d="([^"]*)"', compact_path, without_groups(svg))
     # Numbers between > and < are text.
     svg = re.sub(r"(>[^<]*<)|(\d\.\d\d)\d+", lambda found: found[1] or found[2], svg)
-    svg = svg.replace("font-family: 'DejaVu Sans'; ", "")
+    svg = re.sub(r"(>[^<]*<)|(\d)(?:\.0+|(\.[1-9])0)\b",
+                 lambda found: found[1] or found[2] + (found[3] or ""), svg)
+    svg, rules = classes_of(svg.replace("font-family: 'DejaVu Sans'; ", ""))
     font = "text{font-family: 'DejaVu Sans', Verdana, Helvetica, Arial, sans-serif}"
-    svg = svg.replace('<style type="text/css">', f'<style type="text/css">{font}', 1)
-    return "".join(line.strip() + "\n" for line in svg.splitlines())
+    svg = svg.replace('<style type="text/css">', f'<style type="text/css">{font}{rules}', 1)
+    return "".join(line.strip() + "\n" for line in svg.splitlines() if line.strip())

@@ -209,7 +209,7 @@ def start(rank, arguments, store):
     ranks = arguments.ranks if store else int(os.environ["WORLD_SIZE"])
     on_gpus = arguments.device == "auto" and torch.cuda.device_count() >= ranks > 1
     backend = "nccl" if on_gpus else "gloo"
-    if store is None:  # torchrun says who we are
+    if store is None:  # torchrun has set the rank and the number of ranks
         dist.init_process_group(backend)
     else:
         method = f"file://{store}"

@@ -4,13 +4,14 @@
     pip install . torch transformers
     python examples/deepseek_decode.py [--device cuda] [--steps 64] [--seed 0]
 
-The model is small and its weights are random. Several requests of different length, which share
-a prefix (its pages are stored once), are decoded in one batch. Attention is absorbed: instead of
-expanding each cached latent row to keys and values of every head, W_UK is multiplied into the
-query and W_UV into the result.
+The model is small and its weights are random. Several requests of different length are decoded in
+one batch. They share a prefix, whose pages are stored once. Attention is absorbed: W_UK is
+multiplied into the query and W_UV into the result, so that no cached latent row is expanded to keys
+and values of every head.
 
-The same tokens then go through transformers' own attention in bf16 and in float32. Fails where
-the logits differ by more than three times what those two differ, or where greedy generation with
+The same tokens then go through transformers' own attention in bf16 and in float32. The program
+fails where the logits of FlashMLA and of transformers in bf16 differ by more than three times the
+difference of transformers in bf16 and in float32. It also fails where greedy generation with
 transformers' own attention takes another token although the choice was clear.
 """
 
@@ -36,7 +37,8 @@ def make_model(seed, device):
         num_hidden_layers=3,
         num_attention_heads=8,
         num_key_value_heads=8,
-        # Every expert takes part: a choice would flip with rounding and hide what attention does.
+        # Every expert takes part: a choice of experts would change with rounding errors and hide
+        # the errors of attention.
         n_routed_experts=4,
         num_experts_per_tok=4,
         n_group=1,
@@ -86,7 +88,7 @@ class PagedCache:
 
 
 class Step:
-    """What all layers of one step share: slots of the new tokens, lengths, pages, the schedule."""
+    """Data that all layers of one step share: slots of the new tokens, lengths, pages, schedule."""
 
     def __init__(self, cache, tables, before, s_q):
         device = cache.device
@@ -104,7 +106,7 @@ class Step:
 
 
 def absorbed_attention(self, hidden_states, position_embeddings, attention_mask=None, **_):
-    """DeepseekV3Attention.forward with FlashMLA; the step is self.step."""
+    """DeepseekV3Attention.forward with FlashMLA. self.step is the current Step."""
     b, s_q = hidden_states.shape[:2]
     heads, nope, latent = self.num_heads, self.qk_nope_head_dim, self.kv_lora_rank
     query = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(hidden_states)))
@@ -116,7 +118,7 @@ def absorbed_attention(self, hidden_states, position_embeddings, attention_mask=
     q_rotary, k_rotary = deepseek.apply_rotary_pos_emb_interleave(
         q_rotary, k_rotary[:, None], *position_embeddings
     )
-    # The cache holds what every head shares: [latent, rotary].
+    # A cached row is [latent, rotary], which all heads share.
     step, cache = self.step, self.step.cache.layers[self.layer_idx]
     rows = torch.cat([kv, k_rotary[:, 0]], -1).view(b * s_q, 1, 576)
     flash_mla.append(cache, rows, step.slots)
@@ -138,7 +140,7 @@ def run_step(model, tokens, cache, tables, before):
     step = Step(cache, tables, before, tokens.shape[1])
     for layer in model.model.layers:
         layer.self_attn.step = step
-    # No cache of transformers', and no mask: attention is ours.
+    # transformers needs no cache and no mask, because absorbed_attention() computes attention.
     result = model(input_ids=tokens, position_ids=step.positions, use_cache=False)
     return result.logits[:, -1].float()
 
@@ -153,7 +155,7 @@ def generate(model, prefix, suffixes, steps):
     cache = PagedCache(len(model.model.layers), pages, device)
     shared = []
     run_step(model, prefix[None], cache, [shared], [0])
-    # Each request goes on behind the shared pages, which nobody writes again.
+    # Each request continues behind the shared pages, which are not written again.
     tables = [list(shared) for _ in suffixes]
     logits = [
         run_step(model, suffix[None], cache, [table], [len(prefix)])

@@ -1,5 +1,6 @@
-/* Sparse decoding over a DeepSeek-V3.2 cache through the C API: append tokens, attend to some of
- * them. examples/sparse_decode.cpp does the same in C++ and prints the same numbers. */
+/* Sparse decoding over a DeepSeek-V3.2 cache through the C API: the program appends 100 tokens and
+ * attends to some of them. examples/sparse_decode.cpp does the same in C++ and prints the same
+ * text. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,9 @@ static void check(flashmla_status status) {
   exit(1);
 }
 
-/* Multiples of 1/64 between -1 and 1, which bf16 holds exactly: the upper half of their fp32. */
-static uint16_t number(uint32_t* state) {
+/* A random multiple of 1/64 between -1 and 1. bf16 holds it exactly: its bits are the upper half of
+ * the fp32 bits. */
+static uint16_t random_bf16(uint32_t* state) {
   *state = *state * 1664525u + 1013904223u;
   const float value = (float)(int32_t)(*state >> 25) / 64.0f - 1.0f;
   uint32_t bits;
@@ -54,9 +56,9 @@ int main(void) {
   static float sink[heads], lse[heads];
   uint32_t state = 7;
   for (int i = 0; i < tokens * qk_dim; ++i)
-    rows[i] = number(&state);
+    rows[i] = random_bf16(&state);
   for (int i = 0; i < heads * qk_dim; ++i)
-    q[i] = number(&state);
+    q[i] = random_bf16(&state);
   for (int i = 0; i < tokens; ++i)
     slots[i] = i;
   for (int i = 0; i < topk; ++i)

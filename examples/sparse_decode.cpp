@@ -1,5 +1,5 @@
-// Sparse decoding over a DeepSeek-V3.2 cache: append tokens, attend to some of them.
-// examples/sparse_decode.c does the same through the C API and prints the same numbers.
+// Sparse decoding over a DeepSeek-V3.2 cache: the program appends 100 tokens and attends to some of
+// them. examples/sparse_decode.c does the same through the C API and prints the same text.
 #include <bit>
 #include <cstdint>
 #include <cstdio>
@@ -14,8 +14,9 @@ namespace {
 constexpr std::int64_t tokens = 100, page_size = 64, pages = 2, heads = 4, topk = 40;
 constexpr std::int64_t qk_dim = 576, v_dim = 512;
 
-// Multiples of 1/64 between −1 and 1, which bf16 holds exactly: the upper half of their fp32.
-std::uint16_t number(std::uint32_t& state) {
+// A random multiple of 1/64 between −1 and 1. bf16 holds it exactly: its bits are the upper half of
+// the fp32 bits.
+std::uint16_t random_bf16(std::uint32_t& state) {
   state = state * 1664525u + 1013904223u;
   const float value = static_cast<float>(static_cast<std::int32_t>(state >> 25)) / 64.0f - 1.0f;
   return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
@@ -47,9 +48,9 @@ void attend() {
   std::vector<float> sink(heads), lse(heads);
   std::uint32_t state = 7;
   for (std::uint16_t& element : rows)
-    element = number(state);
+    element = random_bf16(state);
   for (std::uint16_t& element : q)
-    element = number(state);
+    element = random_bf16(state);
   for (std::int64_t i = 0; i < tokens; ++i)
     slots[i] = i;
   for (std::int32_t i = 0; i < topk; ++i)

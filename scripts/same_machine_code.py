@@ -21,8 +21,11 @@ FUNCTION = re.compile(r"^\s*Function : (\S+)", re.MULTILINE)
 
 
 def readable(name):
-    return subprocess.run(["c++filt", name], capture_output=True, text=True,
-                          check=True).stdout.strip().partition("(")[0]
+    return (
+        subprocess.run(["c++filt", name], capture_output=True, text=True, check=True)
+        .stdout.strip()
+        .partition("(")[0]
+    )
 
 
 def code_of(text):
@@ -36,8 +39,9 @@ def code_of(text):
 
 def kernels_of(library):
     """{code: names of the kernels that have it}"""
-    listing = subprocess.run(["cuobjdump", "-sass", library], capture_output=True, text=True,
-                             check=True).stdout
+    listing = subprocess.run(
+        ["cuobjdump", "-sass", library], capture_output=True, text=True, check=True
+    ).stdout
     parts = FUNCTION.split(listing)
     if len(parts) < 3:
         sys.exit(f"{library}: has no kernels")

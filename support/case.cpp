@@ -14,7 +14,7 @@ std::int64_t DenseCase::max_pages() const {
 }
 
 std::int64_t DenseCase::visible_tokens(std::int64_t request, std::int64_t query_token) const {
-  const std::int64_t tokens = lengths[static_cast<std::size_t>(request)];
+  const std::int64_t tokens = lengths[request];
   if (!causal)
     return tokens;
   return std::max<std::int64_t>(0, tokens - query_tokens + query_token + 1);
@@ -55,16 +55,7 @@ std::string describe(const DenseCase& c) {
   for (std::size_t r = 0; r < std::min(shown, c.lengths.size()); ++r)
     line << (r > 0 ? ", " : "") << c.lengths[r];
   line << (c.lengths.size() > shown ? ", …]" : "]") << " longest=" << c.longest();
-  if (c.softmax_scale)
-    line << " softmax_scale=" << *c.softmax_scale;
-  if (c.common > 0)
-    line << " common=" << c.common;
-  if (c.max_workers > 0)
-    line << " max_workers=" << c.max_workers;
-  for (const CaseOption& option : options_of(c))
-    if (option.on)
-      line << " " << option.name;
-  line << " seed=" << c.seed;
+  describe_options(line, c, options_of(c));
   return std::move(line).str();
 }
 

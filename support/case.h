@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,21 @@ struct CaseOption {
   std::string_view name;
   bool on;
 };
+
+// The end of a case's line: what dense and sparse cases have both, and every option that is on.
+template <class Case>
+void describe_options(std::ostream& line, const Case& c, const std::vector<CaseOption>& options) {
+  if (c.softmax_scale)
+    line << " softmax_scale=" << *c.softmax_scale;
+  if (c.common > 0)
+    line << " common=" << c.common;
+  if (c.max_workers > 0)
+    line << " max_workers=" << c.max_workers;
+  for (const CaseOption& option : options)
+    if (option.on)
+      line << " " << option.name;
+  line << " seed=" << c.seed;
+}
 
 // Which of the options that a suite must exercise are on in a case; the same names in the same
 // order for every case.

@@ -7,9 +7,9 @@
 namespace flashmla::support {
 
 Cut CaseResult::cut_of(std::int64_t request) const {
-  if (request >= std::ssize(partials) || partials[static_cast<std::size_t>(request)] == 0)
+  if (request >= std::ssize(partials) || partials[request] == 0)
     return Cut::none;
-  return partials[static_cast<std::size_t>(request)] == 2 ? Cut::in_two : Cut::in_more;
+  return partials[request] == 2 ? Cut::in_two : Cut::in_more;
 }
 
 std::string text_of(const RowIndex& row) {

@@ -1,4 +1,4 @@
-// What the run of a case showed.
+// What running and judging a case found.
 #pragma once
 
 #include <compare>

@@ -65,16 +65,9 @@ double Comparison::Sums::difference() const {
 
 void Comparison::add_row(std::span<const float> out, float lse, const Reference& reference,
                          std::int64_t tokens) {
-  double error = 0;
-  double plain_error = 0;
-  double norm = 0;
-  for (std::size_t d = 0; d < reference.out.size(); ++d) {
-    const double expected = reference.out[d];
-    error += (out[d] - expected) * (out[d] - expected);
-    plain_error += (reference.plain[d] - expected) * (reference.plain[d] - expected);
-    norm += expected * expected;
-    out_.add(out[d], expected);
-  }
+  const auto [error, plain_error, norm] = squares_of(out, reference);
+  for (std::size_t d = 0; d < reference.out.size(); ++d)
+    out_.add(out[d], reference.out[d]);
   const double epsilon = type_ == DType::fp16 ? 0x1p-12 : 0x1p-9;
   const bool empty = std::isinf(reference.lse);
   const double bound = empty ? 0 : 2 * std::sqrt(plain_error) + epsilon * std::sqrt(norm);

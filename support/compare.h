@@ -1,16 +1,15 @@
 // The accuracy that the library promises, as checks. Every check compares an error with a bound;
 // NaN is beyond every bound.
 //
-//   out_row     ‖out − ref‖ ≤ 2 ‖plain − ref‖ + ε ‖ref‖ for each (request, query token, head), ε =
-//   2⁻⁹ in
-//               bf16 and 2⁻¹² in fp16; a row without tokens is exactly 0
+//   out_row     ‖out − ref‖ ≤ 2 ‖plain − ref‖ + ε ‖ref‖ for each (request, query token, head),
+//               where ε is 2⁻⁹ in bf16 and 2⁻¹² in fp16; a row without tokens is exactly 0
 //   lse         |lse − ref| ≤ 1e-4 · max(1, |ref|); a row without tokens has exactly +inf
 //   out_tensor  1 − 2 Σ ab / Σ (a² + b²) ≤ 5e-6 over all rows of a call
 //   lse_tensor  the same for lse, ≤ 1e-7
 //   max_logit   as lse; a row without tokens has exactly −inf (sparse prefill)
 //   element     on unit-scale random data: |Δ| < 8e-4 or relative < 2.01/128 for each number of
-//   out,
-//               |Δ| < 1e-6 or relative < 8/65536 for each lse
+//               out, |Δ| < 1e-6 or relative < 8/65536 for each lse
+//
 // Sparse decoding has |Δ| < 1e-3 for the elements of out; sparse prefill 7e-6 for out_tensor and
 // relative < 2/65536 for lse and max_logit.
 #pragma once

@@ -34,13 +34,14 @@ void run_part(DenseTensors& tensors, const Part& part, const TensorView& sink, M
   workspaces.judge(plan, c.batch(), result);
 }
 
-// The library writes the cached rows: after those of each page comes a slot that it has to skip.
+// Lets the library write the cached rows. After the rows of each page comes a slot that the library
+// has to skip.
 void append_rows(DenseTensors& tensors, Memory& memory) {
   const DenseCase& c = tensors.dense_case;
   const std::vector<PageFill> fills = page_fills(c, assign_pages(c));
   std::int64_t count = 0;
   for (const PageFill& fill : fills)
-    count += fill.tokens + 1;  // and one that is skipped
+    count += fill.tokens + 1;  // and one row that is skipped
   GuardedTensor rows =
       make_tensor({nullptr, c.type, {count, c.kv_heads, c.qk_dim}, memory.device()}, memory);
   GuardedTensor slots = make_tensor({nullptr, DType::i64, {count}, memory.device()}, memory);
@@ -50,19 +51,18 @@ void append_rows(DenseTensors& tensors, Memory& memory) {
   std::int64_t i = 0;
   for (const PageFill& fill : fills) {
     for (std::int64_t token = 0; token < fill.tokens; ++token, ++i) {
-      slot_numbers[static_cast<std::size_t>(i)] = fill.page * c.page_size + token;
+      slot_numbers[i] = fill.page * c.page_size + token;
       for (std::int64_t head = 0; head < c.kv_heads; ++head)
         std::copy_n(
             cache_numbers.begin() + offset_of(tensors.kv_cache.view, {fill.page, token, head, 0}),
             c.qk_dim, row_numbers.begin() + (i * c.kv_heads + head) * c.qk_dim);
     }
-    slot_numbers[static_cast<std::size_t>(i++)] =
-        fill.page % 2 == 0 ? -1 : std::numeric_limits<std::int64_t>::max();
+    slot_numbers[i++] = fill.page % 2 == 0 ? -1 : std::numeric_limits<std::int64_t>::max();
   }
   rows.buffer.upload();
   slots.buffer.upload();
 
-  // The cache without its rows, in the place of the whole one.
+  // Uploads the cache without its rows in the place of the whole one.
   std::vector<std::uint16_t> empty(cache_numbers.size());
   poison(c.type, empty);
   memory.upload(tensors.kv_cache.buffer.data(), std::as_bytes(std::span(empty)));
@@ -72,7 +72,7 @@ void append_rows(DenseTensors& tensors, Memory& memory) {
 
 // Half of the pages that a request has tokens in.
 std::int64_t first_pages(const DenseCase& c, std::int64_t request) {
-  return (c.lengths[static_cast<std::size_t>(request)] + c.page_size - 1) / c.page_size / 2;
+  return (c.lengths[request] + c.page_size - 1) / c.page_size / 2;
 }
 
 void run_merged(DenseTensors& tensors, Memory& memory, CaseResult& result) {
@@ -89,10 +89,9 @@ void run_merged(DenseTensors& tensors, Memory& memory, CaseResult& result) {
     std::ranges::copy(table, pages.buffer.image_as<std::int32_t>().begin());
     for (std::int64_t r = 0; r < c.batch(); ++r) {
       const std::int64_t first = first_pages(c, r);
-      const std::int32_t length = c.lengths[static_cast<std::size_t>(r)];
+      const std::int32_t length = c.lengths[r];
       const auto before = static_cast<std::int32_t>(first * c.page_size);
-      lengths.buffer.image_as<std::int32_t>()[static_cast<std::size_t>(r)] =
-          half == 0 ? before : length - before;
+      lengths.buffer.image_as<std::int32_t>()[r] = half == 0 ? before : length - before;
       const auto row =
           pages.buffer.image_as<std::int32_t>().begin() + offset_of(pages.view, {r, 0});
       if (half == 1)
@@ -105,7 +104,7 @@ void run_merged(DenseTensors& tensors, Memory& memory, CaseResult& result) {
     out.buffer.upload();
     lse.buffer.upload();
     run_part(tensors, {pages.view, lengths.view, out.view, lse.view}, {}, memory, result);
-    parts[static_cast<std::size_t>(half)] = {out.view, lse.view};
+    parts[half] = {out.view, lse.view};
     kept.push_back(std::move(out));
     kept.push_back(std::move(lse));
   }

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <span>
 #include <vector>
 
 #include "support/pooled_error.h"
 #include "support/random.h"
 #include "support/sanitizer_cases.h"
+#include "support/suite_draws.h"
 
 namespace flashmla::support {
 
@@ -31,7 +31,8 @@ constexpr Scale medium{200, 4'096, 32, 3'000'000, 40'000};
 constexpr Scale large{4'097, 32'768, 6, 6'000'000, 70'000};
 constexpr Scale huge{32'769, 131'072, 3, 17'000'000, 200'000};
 
-// On a GPU, what is dear is making the cache and the oracle's rows, which are chosen ones.
+// On a GPU a case costs the making of its cache and the oracle's rows, and the oracle takes a
+// choice of rows.
 constexpr std::int64_t gpu_rows = 65'536;
 constexpr Scale gpu_wide{1, 600, 321, 100'000'000, 60'000, gpu_rows};
 constexpr Scale gpu_medium{200, 8'192, 128, 400'000'000, 100'000, gpu_rows};
@@ -80,8 +81,7 @@ std::vector<std::int32_t> draw_lengths(const Scale& scale, Random& random) {
                  : static_cast<std::int32_t>(random.chance(0.5) ? random.between(1, longest)
                                                                 : random.log_between(1, longest));
   if (scale.shortest > 1 || random.chance(0.9))
-    lengths[static_cast<std::size_t>(random.between(0, batch - 1))] =
-        static_cast<std::int32_t>(longest);
+    lengths[random.between(0, batch - 1)] = static_cast<std::int32_t>(longest);
   return lengths;
 }
 
@@ -100,11 +100,7 @@ void draw_options(DenseCase& c, Random& random) {
   c.qk_dim = random.chance(0.3) ? 512 : 576;
   c.causal = random.chance(0.6);
   c.sink = random.chance(0.4);
-  if (random.chance(0.3))
-    c.softmax_scale = static_cast<float>(std::exp(-5.3 + 4.1 * random.unit()));  // 0.005 … 0.3
-  c.batch_invariant = random.chance(0.25);
-  if (random.chance(0.3))
-    c.max_workers = static_cast<std::int32_t>(random.pick({1, 2, 3, 5, 8, 16, 64, 132}));
+  draw_call_options(c, random);
   c.page_size =
       random.chance(0.4) ? 64 : random.pick<std::int64_t>({1, 16, 32, 128, 256, 1, 7, 13, 48, 100});
   // Engines make block tables for the longest context that they serve.
@@ -129,18 +125,14 @@ bool fits(const DenseCase& c, const Scale& scale) {
          c.row_tokens() <= scale.row_tokens && c.rows() <= scale.rows;
 }
 
-// Which cases there are for the pooled rule alone (pooled_error.h), of all sizes.
-constexpr bool is_pooled(std::int64_t index) {
-  return index % 25 == 13;
-}
-
 struct PooledShape {
   std::int64_t query_heads;
   std::int64_t query_tokens;
   std::int64_t batch;
 };
 
-// At most 96 rows. Few of each request: one tile on a GPU, which a worker takes by itself.
+// Shapes of at most 96 rows. The first list has few rows of each request: they are one tile on a
+// GPU, which a worker takes by itself.
 constexpr std::array<PooledShape, 7> pooled_few_rows{
     {{16, 1, 6}, {8, 2, 6}, {4, 4, 6}, {3, 5, 6}, {1, 15, 6}, {5, 3, 6}, {10, 1, 9}}};
 constexpr std::array<PooledShape, 6> pooled_many_rows{
@@ -168,18 +160,13 @@ void draw_pooled_lengths(DenseCase& c, SuiteSize size, bool invariant, Random& r
   c.lengths.assign(static_cast<std::size_t>(shape.batch), static_cast<std::int32_t>(length));
 }
 
-// Both types in turn, scores with a spread of 0.6 … 1.6. Two of three have rows with much in
-// common: out then keeps its size while the error of P, which would hide another one, averages out.
+// A case for the pooled rule. Cases have both types in turn.
 void draw_pooled_case(DenseCase& c, SuiteSize size, std::int64_t index, Random& random) {
   const std::int64_t number = index / 25;
   draw_pooled_lengths(c, size, number / 2 % 2 == 0, random);
   c.type = number % 2 == 0 ? DType::bf16 : DType::fp16;
   c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
-  c.common = number % 3 == 0 ? 0.0f : 0.2f;
-  c.softmax_scale.reset();
-  if (random.chance(0.5))
-    c.softmax_scale =
-        static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
+  draw_pooled_scores(c, index, random);
 }
 
 // Engines pass all tokens as query tokens of one request, or as requests of one token. And many

@@ -20,8 +20,8 @@ std::array<float, codes> make_magnitudes() {
   for (int code = 0; code < codes; ++code) {
     const int exponent = code / 8;
     const int mantissa = code % 8;
-    magnitudes[static_cast<std::size_t>(code)] = static_cast<float>(
-        exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10));
+    magnitudes[code] = static_cast<float>(exponent == 0 ? std::ldexp(mantissa, -9)
+                                                        : std::ldexp(8 + mantissa, exponent - 10));
   }
   return magnitudes;
 }
@@ -75,8 +75,8 @@ float scale_of(std::span<const std::uint16_t> tile, ScaleRule rule) {
 
 float e4m3_to_float(std::uint8_t bits) {
   const int code = bits & 0x7f;
-  const float magnitude = code == codes ? std::numeric_limits<float>::quiet_NaN()
-                                        : magnitudes()[static_cast<std::size_t>(code)];
+  const float magnitude =
+      code == codes ? std::numeric_limits<float>::quiet_NaN() : magnitudes()[code];
   return std::copysign(magnitude, (bits & 0x80) != 0 ? -1.0f : 1.0f);
 }
 

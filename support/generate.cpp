@@ -40,21 +40,19 @@ PageAssignment assign_pages(const DenseCase& c) {
   const auto shared = [&](std::int64_t r) {
     if (!c.shared_pages || r == 0)
       return std::int64_t{0};
-    return std::min(c.lengths[static_cast<std::size_t>(r)], c.lengths[0]) / c.page_size / 2;
+    return std::min(c.lengths[r], c.lengths[0]) / c.page_size / 2;
   };
   for (std::int64_t r = 0; r < c.batch(); ++r)
-    used += pages_of(c.lengths[static_cast<std::size_t>(r)], c.page_size) - shared(r);
+    used += pages_of(c.lengths[r], c.page_size) - shared(r);
   assignment.num_pages = used + random.between(1, 3);
 
   std::vector<std::int32_t> order(static_cast<std::size_t>(assignment.num_pages));
   std::iota(order.begin(), order.end(), 0);
   for (std::size_t i = order.size() - 1; i > 0; --i)
-    std::swap(order[i],
-              order[static_cast<std::size_t>(random.between(0, static_cast<std::int64_t>(i)))]);
+    std::swap(order[i], order[random.between(0, static_cast<std::int64_t>(i))]);
   auto free_page = order.begin();
   for (std::int64_t r = 0; r < c.batch(); ++r) {
-    std::vector<std::int32_t> own(
-        static_cast<std::size_t>(pages_of(c.lengths[static_cast<std::size_t>(r)], c.page_size)));
+    std::vector<std::int32_t> own(static_cast<std::size_t>(pages_of(c.lengths[r], c.page_size)));
     for (std::size_t i = 0; i < own.size(); ++i)
       own[i] = static_cast<std::int64_t>(i) < shared(r) ? assignment.pages[0][i] : *free_page++;
     assignment.pages.push_back(std::move(own));
@@ -67,9 +65,9 @@ std::vector<PageFill> page_fills(const DenseCase& c, const PageAssignment& assig
   std::vector<PageFill> fills;
   std::vector<char> seen(static_cast<std::size_t>(assignment.num_pages), 0);
   for (std::int64_t r = 0; r < c.batch(); ++r) {
-    std::int64_t left = c.lengths[static_cast<std::size_t>(r)];
-    for (const std::int32_t page : assignment.pages[static_cast<std::size_t>(r)]) {
-      if (std::exchange(seen[static_cast<std::size_t>(page)], 1) == 0)
+    std::int64_t left = c.lengths[r];
+    for (const std::int32_t page : assignment.pages[r]) {
+      if (std::exchange(seen[page], 1) == 0)
         fills.push_back({page, std::min(left, c.page_size)});
       left -= c.page_size;
     }
@@ -124,8 +122,9 @@ Inputs DenseTensors::inputs() const {
 const std::uint16_t* DenseTensors::cached_row(std::int64_t request, std::int64_t token,
                                               std::int64_t kv_head) {
   const std::int64_t page_size = dense_case.page_size;
-  const std::int32_t page = block_table.buffer.image_as<std::int32_t>()[static_cast<std::size_t>(
-      offset_of(block_table.view, {request, token / page_size}))];
+  const std::int32_t page =
+      block_table.buffer
+          .image_as<std::int32_t>()[offset_of(block_table.view, {request, token / page_size})];
   return at(kv_cache, {page, token % page_size, kv_head, 0});
 }
 
@@ -153,8 +152,7 @@ void DenseTensors::fill_block_table() {
     entry = random.pick({-1, std::numeric_limits<std::int32_t>::min(),
                          std::numeric_limits<std::int32_t>::max(), pages, pages + 7, -pages});
   for (std::int64_t r = 0; r < dense_case.batch(); ++r)
-    std::ranges::copy(assignment.pages[static_cast<std::size_t>(r)],
-                      entries.begin() + offset_of(block_table.view, {r, 0}));
+    std::ranges::copy(assignment.pages[r], entries.begin() + offset_of(block_table.view, {r, 0}));
 }
 
 void DenseTensors::fill_cache() {
@@ -163,7 +161,7 @@ void DenseTensors::fill_cache() {
   const std::vector<PageFill> fills = page_fills(c, assign_pages(c));
   const CommonRow common{c.common, key_of(c.seed, Stream::common_row)};
   parallel_for(static_cast<std::int64_t>(fills.size()), [&](std::int64_t i) {
-    const PageFill& fill = fills[static_cast<std::size_t>(i)];
+    const PageFill& fill = fills[i];
     for (std::int64_t token = 0; token < fill.tokens; ++token)
       for (std::int64_t head = 0; head < c.kv_heads; ++head)
         write_row(c.type, key_of(c.seed, Stream::cache, fill.page, token, head),

@@ -17,10 +17,10 @@ struct GuardedTensor {
   GuardedBuffer buffer;
 };
 
-// Element offset of an index into a tensor.
+// The offset, in elements, of an index into a tensor.
 std::int64_t offset_of(const TensorView& view, std::initializer_list<std::int64_t> index);
 
-// Memory for a view that has none yet.
+// Allocates the memory of a view that has none yet.
 GuardedTensor make_tensor(TensorView view, Memory& memory);
 
 // A rank-4 tensor whose last dimension is contiguous; `padding` is in elements, added to the stride
@@ -28,7 +28,7 @@ GuardedTensor make_tensor(TensorView view, Memory& memory);
 TensorView strided_view(DType type, std::array<std::int64_t, 4> shape, std::int64_t padding,
                         bool permuted, const Device& device);
 
-// NaN and both infinities in turn.
+// Fills `bits` with NaN and both infinities in turn.
 void poison(DType type, std::span<std::uint16_t> bits);
 
 // A row that is part of each of many rows, times `amount`.
@@ -37,11 +37,11 @@ struct CommonRow {
   std::uint64_t key = 0;
 };
 
-// Random numbers of unit scale.
+// Fills a row with random numbers of unit scale.
 void write_row(DType type, std::uint64_t key, std::span<std::uint16_t> bits,
                const CommonRow& common = {});
 
-// From sinks that hardly matter to sinks that outweigh thousands of tokens, some infinite.
+// Draws sinks: some hardly matter, others outweigh thousands of tokens, and some are infinite.
 std::vector<float> draw_sinks(std::int64_t heads, std::uint64_t key);
 
 }  // namespace flashmla::support

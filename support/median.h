@@ -7,7 +7,7 @@
 
 namespace flashmla::support {
 
-// The middle of at least one value; of an even number the upper of the two.
+// The middle of the values, of which there is at least one; the upper of two middle ones.
 inline double median(std::vector<double> values) {
   const auto middle = values.begin() + std::ssize(values) / 2;
   std::ranges::nth_element(values, middle);

@@ -17,7 +17,7 @@ std::shared_ptr<std::byte> HostMemory::allocate(std::size_t bytes) {
 }
 
 void HostMemory::upload(std::byte* to, std::span<const std::byte> from) {
-  if (!from.empty())  // of nothing there may be no pointer
+  if (!from.empty())  // an empty span may have a null pointer
     std::memcpy(to, from.data(), from.size());
 }
 

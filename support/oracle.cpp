@@ -206,4 +206,15 @@ std::vector<Reference> attend(const OracleShape& shape, std::span<const OracleQu
   return references;
 }
 
+Squares squares_of(std::span<const float> out, const Reference& reference) {
+  Squares squares;
+  for (std::size_t d = 0; d < reference.out.size(); ++d) {
+    const double expected = reference.out[d];
+    squares.error += (out[d] - expected) * (out[d] - expected);
+    squares.plain_error += (reference.plain[d] - expected) * (reference.plain[d] - expected);
+    squares.size += expected * expected;
+  }
+  return squares;
+}
+
 }  // namespace flashmla::support

@@ -40,10 +40,19 @@ struct Reference {
   double spread = 0;                                            // standard deviation of the scores
 };
 
+// Σ over the numbers of a row: (out − ref)², (plain − ref)², ref².
+struct Squares {
+  double error = 0;
+  double plain_error = 0;
+  double size = 0;
+};
+Squares squares_of(std::span<const float> out, const Reference& reference);
+
 // The rows of one request and KV head; each cached row is asked for once and serves all queries.
-//   score_j = softmax_scale ⟨q, k_j⟩,  lse = ln Σ exp(score_j),  out = Σ exp(score_j − lse) v_j ·
-//   factor
-// with v_j the first d_v numbers of k_j and factor = exp(lse) / (exp(lse) + exp(sink)).
+//   score_j = softmax_scale ⟨q, k_j⟩
+//   lse     = ln Σ exp(score_j)
+//   out     = factor · Σ exp(score_j − lse) v_j
+// where v_j is the first d_v numbers of k_j and factor = exp(lse) / (exp(lse) + exp(sink)).
 std::vector<Reference> attend(const OracleShape& shape, std::span<const OracleQuery> queries,
                               const RowSource& rows);
 

@@ -17,15 +17,7 @@ void PooledError::add_row(DType type, std::span<const float> out, const Referenc
                           std::int64_t tokens) {
   if (tokens < min_tokens || !(reference.spread >= min_spread))
     return;
-  double error = 0;
-  double model = 0;
-  double size = 0;
-  for (std::size_t d = 0; d < reference.out.size(); ++d) {
-    const double expected = reference.out[d];
-    error += (out[d] - expected) * (out[d] - expected);
-    model += (reference.plain[d] - expected) * (reference.plain[d] - expected);
-    size += expected * expected;
-  }
+  const auto [error, model, size] = squares_of(out, reference);
   if (std::sqrt(size / static_cast<double>(reference.out.size())) < min_normal(type))
     return;
   squares_ += error / size;

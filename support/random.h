@@ -33,7 +33,7 @@ constexpr std::uint64_t key_of(std::uint64_t seed, Parts... parts) {
 // depends on (key, i) alone. About 10⁹ numbers a second on one core.
 void fill_normal(std::span<float> out, std::uint64_t key);
 
-// A sequence of numbers for sizes and choices.
+// A sequence of random numbers for sizes and choices.
 class Random {
  public:
   explicit Random(std::uint64_t key) : key_(key) {}
@@ -56,8 +56,7 @@ class Random {
 
   template <class T>
   T pick(std::span<const T> choices) {
-    return choices[static_cast<std::size_t>(
-        between(0, static_cast<std::int64_t>(choices.size()) - 1))];
+    return choices[between(0, static_cast<std::int64_t>(choices.size()) - 1)];
   }
 
   template <class T>

@@ -6,22 +6,24 @@ namespace flashmla::support {
 
 namespace {
 
-// Kernels: each with both types, both d_qk, in each of the ways below.
-constexpr std::int64_t kernels = 4;  // tiles of 16, 32 and 64 rows, pairs
+// Each kernel comes with both types, with both d_qk, and in each of four ways: cut(),
+// in_small_pages(), gathered() and unaligned().
+constexpr std::int64_t kernels = 4;  // tiles of 16, 32 and 64 rows; 64 rows in clusters of two
 constexpr std::int64_t types = 2;
 constexpr std::int64_t widths = 2;
 constexpr std::int64_t ways = 4;
 constexpr std::int64_t combinations = kernels * types * widths * ways;
-// Tiles of 16 and 32 rows in pairs: each with both types, both d_qk, in two ways.
-constexpr std::int64_t small_pairs = 2 * types * widths * 2;
-// Fours beside pairs: each with both types, both d_qk, in two ways.
-constexpr std::int64_t fours = types * widths * 2;
+// Clusters of two tiles of 16 or 32 rows, with both types, with both d_qk, and in two ways.
+constexpr std::int64_t small_clusters = 2 * types * widths * 2;
+// Clusters of four beside clusters of two, with both types, with both d_qk, and in two ways.
+constexpr std::int64_t clusters_of_four = types * widths * 2;
 constexpr std::int64_t others = 9;
 
-// A block table so wide that tiles are as large as the rows allow, however short the requests are.
+// With a block table of this many pages, tiles are as large as the rows allow, however short the
+// requests are.
 constexpr std::int64_t wide_table = 3000;
 
-// Blocks of whole pages, requests that are cut, a request without tokens; in every other case
+// Pages of whole blocks, requests that are cut, a request without tokens. In every other case
 // results are not aligned.
 void cut(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.query_heads = std::array<std::int64_t, kernels>{5, 20, 48, 128}[kernel];
@@ -30,7 +32,8 @@ void cut(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.spare_pages = wide_table;
 }
 
-// Pages smaller than a block, several query tokens, a sink; one worker, so nothing is cut.
+// Pages smaller than a block, several query tokens, a sink. There is one worker, so that nothing is
+// cut.
 void in_small_pages(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.query_heads = std::array<std::int64_t, kernels>{4, 8, 16, 40}[kernel];
   c.query_tokens = 3;
@@ -41,7 +44,7 @@ void in_small_pages(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.lengths = {150, 2, 65};
 }
 
-// Rows gathered one by one, written by append(); fixed pieces.
+// Rows that append() writes and that are gathered one by one; fixed pieces.
 void gathered(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.query_heads = std::array<std::int64_t, kernels>{1, 32, 63, 126}[kernel];
   c.page_size = std::array<std::int64_t, 5>{7, 1, 48, 100, 13}[turn % 5];
@@ -51,8 +54,9 @@ void gathered(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.lengths = {650, 600, 40};
 }
 
-// Rows that are not aligned, in every other case those of the results alone; two parts merged, each
-// by one worker: the rule for whole tensors has room for one rounding of partial results.
+// Rows that are not aligned; in every other case only the rows of results are not. Two parts are
+// merged. Each part has one worker, because the rule for whole tensors allows one rounding of
+// partial results.
 void unaligned(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.query_heads = std::array<std::int64_t, kernels>{8, 16, 32, 128}[kernel];
   c.query_tokens = 2;
@@ -68,11 +72,11 @@ void unaligned(DenseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.lengths = {300, 64, 0};
 }
 
-// Small tiles in pairs, as for contexts of which there is neither little nor much: block tables of
-// 400 … 2,400 blocks for up to 32 rows, 800 … 2,000 and 16 requests for up to 64. Requests that are
-// cut; or several query tokens, pages smaller than a block, and in every other case rows gathered
-// one by one.
-DenseCase small_pair(std::int64_t which) {
+// Clusters of two small tiles. They are chosen for block tables of 400 … 2,400 blocks with up to 32
+// rows, and of 800 … 2,000 blocks of at least 16 requests with up to 64 rows. The requests are cut;
+// or they have several query tokens and pages smaller than a block, and in every other case rows
+// are gathered one by one.
+DenseCase small_cluster(std::int64_t which) {
   DenseCase c;
   const bool of_32 = which % 2 == 1;
   const bool in_small_pages = which / 2 % 2 == 1;
@@ -96,10 +100,10 @@ DenseCase small_pair(std::int64_t which) {
   return c;
 }
 
-// Four tiles of 64 rows and more requests than a GPU has room for four tiles: clusters of four
-// beside pairs, both with requests that are cut, by boxes; or with rows gathered one by one, tiles
-// that are not full, and queries row by row.
-DenseCase four_tiles(std::int64_t which) {
+// Clusters of four beside clusters of two, which are chosen for four tiles of 64 rows and more
+// requests than workers. Both kinds have requests that are cut. The cache is loaded by boxes; or
+// rows are gathered one by one, tiles are not full, and queries are loaded row by row.
+DenseCase cluster_of_four(std::int64_t which) {
   DenseCase c;
   c.spare_pages = wide_table;
   c.type = which % 2 == 0 ? DType::bf16 : DType::fp16;
@@ -132,7 +136,7 @@ DenseCase other_case(std::int64_t which) {
       c.lengths = {130};
       c.causal = true;
       break;
-    case 1:  // more requests than a small block of threads
+    case 1:  // more requests than a small thread block has threads
       c.query_heads = 16;
       c.lengths.assign(300, 3);
       c.lengths[250] = 900;
@@ -143,7 +147,7 @@ DenseCase other_case(std::int64_t which) {
       c.page_size = 256;
       c.lengths = {400, 90};
       break;
-    case 3:  // fixed pieces with more requests than a small block of threads
+    case 3:  // fixed pieces, with more requests than a small thread block has threads
       c.query_heads = 64;
       c.lengths.assign(260, 2);
       c.lengths[3] = 2000;
@@ -172,7 +176,7 @@ DenseCase other_case(std::int64_t which) {
       c.lengths.assign(8, 2048);
       c.lengths[3] = 1000;
       break;
-    default:  // the same, a request each
+    default:  // several tiles of 32 rows, with one request for each worker
       c.query_heads = 128;
       c.lengths.assign(32, 250);
       c.sink = true;
@@ -184,17 +188,17 @@ DenseCase other_case(std::int64_t which) {
 }  // namespace
 
 std::int64_t sanitizer_cases() {
-  return combinations + small_pairs + fours + others;
+  return combinations + small_clusters + clusters_of_four + others;
 }
 
 DenseCase sanitizer_case(std::int64_t index, std::uint64_t seed) {
   DenseCase c;
-  if (index >= combinations + small_pairs + fours) {
-    c = other_case(index - combinations - small_pairs - fours);
-  } else if (index >= combinations + small_pairs) {
-    c = four_tiles(index - combinations - small_pairs);
+  if (index >= combinations + small_clusters + clusters_of_four) {
+    c = other_case(index - combinations - small_clusters - clusters_of_four);
+  } else if (index >= combinations + small_clusters) {
+    c = cluster_of_four(index - combinations - small_clusters);
   } else if (index >= combinations) {
-    c = small_pair(index - combinations);
+    c = small_cluster(index - combinations);
   } else {
     const std::int64_t kernel = index / ways % kernels;
     const std::int64_t turn = index / ways;

@@ -1,9 +1,12 @@
-// Small dense cases for runs under the sanitizers of a GPU: together they reach every kernel and
-// every branch of its launch. Which those are follows from docs/kernels.md: types and d_qk; tiles
-// of 16, 32 and 64 rows, pairs of these, and fours of the last; boxes of a cache's whole blocks or
-// pages, or rows one by one; boxes of queries, or rows; aligned results or not; split requests in
-// one list or fixed pieces; more requests, or tiles, than a block of threads or a GPU has room for;
-// append and merge.
+// Small dense cases for runs under the sanitizers of a GPU. Together they reach every kernel of
+// docs/kernels.md and every branch of its launch:
+// - both types and both d_qk
+// - tiles of 16, 32 and 64 rows, clusters of two of each, and clusters of four with 64 rows
+// - a cache that is loaded by boxes of whole blocks, by boxes of small pages, or row by row
+// - queries that are loaded by boxes or row by row, and results that are aligned or not
+// - split requests in one list, or fixed pieces
+// - more requests or tiles than a thread block or a GPU has room for
+// - append and merge
 #pragma once
 
 #include <cstdint>

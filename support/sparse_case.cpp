@@ -32,16 +32,7 @@ std::string describe(const SparseCase& c) {
   if (c.extra_topk > 0)
     line << " extra_topk=" << c.extra_topk << " extra_page=" << c.extra_page_size
          << " extra_pages=" << c.extra_pages;
-  if (c.softmax_scale)
-    line << " softmax_scale=" << *c.softmax_scale;
-  if (c.common > 0)
-    line << " common=" << c.common;
-  if (c.max_workers > 0)
-    line << " max_workers=" << c.max_workers;
-  for (const CaseOption& option : options_of(c))
-    if (option.on)
-      line << " " << option.name;
-  line << " seed=" << c.seed;
+  describe_options(line, c, options_of(c));
   return std::move(line).str();
 }
 

@@ -163,9 +163,8 @@ void SparseTensors::append_attended(IndexedCache& part, bool with_lengths, std::
   std::int64_t entries = part.topk;
   if (with_lengths)
     entries = std::clamp<std::int64_t>(
-        part.lengths.buffer.image_as<std::int32_t>()[static_cast<std::size_t>(
-            c.prefill() ? query_token : request)],
-        0, part.topk);
+        part.lengths.buffer.image_as<std::int32_t>()[c.prefill() ? query_token : request], 0,
+        part.topk);
   for (std::int64_t i = 0; i < entries; ++i) {
     const std::int64_t slot = slots[i];
     if (slot < 0 || slot >= part.capacity())
@@ -204,7 +203,7 @@ void SparseTensors::fill_cache(IndexedCache& part, int which) {
     if (!random.chance(c.poisoned_share))
       part.live.push_back(static_cast<std::int32_t>(slot));
   parallel_for(static_cast<std::int64_t>(part.live.size()), [&](std::int64_t i) {
-    const std::int64_t slot = part.live[static_cast<std::size_t>(i)];
+    const std::int64_t slot = part.live[i];
     const std::int64_t in_page = slot % part.page_size;
     const std::int64_t page = offset_of(part.cache.view, {slot / part.page_size, 0});
     std::vector<std::uint16_t> row(static_cast<std::size_t>(c.qk_dim));

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <span>
 #include <utility>
 
 #include "support/pooled_error.h"
 #include "support/random.h"
+#include "support/suite_draws.h"
 
 namespace flashmla::support {
 
@@ -43,7 +43,7 @@ std::int64_t draw_topk(const Scale& scale, Random& random) {
   return drawn;
 }
 
-// Whole pages of about that many slots.
+// A number of whole pages that have about `slots` slots.
 std::int64_t draw_pages(std::int64_t slots, std::int64_t page_size, Random& random) {
   return std::max<std::int64_t>(1, random.log_between(1, slots) / page_size);
 }
@@ -56,11 +56,7 @@ void draw_options(SparseCase& c, Random& random) {
   if (random.chance(0.7))
     c.poisoned_share = random.pick({0.1, 0.5});
   c.sink = random.chance(0.45);
-  if (random.chance(0.3))
-    c.softmax_scale = static_cast<float>(std::exp(-5.3 + 4.1 * random.unit()));  // 0.005 … 0.3
-  c.batch_invariant = random.chance(0.25);
-  if (random.chance(0.3))
-    c.max_workers = static_cast<std::int32_t>(random.pick({1, 2, 3, 5, 8, 16, 64, 132}));
+  draw_call_options(c, random);
   const auto padding = [&](std::initializer_list<std::int64_t> choices) {
     return random.chance(0.35) ? random.pick(choices) : 0;
   };
@@ -111,12 +107,7 @@ void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   c.extra_topk_length = random.chance(0.6);
 }
 
-// Which cases there are for the pooled rule alone (pooled_error.h), of all sizes.
-constexpr bool is_pooled(std::int64_t index) {
-  return index % 25 == 13;
-}
-
-// Few and many heads; at most 96 rows.
+// Shapes of few and of many heads, with at most 96 rows.
 struct PooledShape {
   std::int64_t query_heads;
   std::int64_t query_tokens;
@@ -124,8 +115,7 @@ struct PooledShape {
 constexpr std::array<PooledShape, 6> pooled_shapes{
     {{96, 1}, {48, 2}, {32, 3}, {16, 6}, {12, 8}, {8, 12}}};
 
-// Lists of 1,024 entries and more that all count, all of them cut in two; scores with a spread of
-// 0.6 … 1.6. Two of three have rows with much in common, as in the dense suite.
+// Lists of 1,024 entries and more that all count, all of them cut in two.
 void draw_pooled_shape(SparseCase& c, SuiteSize size, std::int64_t index, Random& random) {
   const PooledShape shape = random.pick(std::span<const PooledShape>(pooled_shapes));
   c.query_heads = shape.query_heads;
@@ -144,11 +134,7 @@ void draw_pooled_shape(SparseCase& c, SuiteSize size, std::int64_t index, Random
     c.extra_page_size = draw_page_size(random);
     c.extra_pages = 2'048 / c.extra_page_size;
   }
-  c.common = index / 25 % 3 == 0 ? 0.0f : 0.2f;
-  c.softmax_scale.reset();
-  if (random.chance(0.5))
-    c.softmax_scale =
-        static_cast<float>((0.6 + random.unit()) / std::sqrt(static_cast<double>(c.qk_dim)));
+  draw_pooled_scores(c, index, random);
   c.batch_invariant = false;
   c.max_workers = static_cast<std::int32_t>(2 * shape.query_tokens);
 }

@@ -9,11 +9,12 @@ class Stopwatch {
  public:
   virtual ~Stopwatch() = default;
 
-  // Around each piece of work. On a GPU these are marks in the default stream and wait for nothing.
+  // Called before and after each piece of work. On a GPU they put marks into the default stream and
+  // wait for nothing.
   virtual void start() = 0;
   virtual void stop() = 0;
 
-  // Seconds of all pieces since the last call; waits for the device.
+  // The seconds of all pieces since the last call of seconds(). Waits for the device.
   virtual double seconds() = 0;
 };
 

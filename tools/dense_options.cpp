@@ -27,8 +27,8 @@ constexpr std::int64_t max_workers = 65536;
 constexpr const char* wanted_lengths =
     "numbers of tokens, 0 … 2147483647, with one comma between two";
 
-// Numbers of tokens with a comma or white space between them; a comma may end the text. False on
-// anything else.
+// Reads numbers of tokens with a comma or white space between them; a comma may end the text.
+// Returns false on any other text.
 bool add_lengths(std::string_view text, std::vector<std::int32_t>& lengths) {
   const auto skip_space = [&] {
     while (!text.empty() && (text[0] == ' ' || text[0] == '\t' || text[0] == '\r'))
@@ -76,7 +76,7 @@ Device device_of_backend(const std::string& backend) {
 }
 
 std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend) {
-  device_of_backend(backend);  // or why not
+  device_of_backend(backend);  // throws where this machine cannot use it
   return support::memory_of(backend);
 }
 
@@ -174,7 +174,7 @@ void add_kv_heads_option(CLI::App& app, std::int64_t& kv_heads) {
 
 namespace {
 
-// The options that say how long requests are; one way excludes the others.
+// The options that say how long requests are. Each way to say it excludes the others.
 void add_length_options(CLI::App& app, DenseOptions& o) {
   auto* batch = add_integer_option(app, "--batch", o.batch, 0, max_requests, "Requests");
   auto* tokens = add_integer_option(app, "--tokens", o.tokens, 0, max_tokens,

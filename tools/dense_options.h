@@ -65,11 +65,11 @@ KvFormat format_named(const std::string& name);
 // reason when this machine or build cannot use it.
 Device device_of_backend(const std::string& backend);
 
-// Memory of that device; throws the same.
+// The memory of that device. Throws the same errors.
 std::unique_ptr<support::Memory> memory_of_backend(const std::string& backend);
 
-// Tokens of each request, integers with a comma or white space between them. Throws BadInput naming
-// the line.
+// Reads the tokens of each request from a file of integers with a comma or white space between
+// them. Throws BadInput naming the line.
 std::vector<std::int32_t> read_lengths(const std::string& path);
 
 // Tokens of each of b requests by the recipe of the recorded figures: Python's

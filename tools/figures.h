@@ -23,7 +23,7 @@ struct Spread {
   std::int64_t count = 0;
 };
 
-// All zero without values.
+// The spread of `values`; all zero where there are none.
 Spread spread_of(std::span<const double> values);
 
 }  // namespace flashmla::tools

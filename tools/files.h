@@ -16,11 +16,12 @@ void write_file(std::string_view option, const std::string& path, std::string_vi
 // Keeps the order in which its members were given.
 using Json = nlohmann::ordered_json;
 
-// Indented, with a line feed at the end. Numbers that are not finite become null; text that is not
-// UTF-8 (a processor's name, a path) gets replacement characters.
+// The report as text: indented, with a line feed at the end. Numbers that are not finite become
+// null; text that is not UTF-8 (a processor's name, a path) gets replacement characters.
 std::string json_text(const Json& report);
 
-// To the file of --json, to standard output where it is "-", nowhere where it is empty.
+// Writes the report to the file of --json. The path "-" is standard output; an empty path writes
+// nothing.
 void write_json(const std::string& path, const Json& report);
 
 }  // namespace flashmla::tools

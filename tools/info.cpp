@@ -28,7 +28,7 @@ constexpr UsualCall usual_calls[] = {
     {"sparse prefill bf16", AttentionKind::sparse_prefill, KvFormat::bf16},
 };
 
-// As DeepSeek's models make it, on the device type of a backend.
+// The problem of a call with the sizes of DeepSeek's models, on the device type of a backend.
 Problem problem_of(const UsualCall& call, const std::string& backend) {
   Problem problem;
   problem.kind = call.kind;
@@ -45,7 +45,8 @@ Problem problem_of(const UsualCall& call, const std::string& backend) {
   return problem;
 }
 
-// Member names as text and JSON have them; an empty reason means "serves it".
+// All that `info` says, with the names that JSON has. An empty reason means that the backend serves
+// the call.
 Json describe_backends() {
   Json list = Json::array();
   for (const BackendDescription& backend : list_backends()) {

@@ -21,7 +21,7 @@ namespace flashmla::tools {
 
 namespace {
 
-// One line on standard error, whatever the message holds.
+// Writes one line to standard error, even if the message has several.
 void report_error(const std::string& command, std::string message) {
   std::ranges::replace(message, '\n', ' ');
   std::fputs(fmt::format("{}: {}\n", command, message).c_str(), stderr);
@@ -45,14 +45,15 @@ int run_subcommand(const std::string& name, const Subcommand& subcommand) {
   return bad_input;
 }
 
-// "flashmla run" once the subcommand is known, "flashmla" before.
+// The name in front of a message: "flashmla run" once the subcommand is known, "flashmla" before.
 std::string name_of(const CLI::App& app) {
   const std::vector<CLI::App*> parsed = app.get_subcommands();
   return parsed.empty() ? "flashmla" : "flashmla " + parsed.front()->get_name();
 }
 
-// What is wrong with the words of a command line, as CLI11 says it; of an option without its value
-// in our words: "--heads: 1 required INT 1 … 65536 missing".
+// What is wrong with the words of a command line, as CLI11 says it. CLI11 says "--heads: 1 required
+// INT 1 … 65536 missing" of an option without its value; that message is put in the words of the
+// others.
 std::string what_of(const CLI::ParseError& error) {
   const std::string text = error.what();
   constexpr std::string_view middle = ": 1 required ";
@@ -96,7 +97,7 @@ int run_command(int argc, char** argv) {
         app.get_subcommands().empty() ? without_subcommand(app, argc, argv) : what_of(error);
     report_error(name, fmt::format("{}; see {} --help", what, name));
     return bad_input;
-  } catch (const BadInput& error) {  // a value of more parts
+  } catch (const BadInput& error) {  // a value of several parts, as of --shape
     report_error(name_of(app), error.what());
     return bad_input;
   }

@@ -8,9 +8,9 @@
 
 namespace flashmla::tools {
 
-// The contents of a file with an array of this shape, whose product is the number of values; throws
-// std::logic_error otherwise. The header is padded so that the values start at a multiple of 64
-// bytes.
+// The contents of a file with an array of this shape. Throws std::logic_error where the product of
+// the shape is not the number of values. The header is padded, so that the values start at a
+// multiple of 64 bytes.
 std::string npy_bytes(std::span<const float> values, const std::vector<std::int64_t>& shape);
 std::string npy_bytes(std::span<const std::int32_t> values, const std::vector<std::int64_t>& shape);
 

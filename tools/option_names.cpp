@@ -11,8 +11,8 @@ namespace flashmla::tools {
 
 namespace {
 
-// The library's names of what options stand for, and the options: of several the one that was
-// given, or the first that the subcommand has.
+// The library's names of arguments and the options that stand for them. Where there are several,
+// the one that was given counts, or else the first one that the subcommand has.
 struct OptionName {
   std::string_view argument;
   std::vector<const char*> options;
@@ -67,7 +67,8 @@ std::string in_options(const CLI::App& app, const std::string& message) {
   for (auto at = message.begin(); at != message.end();) {
     const auto end = std::find_if_not(at, message.end(), in_name);
     const std::string word(at, end);
-    // One that is a word of English too is meant where a colon follows, or a value.
+    // A name without an underscore is an English word as well. It is the argument where a colon
+    // follows it or the message begins with it.
     const bool named = word.find('_') != std::string::npos ||
                        (end != message.end() && (*end == ':' || at == message.begin()));
     text += named ? option_of(app, word) : word;

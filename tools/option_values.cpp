@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
-#include <system_error>
+
+#include "tools/parse_number.h"
 
 namespace flashmla::tools {
 
@@ -16,16 +16,6 @@ namespace {
 [[noreturn]] void refuse(const std::string& option, std::string_view given,
                          const std::string& wanted) {
   throw CLI::ValidationError(option, fmt::format("given {}, wanted {}", shown(given), wanted));
-}
-
-// The whole text as a number; nothing where it is none, or beyond the type.
-template <class Number>
-std::optional<Number> parsed(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size())
-    return std::nullopt;
-  return number;
 }
 
 void require_text(const std::string& option, const std::string& text, const std::string& kind) {
@@ -58,14 +48,14 @@ std::string range_text(std::int64_t least, std::int64_t most) {
 
 std::int64_t integer_of(const std::string& option, std::string_view text, std::int64_t least,
                         std::int64_t most) {
-  const auto value = parsed<std::int64_t>(text);
+  const auto value = parse_number<std::int64_t>(text);
   if (!value || *value < least || *value > most)
     refuse(option, text, "a whole number, " + range_text(least, most));
   return *value;
 }
 
 std::uint64_t seed_of(const std::string& option, std::string_view text) {
-  const auto value = parsed<std::uint64_t>(text);
+  const auto value = parse_number<std::uint64_t>(text);
   if (!value)
     refuse(option, text,
            fmt::format("a whole number, 0 … {}", std::numeric_limits<std::uint64_t>::max()));
@@ -73,7 +63,7 @@ std::uint64_t seed_of(const std::string& option, std::string_view text) {
 }
 
 double number_of(const std::string& option, std::string_view text, double least, double most) {
-  const auto value = parsed<double>(text);
+  const auto value = parse_number<double>(text);
   if (!value || !std::isfinite(*value) || *value < least || *value > most)
     refuse(option, text,
            most < std::numeric_limits<float>::max() ? fmt::format("a number, {} … {}", least, most)

@@ -1,5 +1,6 @@
-// Options that take a value. What is no value of its option is refused while the command line is
-// read, in the same words everywhere: "--heads: given '5x', wanted a whole number, 1 … 65536".
+// Options that take a value. A text that is no value of its option is refused while the command
+// line is read, in the same words for all options: "--heads: given '5x', wanted a whole number, 1 …
+// 65536".
 #pragma once
 
 #include <cstdint>
@@ -21,13 +22,13 @@ namespace flashmla::tools {
 // A value as a message shows it: in quotes, control characters as \xNN, long ones cut.
 std::string shown(std::string_view value);
 
-// Decimal digits alone, with a minus in front where `least` is negative. Throw CLI::ValidationError
-// naming the option.
+// The value of an option that takes an integer: decimal digits, with a minus in front where `least`
+// is negative. Both functions throw CLI::ValidationError naming the option.
 std::int64_t integer_of(const std::string& option, std::string_view text, std::int64_t least,
                         std::int64_t most);
 std::uint64_t seed_of(const std::string& option, std::string_view text);
 
-// A finite number.
+// The value of an option that takes a finite number.
 double number_of(const std::string& option, std::string_view text, double least, double most);
 
 // What an option does with its value, or with each of its values.
@@ -40,7 +41,7 @@ CLI::Option* add_value_option(CLI::App& app, const std::string& name, const std:
 CLI::Option* add_repeated_option(CLI::App& app, const std::string& name, const std::string& kind,
                                  const TakeValue& take, const std::string& description);
 
-// Shown by --help as the value that holds where the option is not given.
+// Makes --help show the value that holds where the option is not given.
 void show_default(CLI::Option* option, const std::string& value);
 
 std::string range_text(std::int64_t least, std::int64_t most);

@@ -52,7 +52,7 @@ Json to_json(const Plan& plan, const ScheduleView& view) {
           {"workers", workers}};
 }
 
-// What Plan::describe() cannot say of a schedule that lies on a GPU.
+// Prints what each worker does, which Plan::describe() cannot read from a schedule on a GPU.
 void print_workers(const Plan& plan, const ScheduleView& view) {
   const auto requests = static_cast<std::int32_t>(plan.problem().batch);
   for (std::int32_t w = 0; w < view.workers; ++w) {
@@ -75,7 +75,7 @@ void print_workers(const Plan& plan, const ScheduleView& view) {
   }
 }
 
-// Its first requests; a batch may have 131,072 of them.
+// Prints the first requests of the batch, which may have 131,072.
 void print_requests(const Plan& plan, const ScheduleView& view) {
   constexpr std::int64_t shown = 32;
   const std::int64_t requests = plan.problem().batch;
@@ -91,7 +91,7 @@ int plan_command(PlanOptions options) {
   const support::DenseCase dense_case = options.dense.to_case();
   const auto memory = memory_of_backend(options.dense.backend);
   const ScheduledPlan scheduled(options.dense.problem(dense_case), dense_case.lengths, *memory);
-  const HostSchedule schedule = scheduled.schedule();
+  const HostSchedule schedule = scheduled.host_schedule();
   if (options.json) {
     write_json("-", to_json(scheduled.plan(), schedule.view()));
     return all_right;

@@ -30,7 +30,7 @@ const RooflineLoops& best_loops() {
   return baseline_loops;
 }
 
-// Seconds from a common start until the last of the threads has done body(thread).
+// The seconds from a common start until the last of the threads has done body(thread).
 double timed_on_threads(int threads, const std::function<void(int)>& body) {
   std::vector<std::jthread> team;
   std::atomic<int> ready{0};
@@ -50,8 +50,8 @@ double timed_on_threads(int threads, const std::function<void(int)>& body) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// One result for each thread, on cache lines of their own; keeps the loops from being optimised
-// away.
+// The result of one thread, on a cache line of its own. It keeps the compiler from removing the
+// loop.
 struct alignas(64) Result {
   double value;
 };
@@ -68,14 +68,13 @@ double measure_flop(const RooflineLoops& loops, int threads) {
   std::vector<Result> results(static_cast<std::size_t>(threads));
   return best_of(4, [&] {
     const double seconds = timed_on_threads(threads, [&](int t) {
-      results[static_cast<std::size_t>(t)].value =
-          static_cast<double>(loops.multiply_add(rounds, 0.5f));
+      results[t].value = static_cast<double>(loops.multiply_add(rounds, 0.5f));
     });
     return static_cast<double>(loops.flop_per_round) * rounds * threads / seconds;
   });
 }
 
-// Twice the last-level cache, within what a small machine can spare.
+// Twice the size of the last-level cache, but no more than a small machine can spare.
 std::size_t words_to_read() {
   const Machine machine = this_machine();
   constexpr std::size_t least = std::size_t{128} << 20;

@@ -1,4 +1,4 @@
-// `flashmla run`: one case of random numbers, its results as .npy files.
+// `flashmla run`: computes one case of random numbers and writes its results as .npy files.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -37,104 +37,87 @@ struct RunOptions {
   bool save_inputs = false;
 };
 
-// The folder is made where only it is missing.
+// Refuses a folder that cannot be written. One whose parent exists will be made.
 void check_folder(const std::string& folder) {
   const bool there = std::filesystem::is_directory(folder);
   check_writable("--output", there ? folder + "/out.npy" : folder);
 }
 
-// Writes the files of a case into its folder and keeps their names.
+// Writes the tensors of a case as files of its folder and keeps their names.
 class Files {
  public:
-  explicit Files(const std::string& folder) : folder_(folder) {
+  Files(const std::string& folder, support::Memory& memory) : folder_(folder), memory_(memory) {
     std::error_code error;
     std::filesystem::create_directory(folder, error);
   }
 
-  void write(const char* name, const std::string& bytes) {
-    write_file("--output", (std::filesystem::path(folder_) / name).string(), bytes);
-    names_.emplace_back(name);
+  void halves(const char* name, const TensorView& tensor) {
+    write(name, halves_npy(HostCopy(memory_, tensor).view()));
+  }
+  template <class Number>
+  void numbers(const char* name, const TensorView& tensor) {
+    write(name, numbers_npy<Number>(HostCopy(memory_, tensor).view()));
+  }
+  void cache(const char* name, const TensorView& tensor, KvFormat format);
+
+  // Writes out, lse and, where the call gives them, max_logits.
+  void results(const Outputs& outputs) {
+    halves("out.npy", outputs.out);
+    numbers<float>("lse.npy", outputs.lse);
+    if (outputs.max_logits.given())
+      numbers<float>("max_logits.npy", outputs.max_logits);
   }
 
   const std::vector<std::string>& names() const { return names_; }
 
  private:
+  void write(const char* name, const std::string& bytes) {
+    write_file("--output", (std::filesystem::path(folder_) / name).string(), bytes);
+    names_.emplace_back(name);
+  }
+
   std::string folder_;
+  support::Memory& memory_;
   std::vector<std::string> names_;
 };
 
-Files save(const RunOptions& options, const support::DenseTensors& tensors,
-           support::Memory& memory) {
-  Files files(options.output);
-  const auto halves = [&](const support::GuardedTensor& tensor) {
-    return halves_npy(HostCopy(memory, tensor.view).view());
-  };
-  const auto integers = [&](const support::GuardedTensor& tensor) {
-    return numbers_npy<std::int32_t>(HostCopy(memory, tensor.view).view());
-  };
-  const auto floats = [&](const support::GuardedTensor& tensor) {
-    return numbers_npy<float>(HostCopy(memory, tensor.view).view());
-  };
-  files.write("out.npy", halves(tensors.out));
-  files.write("lse.npy", floats(tensors.lse));
-  if (!options.save_inputs)
-    return files;
-  files.write("q.npy", halves(tensors.q));
-  files.write("kv_cache.npy", halves(tensors.kv_cache));
-  files.write("block_table.npy", integers(tensors.block_table));
-  files.write("lengths.npy", integers(tensors.lengths));
-  if (options.dense.sink)
-    files.write("attn_sink.npy", floats(tensors.attn_sink));
-  return files;
-}
-
-// The numbers that a cache stands for.
-std::string cache_npy(const TensorView& cache, KvFormat format) {
+// Writes a cache as numbers; those of an FP8 format are dequantised.
+void Files::cache(const char* name, const TensorView& tensor, KvFormat format) {
   if (is_plain(format))
-    return halves_npy(cache);
+    return halves(name, tensor);
+  const HostCopy copy(memory_, tensor);
+  const auto& shape = copy.view().shape;
   const std::int64_t qk_dim = format_qk_dim(format);
-  std::vector<std::uint16_t> numbers(
-      static_cast<std::size_t>(cache.shape[0] * cache.shape[1] * qk_dim));
-  const TensorView plain(numbers.data(), DType::bf16, {cache.shape[0], cache.shape[1], 1, qk_dim});
-  dequantise(cache, format, plain);
-  return halves_npy(plain);
+  std::vector<std::uint16_t> numbers(static_cast<std::size_t>(shape[0] * shape[1] * qk_dim));
+  const TensorView plain(numbers.data(), DType::bf16, {shape[0], shape[1], 1, qk_dim});
+  dequantise(copy.view(), format, plain);
+  write(name, halves_npy(plain));
 }
 
-Files save(const RunOptions& options, const support::SparseTensors& tensors,
-           support::Memory& memory) {
-  Files files(options.output);
-  const auto floats = [&](const TensorView& tensor) {
-    return numbers_npy<float>(HostCopy(memory, tensor).view());
-  };
-  const auto integers = [&](const TensorView& tensor) {
-    return numbers_npy<std::int32_t>(HostCopy(memory, tensor).view());
-  };
-  const auto halves = [&](const TensorView& tensor) {
-    return halves_npy(HostCopy(memory, tensor).view());
-  };
-  const Inputs inputs = tensors.inputs();
-  const Outputs outputs = tensors.outputs();
-  files.write("out.npy", halves(outputs.out));
-  files.write("lse.npy", floats(outputs.lse));
-  if (outputs.max_logits.given())
-    files.write("max_logits.npy", floats(outputs.max_logits));
-  if (!options.save_inputs)
-    return files;
-  const KvFormat format = tensors.sparse_case.format;
-  files.write("q.npy", halves(inputs.q));
-  files.write("kv_cache.npy", cache_npy(HostCopy(memory, inputs.kv_cache).view(), format));
-  files.write("indices.npy", integers(inputs.indices));
-  if (inputs.extra_indices.given()) {
-    files.write("extra_kv_cache.npy",
-                cache_npy(HostCopy(memory, inputs.extra_kv_cache).view(), format));
-    files.write("extra_indices.npy", integers(inputs.extra_indices));
-  }
+// Writes the inputs that every kind of attention has.
+void save_inputs(Files& files, const Inputs& inputs, KvFormat format) {
+  files.halves("q.npy", inputs.q);
+  files.cache("kv_cache.npy", inputs.kv_cache, format);
   if (inputs.attn_sink.given())
-    files.write("attn_sink.npy", floats(inputs.attn_sink));
-  return files;
+    files.numbers<float>("attn_sink.npy", inputs.attn_sink);
 }
 
-// The generator keeps an image of each tensor beside it, and saving decodes one at a time to fp32.
+void save_lists(Files& files, const support::DenseTensors& tensors) {
+  files.numbers<std::int32_t>("block_table.npy", tensors.block_table.view);
+  files.numbers<std::int32_t>("lengths.npy", tensors.lengths.view);
+}
+
+void save_lists(Files& files, const support::SparseTensors& tensors) {
+  const Inputs inputs = tensors.inputs();
+  files.numbers<std::int32_t>("indices.npy", inputs.indices);
+  if (!inputs.extra_indices.given())
+    return;
+  files.cache("extra_kv_cache.npy", inputs.extra_kv_cache, tensors.sparse_case.format);
+  files.numbers<std::int32_t>("extra_indices.npy", inputs.extra_indices);
+}
+
+// The bytes that a case needs. The generator keeps an image of each tensor beside it, and saving
+// decodes one tensor at a time to fp32.
 double memory_needed(const support::DenseCase& c) {
   double tokens = 0;
   for (const std::int32_t length : c.lengths)
@@ -152,7 +135,7 @@ double memory_needed(const support::SparseCase& c) {
   return 8 * slots * static_cast<double>(c.qk_dim) + 12 * rows + 8 * lists;
 }
 
-// One call, and what it left behind.
+// Makes one call and saves its results.
 template <class Tensors, class Case>
 int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& scheduled,
             support::Memory& memory) {
@@ -162,7 +145,12 @@ int compute(const RunOptions& options, const Case& chosen, const ScheduledPlan& 
   run(scheduled.plan(), tensors.inputs(), tensors.outputs(), scheduled.run_workspace());
   memory.wait();
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  const Files files = save(options, tensors, memory);
+  Files files(options.output, memory);
+  files.results(tensors.outputs());
+  if (options.save_inputs) {
+    save_inputs(files, tensors.inputs(), scheduled.plan().problem().kv_format);
+    save_lists(files, tensors);
+  }
   fmt::print("{}\nbackend {}, seed {}, first call {}\n", describe(scheduled.plan().problem()),
              scheduled.plan().backend(), chosen.seed, seconds_text(elapsed.count()));
   fmt::print("wrote to {}: {}\n", options.output, fmt::join(files.names(), ", "));

@@ -1,4 +1,4 @@
-// A plan together with the memory it lives in, on the device that it computes on.
+// A plan together with its workspaces and lengths, in memory of the device that it computes on.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace flashmla::tools {
 
-// A schedule on the host, wherever it was made.
+// A copy of a schedule on the host. The schedule itself may lie on a GPU.
 struct HostSchedule {
   std::vector<WorkRow> work;
   std::vector<std::int32_t> split_offset;
@@ -42,18 +42,21 @@ class ScheduledPlan {
         run_memory_(allocate(plan_.run_workspace_bytes())),
         lengths_memory_(allocate(lengths.size() * sizeof(std::int32_t))) {
     memory.upload(lengths_memory_.get(), std::as_bytes(std::span(lengths)));
-    const bool dense = problem.kind == AttentionKind::dense_decode;
-    plan_.schedule(dense ? TensorView(lengths_memory_.get(), DType::i32, {std::ssize(lengths)},
-                                      memory.device())
-                         : TensorView(),
-                   {plan_memory_.get(), plan_.plan_workspace_bytes()});
+    if (problem.kind == AttentionKind::dense_decode)
+      lengths_ = {lengths_memory_.get(), DType::i32, {std::ssize(lengths)}, memory.device()};
+    schedule();
+  }
+
+  // Makes the schedule once more, for the same lengths.
+  void schedule(void* stream = nullptr) {
+    plan_.schedule(lengths_, {plan_memory_.get(), plan_.plan_workspace_bytes()}, stream);
   }
 
   const Plan& plan() const { return plan_; }
   Workspace run_workspace() const { return {run_memory_.get(), plan_.run_workspace_bytes()}; }
 
-  // Dense problems.
-  HostSchedule schedule() const {
+  // The schedule of a dense problem.
+  HostSchedule host_schedule() const {
     const ScheduleView view = plan_.view();
     const std::int64_t requests = plan_.problem().batch;
     return {.work = download(view.work, view.workers),
@@ -81,6 +84,7 @@ class ScheduledPlan {
   std::shared_ptr<std::byte> plan_memory_;
   std::shared_ptr<std::byte> run_memory_;
   std::shared_ptr<std::byte> lengths_memory_;
+  TensorView lengths_;
 };
 
 }  // namespace flashmla::tools

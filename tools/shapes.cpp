@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <limits>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include "tools/command.h"
 #include "tools/dense_options.h"
 #include "tools/option_values.h"
+#include "tools/parse_number.h"
 
 namespace flashmla::tools {
 
@@ -28,13 +27,10 @@ std::vector<std::string_view> parts_of(std::string_view text) {
   return parts;
 }
 
-// 0 for what is no number from 1 to `most`.
+// The number that the text is; 0 where it is no number from 1 to `most`.
 std::int64_t size_of(std::string_view text, std::int64_t most) {
-  std::int64_t value = 0;
-  const auto [stopped, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool sound =
-      error == std::errc() && stopped == text.data() + text.size() && value >= 1 && value <= most;
-  return sound ? value : 0;
+  const auto value = parse_number<std::int64_t>(text).value_or(0);
+  return value >= 1 && value <= most ? value : 0;
 }
 
 }  // namespace
@@ -120,20 +116,20 @@ std::span<const Shape> gpu_dense_shapes() {
   return shapes;
 }
 
-std::span<const Shape> shapes_of_suite(std::string_view suite, bool on_gpu) {
-  static constexpr std::array<Shape, 6> sparse{{{1, 1, 128, 2048},
+std::span<const Shape> sparse_shapes() {
+  static constexpr std::array<Shape, 6> shapes{{{1, 1, 128, 2048},
                                                 {4, 1, 64, 2048},
                                                 {16, 1, 16, 2048},
                                                 {8, 2, 128, 1024},
                                                 {32, 1, 128, 512},
                                                 {64, 1, 16, 512}}};
-  static constexpr std::array<Shape, 4> prefill{
+  return shapes;
+}
+
+std::span<const Shape> prefill_shapes() {
+  static constexpr std::array<Shape, 4> shapes{
       {{1, 16, 128, 2048}, {1, 64, 64, 2048}, {1, 256, 16, 1024}, {1, 512, 128, 128}}};
-  if (suite == "sparse")
-    return sparse;
-  if (suite == "prefill")
-    return prefill;
-  return on_gpu ? gpu_dense_shapes() : dense_shapes();
+  return shapes;
 }
 
 }  // namespace flashmla::tools

@@ -29,7 +29,8 @@ std::span<const Shape> dense_shapes();
 // The shapes of the recorded figures in benchmarks/reference.
 std::span<const Shape> gpu_dense_shapes();
 
-// Of the suite dense, sparse or prefill; tokens are the entries of each list in the last two.
-std::span<const Shape> shapes_of_suite(std::string_view suite, bool on_gpu = false);
+// Of sparse decoding and sparse prefill; tokens are the entries of each list.
+std::span<const Shape> sparse_shapes();
+std::span<const Shape> prefill_shapes();
 
 }  // namespace flashmla::tools

@@ -23,8 +23,9 @@ void add_sparse_options(CLI::App& app, SparseOptions& options);
 
 AttentionKind kind_named(const std::string& name);  // dense, sparse, prefill
 
-// --batch, --tokens and the like as in dense problems: the cache holds batch · tokens slots. Lists
-// name random slots. Throws BadInput on dense options that sparse attention has not.
+// The case of a sparse problem. --batch, --tokens and the like mean what they mean in dense
+// problems: the cache holds batch · tokens slots. Lists name random slots. Throws BadInput on
+// options that only dense attention has.
 support::SparseCase sparse_case_of(AttentionKind kind, const DenseOptions& dense,
                                    const SparseOptions& sparse);
 

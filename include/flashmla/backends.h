@@ -13,24 +13,24 @@ namespace flashmla {
 
 struct BackendDescription {
   std::string name;                  // "cuda", "cpu"
-  std::string unavailable;           // why it cannot be used on this machine; empty when it can
-  std::vector<std::string> devices;  // what it runs on, one line each
+  std::string unavailable;           // why it cannot be used on this machine; empty where it can
+  std::vector<std::string> devices;  // its devices, one line for each
 };
 
-// All backends of the build. A backend that FLASHMLA_BACKEND filters out is included, with that
-// reason.
+// All backends of the build. A backend that the environment variable FLASHMLA_BACKEND filters out
+// is in the list, and `unavailable` says so.
 FLASHMLA_API std::vector<BackendDescription> list_backends();
 
-// Says why a backend of list_backends() does not serve this problem. The text is empty when it does
-// serve the problem. Throws Error on an unknown name or an invalid problem.
+// Why the backend `backend` of list_backends() does not serve this problem. The text is empty where
+// the backend serves the problem. Throws Error on an unknown name or an invalid problem.
 FLASHMLA_API std::string refusal(std::string_view backend, const Problem& problem);
 
 // The version of the library: "0.1.0".
 FLASHMLA_API std::string_view version();
 
-// Number of threads of the CPU backend. 0 restores the default: FLASHMLA_NUM_THREADS, or else the
-// number of processors that the process may use. Output bits do not depend on the number of
-// threads.
+// The number of threads of the CPU backend, 0 … 4096. 0 restores the default: the environment
+// variable FLASHMLA_NUM_THREADS, or without it the number of processors that the process may use.
+// Output bits do not depend on the number of threads. Throws Error on another number.
 FLASHMLA_API void set_cpu_threads(int threads);
 FLASHMLA_API int cpu_threads();
 

@@ -1,11 +1,12 @@
 /* FlashMLA as a C library: everything that the C++ headers offer, with plain structs and status
- * codes. docs/c_api.md is the guide. The headers named below give the meaning of every field.
+ * codes. docs/c_api.md is the guide, and examples/sparse_decode.c is a whole program. The C++
+ * headers that are named below give the meaning, shape and unit of every field.
  *
  * Every struct begins with struct_size. The caller sets it to the sizeof of the struct, so that the
  * library knows which version of the struct it sees. Fields that a caller knows and this library
  * does not know must be zero. Functions return a flashmla_status. Where the status is not
- * FLASHMLA_OK, nothing was written, every object that took part stays usable, and
- * flashmla_last_error() says what was wrong. No exception leaves a function. */
+ * FLASHMLA_OK, nothing was written, all objects of the call stay usable, and flashmla_last_error()
+ * says what was wrong. No exception leaves a function. */
 #pragma once
 
 #include <stddef.h>
@@ -20,14 +21,14 @@ extern "C" {
 typedef enum flashmla_status {
   FLASHMLA_OK = 0,
   FLASHMLA_INVALID_ARGUMENT = 1, /* wrong shape, type, stride, device or value */
-  FLASHMLA_UNSUPPORTED = 2,      /* the call is sound, but no backend serves it */
+  FLASHMLA_UNSUPPORTED = 2,      /* the call is valid, but no backend serves it */
   FLASHMLA_DEVICE_FAILURE = 3,   /* a runtime or driver call failed */
   FLASHMLA_OUT_OF_MEMORY = 4,
   FLASHMLA_INTERNAL_ERROR = 5 /* a fault of the library */
 } flashmla_status;
 
-/* The last failure of this thread: the whole text, and its parts. The pointers are never null. The
- * texts stay as they are until the next call of this thread fails. */
+/* The last failure of this thread: the whole text, and its three parts. The pointers are never
+ * null. The texts do not change until the next call of this thread fails. */
 FLASHMLA_API const char* flashmla_last_error(void);
 FLASHMLA_API const char* flashmla_last_error_argument(void);
 FLASHMLA_API const char* flashmla_last_error_given(void);
@@ -65,8 +66,8 @@ typedef enum flashmla_attention_kind {
 #define FLASHMLA_MAX_RANK 5
 #define FLASHMLA_WORKSPACE_ALIGNMENT 256
 
-/* flashmla/tensor_view.h. Strides are in elements. Where a tensor is optional, a null pointer means
- * that it is not given. */
+/* flashmla/tensor_view.h. Strides are in elements. A null pointer to an optional tensor means that
+ * the tensor is not given. */
 typedef struct flashmla_tensor {
   size_t struct_size;
   void* data;
@@ -114,13 +115,13 @@ typedef struct flashmla_problem {
 /* The defaults of the C++ Problem. */
 FLASHMLA_API flashmla_status flashmla_problem_init(flashmla_problem* problem, size_t struct_size);
 
-/* A function that returns a text writes it to `text` [capacity] with a final zero, and cuts a
- * longer text. *length becomes the full length of the text without the final zero. `text` may be
- * null with capacity 0. `length` may be null. */
+/* A function that returns a text writes at most capacity − 1 bytes of it, and a final zero, to
+ * `text`. *length becomes the full length of the text in bytes, without the final zero. `text` may
+ * be null with capacity 0. `length` may be null. */
 FLASHMLA_API flashmla_status flashmla_problem_describe(const flashmla_problem* problem, char* text,
                                                        size_t capacity, size_t* length);
 
-/* Bytes of one cached token. qk_dim matters in the formats bf16 and fp16 alone. */
+/* Bytes of one cached token. qk_dim matters only in the formats bf16 and fp16. */
 FLASHMLA_API flashmla_status flashmla_token_bytes(int32_t kv_format, int64_t qk_dim,
                                                   int64_t* bytes);
 
@@ -145,8 +146,8 @@ FLASHMLA_API flashmla_status flashmla_plan_schedule(flashmla_plan* plan,
                                                     const flashmla_tensor* lengths, void* workspace,
                                                     size_t workspace_bytes, void* stream);
 
-/* Takes a schedule that a plan of an equal problem wrote into this memory. A schedule in memory of
- * the host is checked. */
+/* Takes the schedule that a plan of an equal problem wrote into this memory. A schedule in host
+ * memory is checked. */
 FLASHMLA_API flashmla_status flashmla_plan_attach(flashmla_plan* plan, void* workspace,
                                                   size_t workspace_bytes);
 
@@ -216,11 +217,14 @@ typedef struct flashmla_outputs {
   int32_t empty_lse; /* flashmla_empty_lse, lse of a query that sees no token */
 } flashmla_outputs;
 
+/* Computes attention with a plan that has a schedule:
+ *   flashmla_run(plan, &inputs, &outputs, workspace, workspace_bytes, stream); */
 FLASHMLA_API flashmla_status flashmla_run(const flashmla_plan* plan, const flashmla_inputs* inputs,
                                           const flashmla_outputs* outputs, void* workspace,
                                           size_t workspace_bytes, void* stream);
 
-/* flashmla/kv_cache.h. */
+/* flashmla/kv_cache.h. One bf16 token for each of n slots, rows [n, 1, 576]:
+ *   flashmla_append(&cache, FLASHMLA_KV_BF16, &rows, &slots, stream); */
 FLASHMLA_API flashmla_status flashmla_append(const flashmla_tensor* cache, int32_t kv_format,
                                              const flashmla_tensor* rows,
                                              const flashmla_tensor* slots, void* stream);
@@ -233,7 +237,8 @@ FLASHMLA_API flashmla_status flashmla_quantise(const flashmla_tensor* plain,
 FLASHMLA_API flashmla_status flashmla_dequantise(const flashmla_tensor* cache, int32_t kv_format,
                                                  const flashmla_tensor* plain, void* stream);
 
-/* flashmla/merge.h. Part i is part_outs[i] with part_lses[i]. outputs->max_logits is null. */
+/* flashmla/merge.h. Part i, 0 ≤ i < parts, is part_outs[i] with part_lses[i]. outputs->max_logits
+ * is null. */
 FLASHMLA_API flashmla_status flashmla_merge(const flashmla_tensor* const* part_outs,
                                             const flashmla_tensor* const* part_lses, size_t parts,
                                             const flashmla_tensor* attn_sink,
@@ -248,7 +253,7 @@ FLASHMLA_API flashmla_status flashmla_backend_unavailable(int32_t backend, char*
 FLASHMLA_API flashmla_status flashmla_backend_device_count(int32_t backend, int32_t* count);
 FLASHMLA_API flashmla_status flashmla_backend_device(int32_t backend, int32_t device, char* text,
                                                      size_t capacity, size_t* length);
-/* Says why a backend does not serve a problem. The text is empty when it does serve the problem. */
+/* Why a backend does not serve a problem. The text is empty where the backend serves it. */
 FLASHMLA_API flashmla_status flashmla_refusal(const char* backend, const flashmla_problem* problem,
                                               char* text, size_t capacity, size_t* length);
 

@@ -1,5 +1,5 @@
-// What the library throws. The library reports bad input before it starts any work. No output is
-// touched then, every object that took part stays usable, and the process goes on.
+// The errors that the library throws. The library reports bad input before it starts any work. Then
+// no output has been written, and all objects of the call stay usable.
 #pragma once
 
 #include <stdexcept>
@@ -11,12 +11,12 @@ namespace flashmla {
 
 enum class FLASHMLA_API ErrorCode {
   invalid_argument,  // an argument has a wrong shape, type, stride, device or value
-  unsupported,       // the arguments are sound, but no backend serves this problem
+  unsupported,       // the arguments are valid, but no backend serves this problem
   device_failure,    // a runtime or driver call failed
 };
 
-// An error names the argument, what was given and what is wanted. `what()` joins the three texts:
-// "q: given shape [2, 1, 16, 512], wanted [b, s_q, h_q, 576]".
+// An error says which argument is wrong, what was given and what is wanted. `what()` joins the
+// three texts: "q: given shape [2, 1, 16, 512], wanted [b, s_q, h_q, 576]".
 class FLASHMLA_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string argument, std::string given, std::string wanted);

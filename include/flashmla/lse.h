@@ -1,4 +1,5 @@
-// The form in which log-sum-exps (and the largest scores of prefill) are returned and merged.
+// The form in which log-sum-exps are returned and merged. The base also holds for max_logits, the
+// largest scores of prefill.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The description of one attention call. It has everything that fixes a plan. It has nothing that
-// may differ between the layers of one decoding step: addresses, strides, softmax_scale, sinks.
+// The description of one attention call: everything that a plan depends on. What may differ between
+// the layers of one decoding step is not in it: addresses, strides, softmax_scale, sinks.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ constexpr std::string_view name_of(AttentionKind kind) {
 
 struct Problem {
   AttentionKind kind = AttentionKind::dense_decode;
-  Device device;                   // where every tensor of the call lives
+  Device device;                   // of every tensor of the call
   DType query_type = DType::bf16;  // of q and out: bf16 or fp16
   KvFormat kv_format = KvFormat::bf16;
 
@@ -42,25 +42,27 @@ struct Problem {
   std::int64_t query_heads = 0;   // h_q, a multiple of kv_heads
   std::int64_t kv_heads = 1;      // h_kv; query head h uses KV head h·h_kv/h_q rounded down
   std::int64_t qk_dim = 576;      // d_qk: 576 (DeepSeek-V3 and kin) or 512 (V4)
-  std::int64_t v_dim = 512;       // d_v: 512; v is the first d_v numbers of a cached row
+  std::int64_t v_dim = 512;       // d_v: 512; a value is the first d_v elements of a cached row
 
   std::int64_t page_size = 64;  // tokens in a page of the cache, ≥ 1
-  // Width of block_table: the number of pages that a request may have. It tells a GPU how much
-  // there may be to do. So short requests are faster where it is no larger than they need.
+  // The number of pages that a request may have: the width of the block table. The choice of
+  // kernels on a GPU follows from it, so short requests are faster where it is no larger than they
+  // need.
   std::int64_t max_pages = 0;
 
-  // For sparse attention alone, which takes neither max_pages nor causal. Prefill has batch = 1.
-  std::int64_t topk = 0;             // entries of a query token's index list, ≥ 0
+  // Only for sparse attention, which takes neither max_pages nor causal. Prefill has batch = 1.
+  std::int64_t topk = 0;             // entries of the index list of a query token, ≥ 0
   std::int64_t extra_topk = 0;       // entries of its list into the extra cache, ≥ 0
   std::int64_t extra_page_size = 0;  // tokens in a page of the extra cache; 0: no extra cache
 
   bool causal = false;          // query token t sees cache tokens j ≤ s_k − s_q + t
   bool ragged_queries = false;  // q is packed; Inputs::query_offsets says where a request starts
-  bool split_query = false;     // q comes in two parts, the latent one and Inputs::q_rotary
-  bool scaled_cache = false;    // FP8 tensors with one scale each (Inputs::kv_scale)
+  bool split_query = false;     // q has two parts: the latent one, and Inputs::q_rotary
+  bool scaled_cache = false;    // an FP8 cache with one scale for all elements (Inputs::kv_scale)
 
-  bool batch_invariant = false;  // a request's output bits do not depend on the other requests
-  std::int32_t max_workers = 0;  // workers (on a GPU: SMs) that the call may use; 0 is all
+  bool batch_invariant = false;  // output bits of a request do not depend on the other requests
+  // Workers (on a GPU: multiprocessors) that the call may use; 0: all.
+  std::int32_t max_workers = 0;
 
   friend bool operator==(const Problem&, const Problem&) = default;
 };

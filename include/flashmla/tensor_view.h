@@ -1,4 +1,4 @@
-// A tensor that somebody else owns: the fields of DLPack's DLTensor without its header.
+// A view of a tensor that the caller owns. It has the fields of DLPack's DLTensor.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ struct Device {
 
 inline constexpr int max_rank = 5;
 
-// Sizes and strides are 64-bit and counted in elements. The elements of FP8 caches are bytes. A
-// default-constructed view means "not given".
+// Sizes and strides are in elements. The elements of FP8 caches are bytes. A default-constructed
+// view means that the tensor is not given.
 struct FLASHMLA_API TensorView {
   void* data = nullptr;
   DType dtype = DType::bf16;
@@ -50,7 +50,7 @@ struct FLASHMLA_API TensorView {
 FLASHMLA_API std::string describe(const TensorView& tensor);
 FLASHMLA_API std::string describe(const Device& device);
 
-// Memory that the caller owns and lends for a call. `data` is aligned to workspace_alignment.
+// Memory that the caller owns and lends for a call. `data` is aligned to workspace_alignment bytes.
 struct Workspace {
   void* data = nullptr;
   std::size_t bytes = 0;

@@ -97,7 +97,7 @@ def flash_mla_with_kvcache_fp8(
     descale_k: Optional[_Tensor] = None,
 ) -> NoReturn: ...
 def flash_mla_with_kvcache(
-    q: _T,
+    q: Union[_T, tuple[_T, _T]],
     k_cache: _Tensor,
     block_table: Optional[_Tensor],
     cache_seqlens: Optional[_Tensor],
@@ -173,6 +173,7 @@ class Plan:
         max_logits: Optional[_Tensor] = None,
         empty_lse: _EmptyLse = "+inf",
         lse_base: Optional[float] = None,
+        q_rotary: Optional[_Tensor] = None,
     ) -> tuple[_Tensor, ...]: ...
     def status(self) -> int: ...
     def array(self, name: Literal["work", "split_offset"]) -> _Tensor: ...
@@ -198,6 +199,7 @@ def plan(
     batch_invariant: bool = False,
     max_workers: int = 0,
     max_blocks: Optional[int] = None,
+    split_query: bool = False,
 ) -> Plan: ...
 def merge_states(
     outs: Iterable[_T],

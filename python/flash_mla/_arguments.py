@@ -11,6 +11,7 @@ KINDS = ("dense_decode", "sparse_decode", "sparse_prefill")
 DTYPES = ("bf16", "fp16")
 FORMATS = ("bf16", "fp16", "v32", "v4")
 _EMPTY = ("+inf", "-inf")
+_DEVICES = '"cpu", "cuda" or "cuda:INDEX", a torch.device or a pair of a name and an index'
 _LONG_NAMES = {"bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -72,6 +73,28 @@ def dtype(name, given, names=DTYPES):
 def kv_format(name, given):
     """The name of a cache format. A plain format may be given as a dtype."""
     return dtype(name, given, FORMATS)
+
+
+def device(argument, given):
+    """("cpu" or "cuda", index) of "cpu", "cuda", "cuda:1", a torch.device or such a pair."""
+    if isinstance(given, tuple) and len(given) == 2:
+        name, index = given
+        text = ", ".join(map(shown, given))
+    elif isinstance(given, str) or (torch is not None and isinstance(given, torch.device)):
+        text = shown(str(given))
+        name, colon, index = str(given).partition(":")
+        if not colon:
+            on_cuda = torch is not None and torch.cuda.is_available() and name == "cuda"
+            index = torch.cuda.current_device() if on_cuda else 0
+        elif index.isdigit() and len(index) < 10:
+            index = int(index)
+    else:
+        raise error(ValueError, argument, shown(given), _DEVICES)
+    sound = isinstance(name, str) and isinstance(index, int) and not isinstance(index, bool)
+    most = {"cpu": 0, "cuda": 1023}.get(name, -1) if sound else -1
+    if not sound or not 0 <= index <= most:
+        raise error(ValueError, argument, text, _DEVICES)
+    return name, index
 
 
 def number(name, given):

@@ -10,14 +10,16 @@ from ._frameworks import error
 
 NO_DENSE_FP8 = "bf16 or fp16 without indices: dense attention over an FP8 cache has no kernel yet"
 _QUERIES = "[b, s_q, h_q, d_qk]"
+_ROTARY = "[b, s_q, h_q, 64] for the rotary part"
 _PAGES = "[num_pages, page_block_size, h_kv, token]"
 _BYTES = ("u8", "i8", "e4m3")
 KNOWN_FORMATS = {"bf16": "bf16", "fp16": "fp16", "v32": "v32", "v4": "v4", "model1": "v4"}
 _COMING_FORMATS = {"v32_no_rope": 528, "v32_nope": 528, "v41": 528, "v41_fp4": 288}
 _PLUS = "+inf"
-# The C++ library's name of a field: the argument of flash_mla_with_kvcache. Numbers of the problem
-# are named as a pair: the argument that says the number, and the number.
+# Arguments of flash_mla_with_kvcache by their names in the C++ library. What the library knows as a
+# number of the problem is a pair: the argument that has the number, and the number's name there.
 DECODE_NAMES = {
+    "q_rotary": "q",
     "kv_cache": "k_cache",
     "lengths": "cache_seqlens",
     "extra_kv_cache": "extra_k_cache",
@@ -61,7 +63,9 @@ class Call:
     The function that the user called fills in the fields and passes the Call on whole. The fields
     are named as in the C++ library, which reads them (python/src/read_call.cpp).
 
-    names: {name in the library: name of the called function's argument, or (that, what of it)}
+    names: {name in the library: argument of the called function, or a pair of the argument and the
+        part that is meant}
+    q_rotary: the last 64 columns of the query where q holds only the other columns, else None
     lengths: the tokens in each request's cache; None in sparse attention
     softmax_scale: a float, or None for the default
     base_two: whether lse and max_logits are to base 2 instead of natural
@@ -73,12 +77,13 @@ class Call:
         "attn_sink", "base_two", "batch_invariant", "block_table", "causal", "empty_minus",
         "extra_indices", "extra_kv_cache", "extra_topk_length", "indices", "is_fp8_kvcache",
         "kv_cache", "lengths", "lse", "max_logits", "max_workers", "names", "out", "q",
-        "softmax_scale", "topk_length",
+        "q_rotary", "softmax_scale", "topk_length",
     )  # fmt: skip
 
     def __init__(self, names, q, kv_cache):
         self.names = names
         self.q = q
+        self.q_rotary = None
         self.kv_cache = kv_cache
         self.block_table = self.lengths = self.indices = self.topk_length = None
         self.extra_kv_cache = self.extra_indices = self.extra_topk_length = None
@@ -89,8 +94,8 @@ class Call:
         self.batch_invariant = False
 
     def set_lse_form(self, empty_lse, lse_base):
-        """Sets the form of lse, of the two arguments that name it."""
-        # NOTE: runs once a layer, hence no further call where both are the defaults.
+        """Sets base_two and empty_minus by the arguments empty_lse and lse_base."""
+        # NOTE: runs once a layer, so that the defaults are not checked further.
         if lse_base is not None or empty_lse is not _PLUS:
             self.base_two, self.empty_minus = lse_form(empty_lse, lse_base)
 
@@ -129,7 +134,7 @@ def check_format(call, kv_format):
     _, dtype, shape = call.inspect("kv_cache", 4, _PAGES)
     found = dtype
     if dtype in _BYTES and call.indices is not None:
-        found = _packed_format(call, call.inspect("q", 4, _QUERIES)[2][3], shape)
+        found = _packed_format(call, _query(call)[2][3], shape)
     if KNOWN_FORMATS.get(text) != found:
         raise error(ValueError, name, shown(kv_format), f"{found}, as k_cache and q say, or None")
 
@@ -146,9 +151,27 @@ def is_packed(call):
     return call.inspect("kv_cache", 4, _PAGES)[1] in _BYTES
 
 
+def query_parts(q):
+    """(latent part, rotary part) of a query that is a tuple of two tensors."""
+    if len(q) != 2 or q[1] is None:
+        given = f"a tuple of {len(q)}" if len(q) != 2 else "None as the rotary part"
+        wanted = "a tensor, or a pair of its first d_qk - 64 columns and its last 64"
+        raise error(ValueError, "q", given, wanted)
+    return q
+
+
+def _query(call):
+    """(device, dtype, (b, s_q, h_q, d_qk)) of the query, in one tensor or in two."""
+    device, dtype, shape = call.inspect("q", 4, _QUERIES)
+    if call.q_rotary is None:
+        return device, dtype, shape
+    _, _, rotary = call.inspect("q_rotary", 4, _ROTARY)
+    return device, dtype, (*shape[:3], shape[3] + rotary[3])
+
+
 def _dense_fields(call):
     """(device, fields of the problem) that the tensors of a dense call describe."""
-    device, dtype, (b, s_q, h_q, d_qk) = call.inspect("q", 4, _QUERIES)
+    device, dtype, (b, s_q, h_q, d_qk) = _query(call)
     _, cache_dtype, cache_shape = call.inspect("kv_cache", 4, _PAGES)
     for field in ("block_table", "lengths"):
         if getattr(call, field) is None:
@@ -179,7 +202,7 @@ def _dense_fields(call):
 
 def _sparse_fields(call):
     """(device, fields of the problem) that the tensors of a sparse call describe."""
-    device, dtype, (b, s_q, h_q, d_qk) = call.inspect("q", 4, _QUERIES)
+    device, dtype, (b, s_q, h_q, d_qk) = _query(call)
     _, cache_dtype, cache_shape = call.inspect("kv_cache", 4, _PAGES)
     _, _, lists = call.inspect("indices", 3, "[b, s_q, topk]")
     if dtype != "bf16":
@@ -227,6 +250,7 @@ def describe(call):
         if call.causal:
             raise error(ValueError, "causal", True, "False with indices, which say what is seen")
         device, fields = _sparse_fields(call)
+    fields["split_query"] = call.q_rotary is not None
     fields["causal"] = call.causal
     fields["max_workers"] = call.max_workers
     fields["batch_invariant"] = call.batch_invariant

@@ -102,6 +102,7 @@ def compiled_decode(call, metadata, num_splits, empty_lse, lse_base):
         **scale_arguments("softmax_scale", call.softmax_scale),
         "attn_sink": call.attn_sink,
         "topk_length": call.topk_length,
+        "q_rotary": call.q_rotary,
         "extra_topk_length": call.extra_topk_length,
         "empty_lse": empty_lse,
         "lse_base": lse_base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._arguments import flag, shown
-from ._call import DECODE_NAMES, Call, check_format, is_packed
+from ._call import DECODE_NAMES, Call, check_format, is_packed, query_parts
 from ._checks import HEAD_DIM_V, check_head_dim, checked_scale
 from ._compiled import check_keywords, compiled_decode, is_compiling
 from ._frameworks import error
@@ -59,7 +59,8 @@ def flash_mla_with_kvcache(
         q, k_cache, block_table, cache_seqlens, 512, schedule, causal=True
     )
 
-    q: [b, s_q, h_q, d_qk] bf16 or fp16 (sparse: bf16), d_qk 576 or 512
+    q: [b, s_q, h_q, d_qk] bf16 or fp16 (sparse: bf16), d_qk 576 or 512; or a pair of tensors, its
+        first d_qk - 64 columns and its last 64, in dense decoding where the backend takes it
     k_cache: [num_pages, page_block_size, h_kv, d_qk] of q's type; with indices and
         is_fp8_kvcache bytes (uint8, int8 or float8_e4m3fn): 656 a token where d_qk is 576 (V3.2),
         584 where it is 512 (V4), h_kv = 1
@@ -90,7 +91,11 @@ def flash_mla_with_kvcache(
     Runs on the device of q, on its current stream, without synchronising. Raises ValueError,
     TypeError or NotImplementedError naming the argument, what was given and what is wanted.
     """
+    q_rotary = None
+    if type(q) is tuple:
+        q, q_rotary = query_parts(q)
     call = Call(DECODE_NAMES, q, k_cache)
+    call.q_rotary = q_rotary
     call.out, call.lse = out, lse
     call.softmax_scale, call.attn_sink = softmax_scale, attn_sink
     call.causal, call.is_fp8_kvcache = causal, is_fp8_kvcache

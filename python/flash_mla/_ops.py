@@ -32,7 +32,7 @@ _PROBLEM = (
 _FORM = 'Tensor? scale_tensor=None, str empty_lse="+inf", float? lse_base=None'
 _RUN = (
     "float? softmax_scale=None, Tensor? attn_sink=None, Tensor? topk_length=None, "
-    f"Tensor? extra_topk_length=None, {_FORM}"
+    f"Tensor? extra_topk_length=None, {_FORM}, Tensor? q_rotary=None"
 )
 # The operators' arguments by their names in the C++ library, as in _call.py.
 _NAMES = {
@@ -40,7 +40,7 @@ _NAMES = {
     "extra_topk": ("extra_indices", "extra_topk"),
     "plan_workspace": "schedule",
 }
-for _name in ("extra_indices", "max_workers", "batch_invariant"):
+for _name in ("q_rotary", "extra_indices", "max_workers", "batch_invariant"):
     del _NAMES[_name]  # the operators' names are the library's
 _OUT_NAMES = {**_NAMES, "out": "output", "lse": "output_lse"}
 
@@ -55,10 +55,11 @@ def _shape_key(tensor):
 
 def _call_of(
     names, q, k_cache, block_table=None, cache_seqlens=None, causal=False, indices=None,
-    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
+    extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0, q_rotary=None,
 ):  # fmt: skip
     """The Call of what `schedule` and `decode` have in common."""
     call = Call(names, q, k_cache)
+    call.q_rotary = q_rotary
     if indices is None:
         call.block_table, call.lengths = block_table, cache_seqlens
     call.causal, call.indices = causal, indices
@@ -81,7 +82,7 @@ def _plan_for(call):
         call.q.shape, call.q.dtype, call.q.device, call.kv_cache.shape[1:], call.kv_cache.dtype,
         _shape_key(call.block_table), call.causal, _shape_key(call.indices),
         _shape_key(call.extra_kv_cache), _shape_key(call.extra_indices), call.batch_invariant,
-        call.max_workers, call.lengths is None,
+        call.max_workers, call.lengths is None, _shape_key(call.q_rotary),
     )  # fmt: skip
     plans = _local.__dict__.setdefault("plans", {})
     plan = plans.get(key)
@@ -146,7 +147,8 @@ def _make_schedule(plan, lengths, zeros=False):
 class _Made(NamedTuple):
     """What a schedule tensor remembers of the operator that made it.
 
-    call_kind: (address of the tensor, its stamp, causal, whether the call was dense)
+    call_kind: (address of the tensor, its stamp, causal, whether the call was dense and whether its
+        query was one tensor)
     """
 
     plan: Plan
@@ -155,7 +157,8 @@ class _Made(NamedTuple):
 
 
 def _call_kind(schedule, call):
-    return schedule.data_ptr(), _stamp(schedule), call.causal, call.indices is None
+    dense, whole = call.indices is None, call.q_rotary is None
+    return schedule.data_ptr(), _stamp(schedule), call.causal, dense, whole
 
 
 def _schedule(q, k_cache, block_table=None, cache_seqlens=None, *arguments, **named):
@@ -183,12 +186,12 @@ def _decode_out(
     q, k_cache, block_table, cache_seqlens, schedule, output, output_lse, causal=False,
     indices=None, extra_k_cache=None, extra_indices=None, batch_invariant=False, max_workers=0,
     softmax_scale=None, attn_sink=None, topk_length=None, extra_topk_length=None,
-    scale_tensor=None, empty_lse="+inf", lse_base=None,
+    scale_tensor=None, empty_lse="+inf", lse_base=None, q_rotary=None,
 ):  # fmt: skip
     try:
         call = _call_of(
             _OUT_NAMES, q, k_cache, block_table, cache_seqlens, causal, indices, extra_k_cache,
-            extra_indices, batch_invariant, max_workers,
+            extra_indices, batch_invariant, max_workers, q_rotary,
         )  # fmt: skip
         call.out, call.lse, call.attn_sink = output, output_lse, attn_sink
         call.topk_length, call.extra_topk_length = topk_length, extra_topk_length
@@ -265,7 +268,9 @@ def _fake_prefill(q, *arguments, **named):
     return (q.new_empty((s_q, h_q, HEAD_DIM_V)), *statistics)
 
 
-define(f"schedule({_TENSORS}, {_PROBLEM}) -> Tensor", _schedule, _fake_schedule)
+define(
+    f"schedule({_TENSORS}, {_PROBLEM}, Tensor? q_rotary=None) -> Tensor", _schedule, _fake_schedule
+)
 define(
     f"decode({_TENSORS}, Tensor? schedule=None, {_PROBLEM}, {_RUN}) -> (Tensor, Tensor)",
     _decode,

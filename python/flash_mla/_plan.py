@@ -23,37 +23,10 @@ from ._frameworks import (
 _scratch = threading.local()
 _numbers = itertools.count(1)
 _plans = weakref.WeakValueDictionary()
-
-
 _RUN_NAMES: dict = {}  # the arguments of Plan.run are named as in the C++ library
 # Arguments of plan() by their names in the C++ library. Where no backend serves the problem, the
 # device is wrong.
 _PLAN_NAMES = {"query_type": "dtype", "problem": "device"}
-
-
-_DEVICES = '"cpu", "cuda" or "cuda:INDEX", a torch.device or a pair of a name and an index'
-
-
-def device_of(device):
-    """("cpu" or "cuda", index) of "cpu", "cuda", "cuda:1", a torch.device or such a pair."""
-    if isinstance(device, tuple) and len(device) == 2:
-        name, index = device
-        given = ", ".join(map(_arguments.shown, device))
-    elif isinstance(device, str) or (torch is not None and isinstance(device, torch.device)):
-        given = _arguments.shown(str(device))
-        name, colon, index = str(device).partition(":")
-        if not colon:
-            on_cuda = torch is not None and torch.cuda.is_available() and name == "cuda"
-            index = torch.cuda.current_device() if on_cuda else 0
-        elif index.isdigit() and len(index) < 10:
-            index = int(index)
-    else:
-        raise error(ValueError, "device", _arguments.shown(device), _DEVICES)
-    sound = isinstance(name, str) and isinstance(index, int) and not isinstance(index, bool)
-    most = {"cpu": 0, "cuda": 1023}.get(name, -1) if sound else -1
-    if not sound or not 0 <= index <= most:
-        raise error(ValueError, "device", given, _DEVICES)
-    return name, index
 
 
 def _output_shapes(fields):
@@ -146,6 +119,7 @@ class Plan:
         max_logits=None,
         empty_lse="+inf",
         lse_base=None,
+        q_rotary=None,
     ):
         """Computes softmax(softmax_scale · q kᵀ) v by the schedule, once a layer.
 
@@ -163,12 +137,15 @@ class Plan:
             max_logits: float32 [s_q, h_q], prefill; allocated where None
         empty_lse: "+inf" or "-inf", lse of a query that sees no token
         lse_base: base of lse and max_logits: 2; natural where None or math.e
+        q_rotary: [b, s_q, h_q, 64], the last columns of the query, with split_query alone; q has
+            the first d_qk - 64 columns then
 
         Returns (out, lse), in prefill (out, max_logits, lse). A query that sees no token gets out 0
         and lse empty_lse. Raises ValueError or TypeError naming the argument, what was given and
         what is wanted; nothing has been written then.
         """
         call = Call(_RUN_NAMES, q, kv_cache)
+        call.q_rotary = q_rotary
         call.block_table, call.attn_sink, call.softmax_scale = block_table, attn_sink, softmax_scale
         call.indices, call.topk_length = indices, topk_length
         call.extra_kv_cache, call.extra_indices = extra_kv_cache, extra_indices
@@ -184,7 +161,7 @@ class Plan:
         return (call.out, call.max_logits, call.lse) if self.prefill else (call.out, call.lse)
 
     def execute(self, call):
-        """Runs a Call, which gets the outputs that it has not."""
+        """Runs a Call, which a function of the package has filled in; allocates missing outputs."""
         if call.out is None or call.lse is None or (self.prefill and call.max_logits is None):
             self._allocate(call)
         stream = self.stream()
@@ -202,7 +179,7 @@ class Plan:
             call.max_logits = max_logits
 
     def _allocate(self, call):
-        """Gives a Call the outputs that it has not."""
+        """Allocates the outputs that a Call lacks."""
         framework = framework_of(call.q, "q")
         if call.out is None:
             call.out = framework.empty(call.q, self.out_shape)
@@ -224,6 +201,7 @@ class Plan:
             self.number, q, call.kv_cache, call.block_table, call.out, call.lse, call.max_logits,
             call.attn_sink, call.indices, call.topk_length, call.extra_kv_cache,
             call.extra_indices, call.extra_topk_length, empty_lse=empty_lse, lse_base=lse_base,
+            q_rotary=call.q_rotary,
             **scale_arguments("softmax_scale", call.softmax_scale),
         )  # fmt: skip
 
@@ -298,6 +276,7 @@ def plan(
     batch_invariant=False,
     max_workers=0,
     max_blocks=None,
+    split_query=False,
 ):
     """Plans one attention call. It runs on the host alone and touches no GPU memory.
 
@@ -319,6 +298,7 @@ def plan(
     batch_invariant: a request's output bits do not depend on the other requests
     max_workers: workers (on a GPU: SMs) that the call may use; 0 is all. The other ones are left to
         whatever runs beside the call
+    split_query: run takes the query in two tensors, q and q_rotary; dense decoding
 
     Returns a :class:`Plan`. Raises ValueError naming the argument, NotImplementedError with the
     reason of every backend where none serves it.
@@ -341,6 +321,7 @@ def plan(
         "kv_format": kv_format,
         "causal": _arguments.flag("causal", causal),
         "batch_invariant": _arguments.flag("batch_invariant", batch_invariant),
+        "split_query": _arguments.flag("split_query", split_query),
     }
     for name, value in (
         ("batch", batch), ("query_tokens", query_tokens), ("query_heads", query_heads),
@@ -351,6 +332,6 @@ def plan(
     ):  # fmt: skip
         fields[name] = _arguments.integer(name, value)
     try:
-        return Plan(fields, device_of(device), words=True)
+        return Plan(fields, _arguments.device("device", device), words=True)
     except (ValueError, NotImplementedError) as failure:
         raise _arguments.renamed(failure, names) from None

@@ -14,6 +14,7 @@ def _run(
     plan, q, kv_cache, block_table, output, output_lse, output_max_logits=None, attn_sink=None,
     indices=None, topk_length=None, extra_kv_cache=None, extra_indices=None,
     extra_topk_length=None, softmax_scale=None, scale_tensor=None, empty_lse="+inf", lse_base=None,
+    q_rotary=None,
 ):  # fmt: skip
     try:
         plan_numbered(plan).run(
@@ -22,6 +23,7 @@ def _run(
             topk_length=topk_length, extra_kv_cache=extra_kv_cache, extra_indices=extra_indices,
             extra_topk_length=extra_topk_length, out=output, lse=output_lse,
             max_logits=output_max_logits, empty_lse=empty_lse, lse_base=lse_base,
+            q_rotary=q_rotary,
         )  # fmt: skip
     except FAILURES as failure:
         raise renamed(failure, _OUT_NAMES) from None
@@ -32,7 +34,8 @@ define(
     "Tensor(b!) output_lse, Tensor(c!)? output_max_logits=None, Tensor? attn_sink=None, "
     "Tensor? indices=None, Tensor? topk_length=None, Tensor? extra_kv_cache=None, "
     "Tensor? extra_indices=None, Tensor? extra_topk_length=None, float? softmax_scale=None, "
-    'Tensor? scale_tensor=None, str empty_lse="+inf", float? lse_base=None) -> ()',
+    'Tensor? scale_tensor=None, str empty_lse="+inf", float? lse_base=None, '
+    "Tensor? q_rotary=None) -> ()",
     _run,
     nothing,
 )

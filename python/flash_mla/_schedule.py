@@ -23,7 +23,7 @@ class Held:
 
     __slots__ = (
         "batch_invariant", "causal", "config", "core", "dense", "is_fp8_kvcache", "lengths",
-        "max_workers", "num_splits", "on_gpu", "plan", "seen", "work",
+        "max_workers", "num_splits", "on_gpu", "plan", "seen", "split_query", "work",
     )  # fmt: skip
 
     def __init__(self, plan, config, call, seen):
@@ -34,6 +34,7 @@ class Held:
         self.work = plan.array("work")
         self.num_splits = plan.array("split_offset")
         self.dense = call.indices is None
+        self.split_query = call.q_rotary is not None
         self.causal = call.causal
         self.is_fp8_kvcache = call.is_fp8_kvcache
         self.max_workers = call.max_workers
@@ -55,6 +56,7 @@ class Held:
             self.causal is call.causal
             and self.is_fp8_kvcache is call.is_fp8_kvcache
             and self.dense is (call.indices is None)
+            and self.split_query is (call.q_rotary is not None)
             and (call.lengths is not None or not self.dense)
             and self.batch_invariant is call.batch_invariant
             and self.max_workers == call.max_workers

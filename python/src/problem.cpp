@@ -83,6 +83,7 @@ Problem problem_of(const nb::dict& fields, const Device& device) {
   given.number("extra_page_size", p.extra_page_size);
   given.truth("causal", p.causal);
   given.truth("batch_invariant", p.batch_invariant);
+  given.truth("split_query", p.split_query);
   std::int64_t workers = 0;
   given.number("max_workers", workers);
   if (workers < 0 || workers > 65536)

@@ -36,6 +36,7 @@ class Field {
 
 struct Fields {
   Field q{"q"};
+  Field q_rotary{"q_rotary"};
   Field kv_cache{"kv_cache"};
   Field block_table{"block_table"};
   Field attn_sink{"attn_sink"};
@@ -59,6 +60,7 @@ Tensors read_call(nb::handle call, std::optional<DType> words) {
   Tensors tensors;
   Inputs& inputs = tensors.inputs;
   inputs.q = fields.q.required(call, words);
+  inputs.q_rotary = fields.q_rotary.tensor(call, words);
   inputs.kv_cache = fields.kv_cache.required(call, words);
   inputs.block_table = fields.block_table.tensor(call);
   inputs.attn_sink = fields.attn_sink.tensor(call);

@@ -20,7 +20,7 @@ namespace api {
 
 namespace {
 
-// True where `name` is one of the names in a list like "cuda,cpu".
+// Whether `name` is one of the names in a list like "cuda,cpu".
 bool listed(std::string_view list, std::string_view name) {
   while (!list.empty()) {
     const std::size_t comma = std::min(list.find(','), list.size());
@@ -65,7 +65,8 @@ const backends::Backend& backend_for(const Device& device, const char* argument)
     if (!reason && backend->device_type() != device.type)
       reason = text("serves no tensors on ", describe(device));
     else if (!reason && device.index >= backend->device_count())
-      reason = text("finds no ", describe(device), " among ", backend->device_count());
+      reason =
+          text("has no ", describe(device), " among its ", backend->device_count(), " devices");
     if (!reason)
       return *backend;
     reasons += text(reasons.empty() ? "" : "; ", backend->name(), ": ", *reason);

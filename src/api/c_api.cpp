@@ -1,5 +1,4 @@
-// The C face of the library: each function converts, calls its C++ counterpart and translates
-// errors.
+// The C API. Each function converts its arguments, calls the C++ function and translates errors.
 #include "flashmla/c_api.h"
 
 #include <memory>
@@ -25,7 +24,7 @@ namespace {
 
 using flashmla::api::Renamed;
 
-// Parameters that are called otherwise in C++.
+// Parameters that have other names in C++.
 constexpr Renamed cache_names[] = {{"format", "kv_format"}};
 constexpr Renamed problem_names[] = {{"device", "device_index"}};
 constexpr Renamed workspace_names[] = {{"plan_workspace", "workspace"},
@@ -35,7 +34,7 @@ const flashmla::Plan& plan_of(const flashmla_plan* plan) {
   return given("plan", plan).plan;
 }
 
-// "parts[2].lse" of the C++ API is part_lses[2] here.
+// The C++ API says "parts[2].lse" where this API has part_lses[2].
 std::string part_name(const std::string& argument) {
   const std::size_t dot = argument.find("].");
   if (dot == std::string::npos || !argument.starts_with("parts["))
@@ -75,7 +74,7 @@ flashmla_status flashmla_tensor_init(flashmla_tensor* tensor, size_t struct_size
       if (made.shape[d] < 0)
         flashmla::reject("shape", flashmla::text(made.shape[d]), "sizes of at least 0");
       if (made.shape[d] > 1 && __builtin_mul_overflow(stride, made.shape[d], &stride))
-        flashmla::reject("shape", "more than 2^63 elements", "fewer");
+        flashmla::reject("shape", "more than 2^63 elements", "at most 2^63 elements");
     }
     flashmla::api::check_struct_size("struct_size", struct_size, sizeof made);
     flashmla::api::write_struct("tensor", tensor, struct_size, made);

@@ -32,7 +32,8 @@ Device device_of(const char* argument, std::int32_t type, std::int32_t index) {
 
 void check_struct_size(const char* argument, std::size_t size, std::size_t known) {
   if (size < known || size > max_struct_bytes)
-    reject(argument, text("struct_size ", size), text("its sizeof, at least ", known));
+    reject(argument, text("struct_size ", size),
+           text("the sizeof of the struct, at least ", known));
 }
 
 Problem problem_of(const flashmla_problem* pointer) {

@@ -1,4 +1,5 @@
-// Structs of the C API to values of the C++ API, and back. Throws Error naming the argument.
+// Conversions between structs of the C API and values of the C++ API. They throw Error naming the
+// argument.
 #pragma once
 
 #include <cstring>
@@ -13,10 +14,11 @@ namespace flashmla::api {
 
 inline constexpr std::size_t max_struct_bytes = 4096;
 
-// Whether struct_size can be one of this struct; an Error otherwise. Later versions are longer.
+// Throws Error where no version of a struct can have this struct_size. `known` is the size in this
+// version; later versions are longer.
 void check_struct_size(const char* argument, std::size_t size, std::size_t known);
 
-// The struct as far as this version knows it; what a newer caller has behind must be zero.
+// The fields of a struct that this version knows. Further fields of a newer caller must be zero.
 template <class Struct>
 Struct read_struct(const char* argument, const Struct* pointer) {
   const std::size_t size = given(argument, pointer).struct_size;
@@ -25,11 +27,11 @@ Struct read_struct(const char* argument, const Struct* pointer) {
   for (std::size_t i = sizeof(Struct); i < size; ++i)
     if (bytes[i] != 0)
       reject(argument, text("a struct of ", size, " bytes that uses fields of a newer version"),
-             text("zeros behind its first ", sizeof(Struct), " bytes"));
+             text("zeros behind the first ", sizeof(Struct), " bytes"));
   return *pointer;
 }
 
-// Writes the struct; a newer caller's further fields become zero.
+// Writes the struct. Further fields of a newer caller become zero.
 template <class Struct>
 void write_struct(const char* argument, Struct* pointer, std::size_t size, Struct value) {
   check_struct_size(argument, size, sizeof(Struct));
@@ -50,6 +52,7 @@ Outputs outputs_of(const flashmla_outputs* outputs);
 
 KvFormat format_of(std::int32_t format);
 
+// Writes at most capacity − 1 bytes of `value` and a final zero. *length becomes the full length.
 void write_text(std::string_view value, char* text, std::size_t capacity, std::size_t* length);
 
 }  // namespace flashmla::api

@@ -6,7 +6,7 @@ namespace flashmla::api {
 
 namespace {
 
-// Of fixed size, so that keeping an error cannot fail; longer texts are cut.
+// A text of fixed capacity, so that keeping an error cannot fail. Longer texts are cut.
 struct Text {
   char bytes[2048] = "";
 

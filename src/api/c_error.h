@@ -1,4 +1,4 @@
-// The border of the C API: no exception crosses it, and what was wrong is kept for the thread.
+// The errors of the C API. No exception leaves a C function. Each thread keeps its last error.
 #pragma once
 
 #include <exception>
@@ -20,7 +20,8 @@ struct Renamed {
 
 using Names = std::span<const Renamed>;
 
-// The error as the C function's caller knows its argument.
+// Keeps an error as the last one of this thread, and returns its status. An argument in `names`
+// gets the name that the C function has for it.
 flashmla_status keep_error(const Error& error, Names names) noexcept;
 flashmla_status keep_error(flashmla_status status, const char* given) noexcept;
 
@@ -33,7 +34,7 @@ flashmla_status guarded(Names names, Body body) noexcept {
   } catch (const Error& error) {
     return keep_error(error, names);
   } catch (const std::bad_alloc&) {
-    return keep_error(FLASHMLA_OUT_OF_MEMORY, "a size that memory does not suffice for");
+    return keep_error(FLASHMLA_OUT_OF_MEMORY, "there is not enough memory");
   } catch (const std::exception& error) {
     return keep_error(FLASHMLA_INTERNAL_ERROR, error.what());
   } catch (...) {
@@ -46,11 +47,11 @@ flashmla_status guarded(Body body) noexcept {
   return guarded({}, body);
 }
 
-// What a caller's pointer points to.
+// The object behind a pointer of the caller. Throws Error where the pointer is null.
 template <class T>
 T& given(const char* argument, T* pointer) {
   if (pointer == nullptr)
-    reject(argument, "a null pointer", "one to what is to be read or written");
+    reject(argument, "a null pointer", "a pointer to memory that is read or written");
   return *pointer;
 }
 

@@ -1,4 +1,4 @@
-// The check of a cache tensor of any format.
+// The check of a cache tensor, for any format.
 #pragma once
 
 #include "api/tensor_check.h"
@@ -14,8 +14,8 @@ struct CacheWanted {
   std::int64_t qk_dim = 0;
 };
 
-// [num_pages, page_size, h_kv, token_elements], last dimension contiguous. FP8 formats: bytes of
-// whichever type, tokens back to back in a page.
+// The tensor must be [num_pages, page_size, h_kv, token_elements] with a contiguous last dimension.
+// In the FP8 formats it may have any byte type, and its tokens must lie back to back in a page.
 TensorCheck check_cache(const char* argument, const TensorView& cache, const CacheWanted& wanted);
 
 }  // namespace flashmla::api

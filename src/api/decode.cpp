@@ -13,10 +13,10 @@ namespace flashmla {
 void run(const Plan& plan, const Inputs& inputs, const Outputs& outputs, Workspace run_workspace,
          void* stream) {
   if (!plan.scheduled())
-    reject("plan", "one without a schedule", "a call of schedule() first");
+    reject("plan", "a plan without a schedule", "a call of schedule() first");
   const Problem& problem = plan.problem();
   api::validate_run(problem, inputs, outputs);
-  api::validate_table_width(inputs.block_table, problem.page_size, plan.state().longest);
+  api::validate_table_width(inputs.block_table, problem.page_size, plan.state().longest_request);
   api::validate_workspace("run_workspace", run_workspace, plan.run_workspace_bytes());
   if (outputs.out.element_count() == 0)
     return;

@@ -13,8 +13,8 @@ namespace flashmla {
 
 namespace {
 
-// No backend sees a problem without query tokens: its schedule is that of one token, and run() has
-// nothing to compute.
+// Backends never get a problem without query tokens. Such a problem is planned as if it had one,
+// and run() returns before it calls the backend.
 Problem with_a_query_token(Problem problem) {
   problem.query_tokens = std::max<std::int64_t>(problem.query_tokens, 1);
   return problem;
@@ -37,7 +37,7 @@ Plan::~Plan() = default;
 
 Plan::State& Plan::state() {
   if (state_ == nullptr)
-    reject("plan", "one that was moved from", "one that make_plan() made");
+    reject("plan", "a plan that was moved from", "a plan of make_plan()");
   return *state_;
 }
 
@@ -68,9 +68,10 @@ void Plan::schedule(const TensorView& lengths, Workspace plan_workspace, void* s
   planned.plan_workspace = plan_workspace.data;
   state_->backend->schedule(planned, lengths, stream);
   state_->planned = planned;
-  state_->longest = {};
+  state_->longest_request = {};
   if (lengths.given() && lengths.device.type == DeviceType::cpu)
-    state_->longest = longest_of(static_cast<const std::int32_t*>(lengths.data), problem().batch);
+    state_->longest_request =
+        longest_of(static_cast<const std::int32_t*>(lengths.data), problem().batch);
 }
 
 void Plan::attach(Workspace plan_workspace) {
@@ -82,9 +83,9 @@ void Plan::attach(Workspace plan_workspace) {
   if (on_host)
     api::validate_attached(planned);
   state_->planned = planned;
-  state_->longest = {};
+  state_->longest_request = {};
   if (on_host && problem().kind == AttentionKind::dense_decode)
-    state_->longest = longest_of(planned.memory().lengths, problem().batch);
+    state_->longest_request = longest_of(planned.memory().lengths, problem().batch);
 }
 
 bool Plan::scheduled() const {
@@ -93,7 +94,7 @@ bool Plan::scheduled() const {
 
 ScheduleView Plan::view() const {
   if (!scheduled())
-    reject("plan", "one without a schedule", "a call of schedule() first");
+    reject("plan", "a plan without a schedule", "a call of schedule() first");
   const schedule::PlanMemory memory = state_->planned.memory();
   return {.workers = state_->planned.params.workers,
           .block_tokens = state_->planned.params.block_tokens,
@@ -105,7 +106,7 @@ ScheduleView Plan::view() const {
 
 std::int32_t Plan::status(void* stream) const {
   if (!scheduled())
-    reject("plan", "one without a schedule", "a call of schedule() first");
+    reject("plan", "a plan without a schedule", "a call of schedule() first");
   return state_->backend->status(state_->planned, stream);
 }
 

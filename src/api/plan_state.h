@@ -1,4 +1,4 @@
-// What a Plan holds.
+// The state of a Plan.
 #pragma once
 
 #include <atomic>
@@ -9,8 +9,8 @@
 
 namespace flashmla {
 
-// The first of the longest requests of a schedule, where the host knows its lengths; otherwise it
-// has no tokens.
+// The first one of the longest requests of a schedule. Where the host does not know the lengths,
+// `tokens` is 0.
 struct LongestRequest {
   std::int64_t request = 0;
   std::int64_t tokens = 0;
@@ -21,7 +21,7 @@ class Plan::State {
   Problem problem;  // as the caller described it
   const backends::Backend* backend;
   backends::PlannedProblem planned;  // plan_workspace is null before the first schedule()
-  LongestRequest longest;
+  LongestRequest longest_request;
   mutable std::atomic<std::uint32_t> told = 0;  // number of the log callback that knows the kernel
 };
 

@@ -22,10 +22,10 @@ std::string strides_text(const TensorView& tensor) {
               list_text(std::span(tensor.shape.data(), tensor.rank)));
 }
 
-// Number of elements and largest offset both stay below 2^62, so that no later arithmetic
-// overflows.
+// Whether the number of elements and the largest offset are both at most 2^62, so that no later
+// arithmetic overflows.
 //
-// NOTE: without divisions, which took most of the time of all checks.
+// NOTE: there are no divisions, because they took most of the time of all checks.
 bool fits_64_bits(const TensorView& tensor) {
   constexpr std::int64_t limit = std::int64_t{1} << 62;
   std::int64_t count = 1;
@@ -54,7 +54,7 @@ TensorCheck::TensorCheck(std::string argument, const TensorView& tensor)
     fail(text("dtype ", static_cast<int>(tensor.dtype)), "a known dtype");
   const DeviceType device = tensor.device.type;
   if ((device != DeviceType::cpu && device != DeviceType::cuda) || tensor.device.index < 0)
-    fail(text("a tensor on ", describe(tensor.device)), "one on cpu:0, cuda:0 or another of those");
+    fail(text("a tensor on ", describe(tensor.device)), "a tensor on cpu:N or cuda:N");
   const std::span sizes(tensor.shape.data(), tensor.rank);
   const std::span strides(tensor.strides.data(), tensor.rank);
   if (std::ranges::any_of(sizes, [](std::int64_t size) { return size < 0; }))
@@ -74,7 +74,7 @@ TensorCheck::TensorCheck(std::string argument, const TensorView& tensor)
 
 const TensorCheck& TensorCheck::on(const Device& device) const {
   if (tensor_.device != device)
-    fail(text("a tensor on ", describe(tensor_.device)), text("one on ", describe(device)));
+    fail(text("a tensor on ", describe(tensor_.device)), text("a tensor on ", describe(device)));
   return *this;
 }
 
@@ -129,13 +129,14 @@ const TensorCheck& TensorCheck::writable() const {
     if (tensor_.shape[d] <= 1)
       continue;
     const std::pair dimension(tensor_.strides[d], tensor_.shape[d]);
-    // NOTE: sorted by hand; g++ 12 takes std::sort on so short an array for out of bounds.
-    std::size_t at = count++;  // in order of strides
+    // An insertion sort by stride. NOTE: not std::sort, for which g++ 12 warns of out-of-bounds
+    // accesses on so short an array.
+    std::size_t at = count++;
     for (; at > 0 && dimension < dimensions[at - 1]; --at)
       dimensions[at] = dimensions[at - 1];
     dimensions[at] = dimension;
   }
-  std::int64_t extent = 1;  // elements that the dimensions so far span
+  std::int64_t extent = 1;  // elements that the dimensions up to here span
   for (const auto& [stride, size] : std::span(dimensions).first(count)) {
     if (!empty_ && stride < extent)
       fail(strides_text(tensor_), "strides that reach each element once");

@@ -1,5 +1,5 @@
-// Checks of one tensor, chained: check("q", q).on(device).dtype(bf16).shape({b, s_q, h_q,
-// d}).rows();
+// Checks of one tensor, which are chained:
+//   TensorCheck("q", q).on(device).dtype({DType::bf16}).shape({{"b", 2}, {"h_q", any_size}});
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace flashmla::api {
 
 inline constexpr std::int64_t any_size = -1;
 
-// A dimension: its name in messages and the size wanted (any_size: any).
+// A dimension: its name in messages, and the size that is wanted (or any_size).
 struct Dimension {
   const char* name;
   std::int64_t size;
@@ -20,9 +20,9 @@ struct Dimension {
 
 class TensorCheck {
  public:
-  // The tensor must be given, with sizes ≥ 0, strides ≥ 0, offsets that fit 64 bits, data that is
-  // not null where it has elements and that is aligned to its element size. One without elements
-  // may have any strides ≥ 0.
+  // The tensor must be given. Its sizes and strides must be ≥ 0, and its offsets must fit 64 bits.
+  // Where it has elements, its data must not be null and must be aligned to the size of an element.
+  // A tensor without elements may have any strides ≥ 0.
   TensorCheck(std::string argument, const TensorView& tensor);
 
   const TensorCheck& on(const Device& device) const;

@@ -1,5 +1,5 @@
-// The only place that checks arguments. Each function throws Error naming the argument, what was
-// given and what is wanted, before anything is written.
+// The checks of arguments, which happen nowhere else. Each function throws Error with the argument,
+// what was given and what is wanted, before anything is written.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +18,14 @@ void validate_problem(const Problem& problem);
 
 void validate_workspace(const char* argument, const Workspace& workspace, std::size_t bytes);
 
-// int32 [b], contiguous; values of host tensors lie in 0 … max_pages · page_size. None in sparse
-// attention.
+// `lengths` must be int32 [b], contiguous. On the host its values must lie in
+// 0 … max_pages · page_size. In sparse attention `lengths` must not be given.
 void validate_lengths(const Problem& problem, const TensorView& lengths);
 
-// The plan workspace, on the host, holds the very schedule that its lengths have.
+// The plan workspace, in host memory, must hold the schedule that follows from the lengths in it.
 void validate_attached(const backends::PlannedProblem& planned);
 
-// Every block-table entry that the longest request needs is there.
+// The block table must be wide enough for the longest request.
 void validate_table_width(const TensorView& block_table, std::int64_t page_size,
                           const LongestRequest& longest);
 
@@ -40,10 +40,10 @@ void validate_gather(const TensorView& cache, KvFormat format, const TensorView&
 void validate_quantise(const TensorView& plain, const TensorView& cache, KvFormat format);
 void validate_dequantise(const TensorView& cache, KvFormat format, const TensorView& plain);
 
-// Optional; fp32 [h_q].
+// `sink` may be absent; otherwise it must be fp32 [h_q].
 void validate_sink(const TensorView& sink, std::int64_t heads, const Device& device);
 
-// lse_base and empty_lse.
+// Checks lse_base and empty_lse.
 void validate_lse_form(const Outputs& outputs);
 
 void validate_merge(std::span<const PartialResult> parts, const TensorView& attn_sink,

@@ -17,30 +17,32 @@ namespace {
          "a schedule that schedule() made for a plan of an equal problem");
 }
 
-// `count` numbers or rows of the part `name` are those that are wanted.
+// The first `count` entries of the array `name` must be the wanted ones.
 template <class T>
 void expect_same(const char* name, const T* found, const T* wanted, std::int32_t count) {
   for (std::int32_t i = 0; i < count; ++i)
     if (std::memcmp(found + i, wanted + i, sizeof(T)) != 0)
-      reject_schedule(text("one whose ", name, "[", i, "] is not that of its lengths"));
+      reject_schedule(
+          text("a schedule whose ", name, "[", i, "] does not follow from its lengths"));
 }
 
-void validate_numbers(const backends::PlannedProblem& planned) {
+void validate_lengths_and_status(const backends::PlannedProblem& planned) {
   const schedule::PlanMemory memory = planned.memory();
-  const std::int64_t most = backends::ScheduleShape(planned.problem).tokens;
-  const std::int64_t least = planned.problem.kind == AttentionKind::dense_decode ? 0 : most;
+  const std::int64_t max_tokens = backends::ScheduleShape(planned.problem).tokens;
+  const bool dense = planned.problem.kind == AttentionKind::dense_decode;
+  const std::int64_t min_tokens = dense ? 0 : max_tokens;
   for (std::int32_t r = 0; r < planned.params.requests; ++r)
-    if (memory.lengths[r] < least || memory.lengths[r] > most)
-      reject_schedule(text("one of ", memory.lengths[r], " tokens for request ", r));
+    if (memory.lengths[r] < min_tokens || memory.lengths[r] > max_tokens)
+      reject_schedule(text("a schedule with ", memory.lengths[r], " tokens for request ", r));
   if (*memory.status < 0 || *memory.status > planned.params.requests)
-    reject_schedule(text("one whose status is ", *memory.status));
+    reject_schedule(text("a schedule whose status is ", *memory.status));
 }
 
 }  // namespace
 
-// A schedule follows from its lengths alone, so that whether it is sound needs no rules of its own.
+// A schedule follows from its lengths alone. So it is made again from them and compared.
 void validate_attached(const backends::PlannedProblem& planned) {
-  validate_numbers(planned);
+  validate_lengths_and_status(planned);
   const schedule::SplitParams& params = planned.params;
   const schedule::PlanMemory found = planned.memory();
   std::vector<std::byte> workspace(schedule::PlanLayout(params).bytes);

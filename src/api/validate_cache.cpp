@@ -12,7 +12,8 @@ void validate_format(KvFormat format) {
     reject("format", text(static_cast<int>(format)), "bf16, fp16, v32 or v4");
 }
 
-// Rows that go to a cache or come from it are of its type; those of FP8 formats are bf16.
+// The type of the rows that go to a cache or come from it: that of the cache, or bf16 for FP8
+// formats.
 DType row_type(KvFormat format) {
   return is_plain(format) ? cache_dtype(format) : DType::bf16;
 }

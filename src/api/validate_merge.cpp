@@ -24,10 +24,10 @@ void validate_lse_form(const Outputs& outputs) {
 
 namespace {
 
-// Types of partial results and of what they are merged into.
+// The types of partial results and of the merged result.
 constexpr std::initializer_list<DType> result_types = {DType::bf16, DType::fp16, DType::fp32};
 
-// [b, h_q, s_q] for an out [b, s_q, h_q, d_v].
+// `lse` must be [b, h_q, s_q] for an out [b, s_q, h_q, d_v].
 TensorCheck check_lse(std::string argument, const TensorView& lse, const TensorView& out) {
   TensorCheck check(std::move(argument), lse);
   check.on(out.device)

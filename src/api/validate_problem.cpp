@@ -8,7 +8,7 @@ namespace flashmla::api {
 
 namespace {
 
-// "e4m3", or the number of a DType that is none.
+// The name of a type, like "e4m3", or the number of a type that does not exist.
 std::string type_text(DType type) {
   return name_of(type) == "?" ? text("type ", static_cast<int>(type)) : text(name_of(type));
 }
@@ -40,7 +40,7 @@ void validate_heads(const Problem& p) {
     reject("v_dim", text(p.v_dim), "512");
 }
 
-// Pages of a request and tokens in them, int32 altogether.
+// The tokens of a request, max_pages · page_size, must fit int32.
 void validate_paging(const Problem& p) {
   check_range<std::int64_t>("page_size", p.page_size, 1, max_tokens);
   check_range<std::int64_t>("max_pages", p.max_pages, 0, max_tokens);
@@ -61,7 +61,7 @@ void validate_no_lists(const Problem& p) {
 void validate_lists(const Problem& p) {
   check_range<std::int64_t>("topk", p.topk, 0, max_tokens);
   check_range<std::int64_t>("extra_topk", p.extra_topk, 0, max_tokens - p.topk);
-  // An extra cache may have lists of no entries.
+  // An extra cache is legal even where its lists have no entries.
   check_range<std::int64_t>("extra_page_size", p.extra_page_size, p.extra_topk > 0 ? 1 : 0,
                             max_tokens);
 }
@@ -76,12 +76,12 @@ void validate_sparse_format(const Problem& p) {
            decode ? "bf16, v32 or v4 in sparse decoding" : "bf16 in sparse prefill");
   if (!is_plain(p.kv_format) && p.qk_dim != format_qk_dim(p.kv_format))
     reject("qk_dim", text(p.qk_dim),
-           text(format_qk_dim(p.kv_format), ", what a ", name_of(p.kv_format), " cache holds"));
+           text(format_qk_dim(p.kv_format), ", which a ", name_of(p.kv_format), " cache holds"));
 }
 
 void validate_sparse(const Problem& p) {
   if (p.causal)
-    reject("causal", "true", "false: sparse attention sees what its indices name");
+    reject("causal", "true", "false: sparse attention sees the tokens that its indices name");
   if (p.kv_heads != 1)
     reject("kv_heads", text(p.kv_heads), "1 in sparse attention");
   if (p.max_pages != 0)

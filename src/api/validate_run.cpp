@@ -27,7 +27,7 @@ void validate_absent(std::initializer_list<NamedTensor> tensors, std::string_vie
       reject(tensor.name, describe(tensor.view), text("no tensor in ", kind));
 }
 
-// Inputs that the problem did not announce are slips of the caller.
+// Optional inputs must be given exactly where the problem announces them.
 void validate_announced(const Problem& p, const Inputs& in) {
   if (in.query_offsets.given() != p.ragged_queries)
     reject("query_offsets", describe(in.query_offsets),
@@ -117,7 +117,7 @@ void validate_sparse_prefill(const Problem& p, const Inputs& in) {
   validate_counts("topk_length", in.topk_length, p, {"s_q", p.query_tokens});
 }
 
-// q and out: [b, s_q, h_q, width], without b in prefill.
+// q and out must be [b, s_q, h_q, width], in prefill without b.
 TensorCheck check_rows(const char* argument, const TensorView& rows, const Problem& p,
                        Dimension width) {
   TensorCheck check(argument, rows);
@@ -135,11 +135,11 @@ void validate_query(const Problem& p, const Inputs& in) {
     check_rows("q", in.q, p, {"d_qk", p.qk_dim});
     return;
   }
-  check_rows("q", in.q, p, {"d_qk - 64", p.qk_dim - rotary_numbers});
-  check_rows("q_rotary", in.q_rotary, p, {"rotary", rotary_numbers});
+  check_rows("q", in.q, p, {"d_qk - 64", p.qk_dim - rotary_elements});
+  check_rows("q_rotary", in.q_rotary, p, {"rotary", rotary_elements});
 }
 
-// lse and max_logits: [b, h_q, s_q]; [s_q, h_q] in prefill.
+// lse and max_logits must be [b, h_q, s_q], in prefill [s_q, h_q].
 void validate_statistics(const char* argument, const TensorView& values, const Problem& p) {
   TensorCheck check(argument, values);
   check.on(p.device).dtype({DType::fp32});

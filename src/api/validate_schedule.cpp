@@ -29,11 +29,11 @@ void validate_lengths(const Problem& p, const TensorView& lengths) {
     return;
   }
   const auto* values = static_cast<const std::int32_t*>(lengths.data);
-  const std::int64_t most = p.max_pages * p.page_size;
+  const std::int64_t max_tokens = p.max_pages * p.page_size;
   for (std::int64_t r = 0; r < p.batch; ++r)
-    if (values[r] < 0 || values[r] > most)
+    if (values[r] < 0 || values[r] > max_tokens)
       reject("lengths", text(values[r], " tokens for request ", r),
-             text("0 … max_pages · page_size = ", most));
+             text("0 … max_pages · page_size = ", max_tokens));
 }
 
 }  // namespace flashmla::api

@@ -1,5 +1,5 @@
-// The seam between the front door and what computes. The front door (src/api) validates everything
-// that the host can see; a backend computes, on memory that the caller owns.
+// The interface of a backend. src/api checks everything that the host can see. A backend computes,
+// on memory that the caller owns.
 #pragma once
 
 #include <algorithm>
@@ -28,18 +28,18 @@ namespace flashmla::backends {
 
 class Computation;
 
-// A problem, how its requests are divided, and the schedule once it is made.
+// A problem, the parameters of its schedule, and the memory of the schedule.
 struct PlannedProblem {
   Problem problem;
   schedule::SplitParams params;
-  void* plan_workspace = nullptr;  // laid out by schedule::PlanLayout(params)
+  void* plan_workspace = nullptr;  // has the layout of schedule::PlanLayout(params)
   bool may_split = true;           // false where schedule() knows that no request is split
   std::shared_ptr<const Computation> computation;
 
   schedule::PlanMemory memory() const { return {schedule::PlanLayout(params), plan_workspace}; }
 
-  // The schedule as its workers read it. Any numbers may stand in it: what they lead to lies inside
-  // of the tensors and workspaces of the problem.
+  // The schedule in the form in which workers read it. It may hold any numbers: a walk over it
+  // stays inside the tensors and workspaces of the problem.
   schedule::Walk walk() const {
     constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
     const std::int64_t tokens = ScheduleShape(problem).tokens;
@@ -49,12 +49,12 @@ struct PlannedProblem {
   }
 };
 
-// How a backend computes a problem: everything that follows from the problem alone is decided when
+// How a backend computes a problem. Everything that follows from the problem alone is decided when
 // the plan is made, and the calls of the plan only use it.
 class Computation {
  public:
   schedule::SplitParams params;  // workers, block size and costs
-  PartialLayout partials;        // of the run workspace
+  PartialLayout partials;        // layout of the run workspace
 
   Computation(const schedule::SplitParams& split, const PartialLayout& layout)
       : params(split), partials(layout) {}
@@ -62,14 +62,16 @@ class Computation {
   Computation(const Computation&) = delete;
   Computation& operator=(const Computation&) = delete;
 
-  // Which kernel computes the problem, rows of its tiles and what shares their keys; for people.
-  // Where two problems agree in it and in everything but the batch, a request is cut alike.
+  // A text for people with the kernel, the rows of its tiles and the cluster size. Where two
+  // problems differ only in the batch and have the same text, a request is cut in the same way in
+  // both.
   virtual std::string kernel() const = 0;
 
-  // Loads whatever a first call would otherwise have to load.
+  // Loads everything that the first call would have to load otherwise.
   virtual void prepare() const {}
 
-  // All tensors fit the problem. `softmax_scale` is the one to use.
+  // All tensors fit the problem. `softmax_scale` is the caller's, or the default where the caller
+  // gives none.
   virtual void run(const PlannedProblem& planned, const Inputs& inputs, const Outputs& outputs,
                    float softmax_scale, void* run_workspace, void* stream) const = 0;
 };
@@ -81,19 +83,19 @@ class Backend {
   virtual std::string_view name() const = 0;
   virtual DeviceType device_type() const = 0;
   virtual std::int32_t device_count() const = 0;
-  virtual std::vector<std::string> devices() const = 0;  // what they are, a line each
+  virtual std::vector<std::string> devices() const = 0;  // the devices, one line for each
 
-  // Why the backend cannot be used on this machine; nothing when it can.
+  // Why the backend cannot be used on this machine. Empty where it can.
   virtual std::optional<std::string> unavailable() const = 0;
 
-  // Why the backend does not serve a valid problem on its own device type; nothing when it does.
+  // Why the backend does not serve a valid problem on its own device type. Empty where it does.
   virtual std::optional<std::string> refuses(const Problem& problem) const = 0;
 
-  // Decides how to compute a problem that it does not refuse.
+  // Decides how to compute a problem that the backend does not refuse.
   virtual std::unique_ptr<const Computation> decide(const Problem& problem) const = 0;
 
-  // Fills planned.memory() from `lengths`. Host lengths are within 0 … max_pages · page_size
-  // already.
+  // Fills planned.memory() from `lengths`. Lengths on the host have been checked: they lie in 0 …
+  // max_pages · page_size.
   virtual void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const = 0;
 
   virtual std::int32_t status(const PlannedProblem& planned, void* stream) const = 0;
@@ -101,7 +103,7 @@ class Backend {
   virtual void append(const TensorView& cache, KvFormat format, const TensorView& rows,
                       const TensorView& slots, void* stream) const = 0;
 
-  // A backend need not have these.
+  // A backend may lack these functions.
   virtual void gather(const TensorView& cache, KvFormat /*format*/, const TensorView& /*slots*/,
                       const TensorView& /*rows*/, void* /*stream*/) const {
     lacks("gather", cache);

@@ -1,5 +1,5 @@
-// Where the partial results of split requests lie in the run workspace, on every backend: out of
-// all of them [count, rows, d_v], then what stands beside each row.
+// Where the partial results of split requests lie in the run workspace, on every backend: first out
+// of all of them [count, rows, d_v], then the data beside each row.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +11,15 @@
 
 namespace flashmla::backends {
 
-// The form of a backend's partial results.
+// The form of the partial results of a backend.
 struct PartialBytes {
-  std::size_t element;  // of out
-  std::size_t beside;   // beside each row: its lse, and whatever else there is
+  std::size_t element;  // bytes of an element of out
+  std::size_t beside;   // bytes beside each row: its lse and other data of the backend
 };
 
 struct PartialLayout {
-  std::int64_t count;  // partial results of all requests together, at most
-  std::int64_t rows;   // query rows of each
+  std::int64_t count;  // largest number of partial results of all requests together
+  std::int64_t rows;   // query rows of each partial result
   std::size_t out_bytes;
   std::size_t beside_bytes;
 

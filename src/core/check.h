@@ -1,4 +1,4 @@
-// Reporting bad input: every error names the argument, what was given and what is wanted.
+// Reporting bad input. Every error says which argument is wrong, what was given and what is wanted.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace flashmla {
               std::move(wanted));
 }
 
-// `low ≤ value ≤ high`, or an error that says so.
+// Throws Error unless low ≤ value ≤ high.
 template <class Value>
 void check_range(const char* argument, Value value, Value low, Value high) {
   if (value < low || value > high)

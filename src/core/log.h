@@ -1,4 +1,5 @@
-// Messages to the callback that the user installed (flashmla/backends.h); silent without one.
+// Messages to the callback of set_log_callback() (flashmla/backends.h). Without a callback nothing
+// happens.
 #pragma once
 
 #include <cstdint>

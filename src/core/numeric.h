@@ -1,6 +1,7 @@
-// bf16, fp16 and FP8 as bit patterns: conversions to and from fp32, bit exact with the GPU's.
-// Rounding is to nearest even, overflow gives infinity (e4m3, which has none: the largest number),
-// subnormals are kept, NaN stays NaN (quiet, sign kept).
+// Conversions between fp32 and the bit patterns of bf16, fp16 and FP8, bit exact with those of a
+// GPU. They round to nearest even and keep subnormals. Overflow gives infinity; e4m3 has no
+// infinity, so it gives the largest number there. NaN stays NaN: it becomes quiet and keeps its
+// sign.
 #pragma once
 
 #include <bit>
@@ -41,13 +42,13 @@ constexpr std::uint16_t float_to_fp16(float value) {
     half = 0x7c00u;
   else if (magnitude >= 0x38800000u)  // 2^−14, the smallest normal number
     half = (magnitude - (112u << 23) + 0x0fffu + ((magnitude >> 13) & 1u)) >> 13;
-  else  // 0.5 has 2^−24 as its unit in the last place: the addition rounds to a subnormal
+  else  // the last bit of 0.5 is worth 2^−24, so the addition rounds to a subnormal number
     half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
   return static_cast<std::uint16_t>(sign | half);
 }
 
-// float8_e4m3fn: bias 7, three mantissa bits, largest 448; 0x7f and 0xff are NaN, there is no
-// infinity.
+// e4m3 is float8_e4m3fn: exponent bias 7, three bits of mantissa, largest number 448, no infinity.
+// 0x7f and 0xff are NaN.
 inline constexpr float largest_e4m3 = 448.0f;
 
 constexpr float e4m3_to_float(std::uint8_t bits) {
@@ -61,7 +62,7 @@ constexpr float e4m3_to_float(std::uint8_t bits) {
   return std::bit_cast<float>(sign | (magnitude == 0x7fu ? 0x7fc00000u : number));
 }
 
-// Clamped to ±448.
+// Numbers beyond ±448 become ±448.
 constexpr std::uint8_t float_to_e4m3(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 24) & 0x80u;
@@ -73,13 +74,13 @@ constexpr std::uint8_t float_to_e4m3(float value) {
     code = 0x7eu;
   else if (magnitude >= 0x3c800000u)  // 2^−6, the smallest normal number
     code = (magnitude - (120u << 23) + 0x7ffffu + ((magnitude >> 20) & 1u)) >> 20;
-  else  // 2^14 has 2^−9 as its unit in the last place: the addition rounds to a subnormal
+  else  // the last bit of 2^14 is worth 2^−9, so the addition rounds to a subnormal number
     code = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0x1p14f) -
            std::bit_cast<std::uint32_t>(0x1p14f);
   return static_cast<std::uint8_t>(sign | code);
 }
 
-// float8_e8m0: 2^(bits − 127), 255 is NaN; 0 is 2^−127, not zero.
+// e8m0 is 2^(bits − 127), and 255 is NaN. So 0 is 2^−127 and not zero.
 constexpr float e8m0_to_float(std::uint8_t bits) {
   if (bits == 0xffu)
     return std::bit_cast<float>(0x7fc00000u);

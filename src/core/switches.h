@@ -1,4 +1,4 @@
-// The environment switches of the library: the one table. Each is read when it is asked for.
+// All environment variables that the library reads. A function reads its variable at each call.
 #pragma once
 
 #include <optional>
@@ -6,15 +6,17 @@
 
 namespace flashmla::switches {
 
-// FLASHMLA_BACKEND: names of the backends that may be used, separated by commas. It filters the
-// list; it never moves data between devices.
+// FLASHMLA_BACKEND: names of the backends that may be used, separated by commas. A call of another
+// device is refused; data never move between devices.
 std::optional<std::string> backend();
 
-// FLASHMLA_NUM_THREADS: threads of the CPU backend, 1 … 4096. Other values throw Error.
+// FLASHMLA_NUM_THREADS: the number of threads of the CPU backend, 1 … 4096. Throws Error on another
+// value.
 std::optional<int> num_threads();
 
-// FLASHMLA_CPU_ISA: instruction set of the CPU backend ("baseline", "avx2", "avx512"), for tests
-// and comparisons. One that the processor or the build lacks is an Error at the first run.
+// FLASHMLA_CPU_ISA: the instruction set of the CPU backend ("baseline", "avx2", "avx512"), for
+// tests and comparisons. The first run throws Error where the processor or the build does not have
+// it.
 std::optional<std::string> cpu_isa();
 
 }  // namespace flashmla::switches

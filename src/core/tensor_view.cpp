@@ -27,7 +27,7 @@ TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int
   std::int64_t stride = 1;
   for (int d = rank - 1; d >= 0; --d) {
     strides[d] = stride;
-    // Saturates, as element_count() does.
+    // Strides saturate as element_count() does.
     if (__builtin_mul_overflow(stride, std::max<std::int64_t>(shape[d], 1), &stride))
       stride = std::numeric_limits<std::int64_t>::max();
   }
@@ -42,7 +42,7 @@ TensorView::TensorView(void* data_, DType dtype_, std::initializer_list<std::int
 }
 
 std::int64_t TensorView::element_count() const {
-  // Saturates: a shape that nobody can have must not overflow before it is refused.
+  // The count saturates, so that an impossible shape does not overflow before it is refused.
   std::int64_t count = 1;
   for (int d = 0; d < std::min(rank, max_rank); ++d)
     if (__builtin_mul_overflow(count, shape[d], &count))

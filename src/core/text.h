@@ -1,4 +1,4 @@
-// Building messages out of pieces. Never prints.
+// Building the texts of messages. Nothing is printed.
 #pragma once
 
 #include <initializer_list>

@@ -1,4 +1,4 @@
-// Failures of the CUDA runtime as errors of the library.
+// Turns failures of the CUDA runtime into errors of the library.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,7 +11,7 @@ namespace flashmla::gpu {
 inline void check(cudaError_t result, const char* call) {
   if (result == cudaSuccess)
     return;
-  cudaGetLastError();  // what is not sticky must not be reported by somebody else's next call
+  cudaGetLastError();  // clears the error, so that the caller's next check does not report it again
   throw Error(ErrorCode::device_failure, call,
               text(cudaGetErrorName(result), " (", cudaGetErrorString(result), ")"), "success");
 }

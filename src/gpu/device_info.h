@@ -1,4 +1,4 @@
-// What the library knows of the machine's GPUs. Asked for once; needs neither a GPU nor a driver.
+// The GPUs of the machine. The list is made once. Making it needs neither a GPU nor a driver.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct DeviceInfo {
   int major;  // compute capability
   int minor;
   int multiprocessors;
-  int shared_bytes;                // that one block may have
+  int shared_bytes;                // shared memory that one thread block may have
   double memory_bytes_per_second;  // of device memory, nominal; 0: not known
 };
 
@@ -23,7 +23,7 @@ struct Devices {
 
 const Devices& devices();
 
-// Makes a device current, and the one before when it goes.
+// Makes a device current. The destructor makes the earlier one current again.
 class DeviceScope {
  public:
   explicit DeviceScope(std::int32_t index);

@@ -1,5 +1,5 @@
-// Launching kernels that may overlap with the one before (programmatic dependent launch): every
-// kernel of the library waits for its prerequisites itself.
+// Launches a kernel that may start before the previous one has ended (programmatic dependent
+// launch). Every kernel of the library waits for its prerequisites itself.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,10 +11,10 @@
 namespace flashmla::gpu {
 
 struct LaunchShape {
-  std::uint32_t blocks;
-  std::uint32_t threads;
-  std::uint32_t shared_bytes = 0;  // dynamic
-  std::uint32_t cluster = 1;       // blocks of a cluster, along x
+  std::uint32_t blocks;            // thread blocks along x
+  std::uint32_t threads;           // of a thread block
+  std::uint32_t shared_bytes = 0;  // dynamic shared memory of a thread block
+  std::uint32_t cluster = 1;       // cluster size: thread blocks along x
   std::uint32_t blocks_y = 1;
 };
 

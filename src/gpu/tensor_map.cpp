@@ -13,7 +13,7 @@ namespace {
 
 using Encode = decltype(&cuTensorMapEncodeTiled);
 
-// NOTE: found at run time, so that the library loads where there is no driver.
+// NOTE: the function is looked up at run time, so that the library loads where there is no driver.
 Encode find_encode() {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult found{};
@@ -22,7 +22,7 @@ Encode find_encode() {
         "cudaGetDriverEntryPointByVersion");
   if (found != cudaDriverEntryPointSuccess)
     throw Error(ErrorCode::device_failure, "cuTensorMapEncodeTiled",
-                "a driver that does not have it", "a driver of CUDA 12 or newer");
+                "a driver without this function", "a driver of CUDA 12 or newer");
   return reinterpret_cast<Encode>(function);
 }
 
@@ -30,8 +30,8 @@ CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
   static const Encode encode = find_encode();
   constexpr std::array<std::uint32_t, 5> every_element{1, 1, 1, 1, 1};
   CUtensorMap map{};
-  // NOTE: promotion to 256 bytes costs 8 % of the bandwidth: a row of 1152 bytes is no multiple of
-  // it.
+  // NOTE: L2 promotion to 256 bytes costs 8 % of the bandwidth, because a row of 1,152 bytes is not
+  // a multiple of it.
   const auto encode_map = [&] {
     return encode(&map,
                   shape.type == DType::fp16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
@@ -43,7 +43,7 @@ CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
   };
   CUresult result = encode_map();
   if (result == CUDA_ERROR_INVALID_CONTEXT) {
-    // The thread's first call of CUDA: unlike the runtime, the driver makes no context.
+    // This is the first CUDA call of the thread. The driver makes no context, but the runtime does.
     int device = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
     check(cudaSetDevice(device), "cudaSetDevice");
@@ -55,8 +55,9 @@ CUtensorMap encode_tensor_map(const TensorMapShape& shape) {
   return map;
 }
 
-// Maps that were made lately, each in the one slot that its shape may take. A map depends on
-// nothing but its shape, so that one of memory that was given back and taken anew still holds.
+// A cache of tensor maps. Each shape has one slot that its map may take. A map depends only on its
+// shape, which includes the address. So a map stays valid where memory is freed and allocated again
+// at the same address.
 class LatestMaps {
  public:
   bool find(const TensorMapShape& shape, CUtensorMap& map) {
@@ -80,14 +81,14 @@ class LatestMaps {
   }
 
  private:
-  // NOTE: nobody waits for a slot. Whoever meets another thread there makes a map of its own.
+  // NOTE: no thread waits for a slot. A thread that finds a slot busy makes a map of its own.
   struct Slot {
     std::atomic_flag busy;
-    TensorMapShape shape{};  // no box of a real one is empty
+    TensorMapShape shape{};  // an empty slot has an empty box, which no real shape has
     CUtensorMap map{};
   };
 
-  static constexpr int slot_bits = 10;  // three maps for each of a model's layers, and room
+  static constexpr int slot_bits = 10;  // a model needs three maps for each layer
 
   Slot& slot_of(const TensorMapShape& shape) {
     std::uint64_t hash = reinterpret_cast<std::uintptr_t>(shape.data);

@@ -13,7 +13,7 @@ namespace {
 
 struct WorkerLoad {
   std::int64_t segments = 0;
-  std::int64_t empty = 0;  // of them, of requests without tokens, which count for nothing
+  std::int64_t empty = 0;  // segments of requests without tokens, which take no time
   std::int64_t blocks = 0;
   std::int64_t nanoseconds = 0;
 };
@@ -51,23 +51,23 @@ std::string describe(const SplitParams& params, const PlanMemory& memory) {
   std::string lines;
   std::ostringstream text;
   text << std::fixed << std::setprecision(1);
-  std::int64_t longest = 0;
-  std::int64_t total = 0;
+  std::int64_t longest_ns = 0;
+  std::int64_t total_ns = 0;
   std::int32_t busy = 0;
   for (std::int32_t w = 0; w < params.workers; ++w) {
     const WorkerLoad load = load_of(w, params, memory);
     if (load.segments == 0)
       continue;
     ++busy;
-    longest = std::max(longest, load.nanoseconds);
-    total += load.nanoseconds;
+    longest_ns = std::max(longest_ns, load.nanoseconds);
+    total_ns += load.nanoseconds;
     lines += line_of(w, memory.work[w], load);
   }
   text << params.requests << " requests over " << params.workers << " workers (" << busy
        << " busy), blocks of " << params.block_tokens << " tokens, "
        << memory.split_offset[params.requests] << " partial results, longest worker "
-       << static_cast<double>(longest) * 1e-3 << " us, mean "
-       << static_cast<double>(total) * 1e-3 / params.workers << " us\n"
+       << static_cast<double>(longest_ns) * 1e-3 << " us, mean "
+       << static_cast<double>(total_ns) * 1e-3 / params.workers << " us\n"
        << lines;
   return std::move(text).str();
 }

@@ -8,7 +8,7 @@
 
 namespace flashmla::schedule {
 
-// A line for the division as a whole, then one for each worker that has work:
+// One line for the whole division, then one line for each worker that has work:
 //   worker 3: requests 1 … 2, from block 12 to block 7, 2 segments, 41 blocks, 61.3 us
 std::string describe(const SplitParams& params, const PlanMemory& memory);
 

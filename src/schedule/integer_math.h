@@ -1,4 +1,4 @@
-// Integer arithmetic of schedules, with the same results on host and device.
+// The integer arithmetic of schedules. Results are the same on host and device.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,12 @@ FLASHMLA_HOST_DEVICE constexpr T larger(T a, T b) {
   return a < b ? b : a;
 }
 
-// a / b for a ≥ 0 and b > 0. A GPU divides 32-bit numbers several times faster.
+// a / b for a ≥ 0 and b > 0. Numbers that fit 32 bits are divided as such, since a GPU is several
+// times faster with them.
 //
-// NOTE: out of line on a device. A kernel that runs once finds the instruction cache cold, which
-// costs more than the instructions; a 64-bit division is a hundred of them.
+// NOTE: the function is out of line on a device. A 64-bit division has a hundred instructions. A
+// kernel that runs once loads them into a cold instruction cache, which costs more than to execute
+// them.
 FLASHMLA_HOST_DEVICE FLASHMLA_OUT_OF_LINE constexpr std::int64_t divide(std::int64_t a,
                                                                         std::int64_t b) {
   if (((a | b) >> 32) == 0)
@@ -50,9 +52,9 @@ FLASHMLA_HOST_DEVICE constexpr float reciprocal_of(float value) {
 #endif
 }
 
-// Division by a number that several quotients share: by its reciprocal as a float, then put right
-// in integers, so that quotients are exact on every machine. With `Int` of 32 bits a quotient has
-// to be below 2²¹: its estimate is wrong by one at most then.
+// Division by a number that several quotients share. The quotient is estimated with the reciprocal
+// as a float. Then it is corrected in integers, so that it is exact on every machine. With `Int` of
+// 32 bits a quotient has to be below 2²¹: then the estimate is wrong by at most one.
 template <class Int>
 class Divisor {
  public:
@@ -61,11 +63,12 @@ class Divisor {
 
   FLASHMLA_HOST_DEVICE constexpr Int value() const { return value_; }
 
-  // a / value() for a ≥ 0.
+  // a / value() for a ≥ 0, rounded down.
   FLASHMLA_HOST_DEVICE constexpr Int quotient(Int a) const {
     return quotient_of(static_cast<Unsigned>(a));
   }
 
+  // a / value() for a ≥ 0, rounded up.
   FLASHMLA_HOST_DEVICE constexpr Int quotient_up(Int a) const {
     return quotient_of(static_cast<Unsigned>(a) + static_cast<Unsigned>(value_) - 1);
   }
@@ -81,8 +84,8 @@ class Divisor {
       q -= rest < 0 ? 1 : 0;
     } else {
       while (rest < 0 || rest >= value_) {
-        const Int step = estimate(rest) - (rest < 0 ? 1 : 0);
-        q += step == 0 ? 1 : step;
+        const Int correction = estimate(rest) - (rest < 0 ? 1 : 0);
+        q += correction == 0 ? 1 : correction;
         rest = rest_of(a, q);
       }
     }
@@ -102,7 +105,7 @@ class Divisor {
   float reciprocal_;
 };
 
-// Largest integer whose square is at most `value`, digit by digit in base 2.
+// The largest integer whose square is at most `value`, found digit by digit in base 2.
 FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
   std::int64_t digit = 1;  // a power of four
   while (digit <= value / 4)
@@ -116,8 +119,9 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t integer_sqrt(std::int64_t value) {
   return root;
 }
 
-// Largest integer whose square is at most a / b, for a ≥ 0 and b > 0. A GPU has a square root of
-// its own, which is right to 22 bits. With `Int` of 32 bits, a + 2 √(a b) + b has to fit.
+// The largest integer whose square is at most a / b, for a ≥ 0 and b > 0. On a GPU the square root
+// instruction, which is right to 22 bits, gives an estimate. With `Int` of 32 bits,
+// a + 2 √(a b) + b has to fit.
 template <class Int>
 FLASHMLA_HOST_DEVICE constexpr Int sqrt_of_quotient(Int a, Int b) {
 #if defined(__CUDA_ARCH__)

@@ -1,4 +1,4 @@
-// Where the parts of a schedule lie in the plan workspace: size and slices come from one list.
+// Where the arrays of a schedule lie in the plan workspace, and how large the workspace is.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 
 namespace flashmla::schedule {
 
+// Offsets in bytes from the start of the workspace, each a multiple of workspace_alignment.
 struct PlanLayout {
   std::size_t status;        // int32 [1]
   std::size_t work;          // WorkRow [workers]
@@ -18,7 +19,7 @@ struct PlanLayout {
   std::size_t line;          // LinePlace [b + 1], scratch of split_kv
   std::size_t split_list;    // SplitRequest [workers + 1]
   std::size_t cuts;          // Cut [workers + 1], scratch of split_kv
-  std::size_t bytes;
+  std::size_t bytes;         // of the whole workspace
 
   constexpr explicit PlanLayout(const SplitParams& params) : PlanLayout() {
     const auto requests = static_cast<std::size_t>(params.requests);
@@ -50,7 +51,7 @@ struct PlanLayout {
   }
 };
 
-// The parts as typed pointers, on whatever device the workspace lies.
+// The arrays as typed pointers, into the memory of the host or of a GPU.
 struct PlanMemory {
   std::int32_t* status;
   WorkRow* work;
@@ -71,14 +72,15 @@ struct PlanMemory {
     cuts = reinterpret_cast<Cut*>(base + layout.cuts);
   }
 
-  // No request has more than `max_tokens`, and there is room for `partials` partial results.
+  // The schedule as a Walk. No request has more than `max_tokens` tokens, and there is room for
+  // `partials` partial results.
   FLASHMLA_HOST_DEVICE Walk walk(const SplitParams& params, std::int32_t max_tokens,
                                  std::int32_t partials) const {
     return {lengths,    split_offset, params.requests, params.workers, params.block_tokens,
             max_tokens, partials};
   }
 
-  // What split_kv fills, all of it in the workspace.
+  // The arrays that split_kv fills, all in the workspace.
   FLASHMLA_HOST_DEVICE SplitMemory<std::int64_t> split_memory() const {
     return {line, split_offset, cuts, work, split_offset, split_list};
   }

@@ -1,22 +1,23 @@
-// split_kv: divides the cached tokens of a batch among workers. A pure function of integers,
-// compiled by the host compiler and by nvcc alike, so that the CPU backend walks exactly the plan
-// that a GPU makes.
+// split_kv divides the cached tokens of a batch among workers. It is a pure function of integers.
+// The host compiler and nvcc compile the same source, so that the CPU backend walks exactly the
+// plan that a GPU makes.
 //
-// Requests are laid on a line of nanoseconds, one after the other: request r takes segment_ns for
-// its charge and then block_ns for each of its blocks. The line is cut every `stride` nanoseconds;
-// a cut that falls inside a block moves to the block's start. Worker w gets what lies between cuts
-// w and w + 1, so it can find its own share from the prefix sums alone. Requests without tokens are
-// left out: what the others get does not depend on how many there are, nor on where they stand.
+// Requests with tokens lie on a line of nanoseconds, one behind the other. A request takes
+// segment_ns, and block_ns for each of its blocks. The line is cut every `stride` nanoseconds. A
+// cut that falls inside a block moves to the start of the block. Worker w gets what lies between
+// cuts w and w + 1, so that it finds its share from the prefix sums alone. Requests without tokens
+// have no place on the line: neither their number nor their order changes what the others get.
 //
-// The stride is total / workers, but never so short that a request would be cut more often than its
-// split_cap allows. A worker's time is then at most
-//   stride + block_ns (a cut that moved) + segment_ns (a request that another worker began).
+// The stride is total / workers. It is longer where a request would otherwise be cut into more
+// segments than its split_cap. A worker then takes at most
+//   stride + block_ns (for a cut that moved) + segment_ns (for a request that another one began).
 //
-// Where the first workers are faster than the others, there are two strides, in proportion to their
-// speeds: cuts are the longer one apart up to where the last of the fast workers ends.
+// Where the first workers are faster than the others, there are two strides, in proportion to the
+// speeds. The cuts of the fast workers come first.
 //
-// Where requests are few and about equally long, each gets as many workers of its own instead, and
-// is cut evenly: no worker has two requests then, and fewer partial results have to be combined.
+// Where requests are few and about equally long, each request gets the same number of workers of
+// its own and is cut evenly. Each worker then has one request at most, and fewer partial results
+// have to be combined.
 #pragma once
 
 #include <cstdint>
@@ -25,18 +26,19 @@
 
 namespace flashmla::schedule {
 
-// `team` runs the loops: one thread (SerialTeam) or many, with the same result. It offers
-//   scan(n, value, store)  store(i, Σ value(0 … i−1), value(i)) for i < n, by the thread that
-//                          called value(i); then store(n, Σ, zero)
+// `team` runs the loops, with one thread (SerialTeam) or with many. The result is the same. A team
+// has these functions, each of which returns when the whole team sees its results:
+//   scan(n, value, store)  calls store(i, Σ value(0 … i−1), value(i)) for i < n, in the thread that
+//                          called value(i), and then store(n, Σ value(0 … n−1), 0)
 //   lay_out(n, cost, candidate, store)
-//                          store(i, how many of 0 … i−1 cost something, Σ cost(0 … i−1), cost(i))
-//                          for i < n, by the thread that called cost(i); then the same for n, which
-//                          costs 0. Returns the Largest::of() all candidate(i), 0 when n is 0
-//   for_each(n, body)      body(0 … n−1) in any order
-// and each returns when its results are visible to the whole team.
+//                          calls store(i, how many of 0 … i−1 have a cost above 0,
+//                          Σ cost(0 … i−1), cost(i)) for i < n, in the thread that called cost(i).
+//                          Then it calls the same for i = n, with a cost of 0. It returns the
+//                          Largest::of() all candidate(i); zeros where n is 0
+//   for_each(n, body)      calls body(0 … n−1) in any order
 //
-// A GPU runs this in front of a decoding call, so that what counts is how long the chain of steps
-// is that wait for one another, and not how much each thread does.
+// A GPU runs this function in front of a decoding call. Its time there is that of the chain of
+// loads and scans that wait for one another, not that of the work of each thread.
 template <class Ns, class Team>
 FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t* lengths,
                                    const SplitMemory<Ns>& memory, const Team& team) {
@@ -52,14 +54,14 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
       });
   const std::int32_t requests = memory.before[batch];  // on the line
   const WorkerSpeeds& speeds = params.speeds;
-  const Ns part = divide_up(memory.line[requests].start, Ns{speeds.parts(params.workers)});
-  const Ns least = larger<Ns>(1, largest.min_stride);
-  const Ns slow_stride = larger(part * speeds.slow, least);
+  const Ns share = divide_up(memory.line[requests].start, Ns{speeds.total(params.workers)});
+  const Ns min_stride_ns = larger<Ns>(1, largest.min_stride);
+  const Ns slow_stride = larger(share * speeds.slow, min_stride_ns);
   const Division<Ns> division{
       .params = params,
       .line = memory.line,
       .requests = requests,
-      .stride = Divisor<Ns>(larger(part * speeds.fast, least)),
+      .stride = Divisor<Ns>(larger(share * speeds.fast, min_stride_ns)),
       .slow_stride = Divisor<Ns>(slow_stride),
       .own = own_workers<Ns>(params, requests, slow_stride, largest.blocks)};
 
@@ -90,7 +92,8 @@ FLASHMLA_HOST_DEVICE void split_kv(const SplitParams& params, const std::int32_t
   team.for_each(larger(params.workers, batch + 1), [&](std::int32_t i) {
     if (i < params.workers)
       memory.work[i] = division.tile(memory, i);
-    // Cuts inside of the requests before come before the request's start, and only they do.
+    // The first worker that begins at or behind the start of request i has counted the partial
+    // results of exactly the requests in front of it.
     if (!params.batch_invariant && i <= batch)
       memory.split_offset[i] = memory.cuts[division.first_worker(memory.before[i])].partials;
   });
@@ -132,15 +135,15 @@ struct SerialTeam {
   }
 };
 
-// Most partial results that a schedule can need: two for every cut, or every piece of every
-// request.
+// The largest number of partial results of a schedule: two for each cut between workers, or, in
+// batch-invariant mode, one for each piece of each request.
 constexpr std::int64_t max_partials(const SplitParams& params, std::int64_t max_tokens) {
   if (!params.batch_invariant)
     return 2 * (std::int64_t{params.workers} - 1);
-  const auto most = smaller<std::int64_t>(
+  const auto pieces = smaller<std::int64_t>(
       max_pieces,
       larger<std::int64_t>(1, divide_up(max_tokens, params.block_tokens * min_piece_blocks)));
-  return most == 1 ? 0 : params.requests * most;
+  return pieces == 1 ? 0 : params.requests * pieces;
 }
 
 }  // namespace flashmla::schedule

@@ -16,25 +16,27 @@
 
 namespace flashmla::schedule {
 
-// A request whose partial results have to be combined, in a list with an entry for each worker: the
-// request that is first cut where the worker begins. `splits` is 0 where there is none.
+// An entry of the list of split requests, whose partial results have to be combined. The list has
+// an entry for each worker: the request whose first cut is where the worker begins. `splits` is 0
+// where there is no such request.
 struct alignas(16) SplitRequest {
   std::int32_t request;
   std::int32_t first_partial;
-  std::int32_t splits;
-  std::int32_t steps_before;  // Σ combine_steps() of the entries before
+  std::int32_t splits;        // number of its partial results
+  std::int32_t steps_before;  // Σ combine_steps() of all earlier entries
 };
 
-// Combining: rows that the smallest share of a request's work has, and partial results that a
-// thread reads at once where there are many.
-inline constexpr std::int32_t combine_rows = 8;
-inline constexpr std::int32_t combine_loads = 9;
-inline constexpr std::int32_t max_combine_lanes = 16;  // threads that share a position
+// Combining a request takes steps. A step is what one thread block does at a time. A unit is 8
+// columns of one row, which a thread reads with one load.
+inline constexpr std::int32_t combine_rows = 8;   // rows for which steps are counted
+inline constexpr std::int32_t combine_loads = 9;  // partial results that a thread reads at once
+inline constexpr std::int32_t max_combine_lanes = 16;  // threads that share a unit
 inline constexpr std::int32_t max_combined_workers = max_combine_lanes * combine_loads;
 
-// Steps that combining takes for each combine_rows rows: 1 and 2 where a thread has several
-// positions, 4 and more where 1 and more threads share one. Below `splits`, so that all requests of
-// a schedule together take fewer than there are workers.
+// The number of steps that combining takes for each combine_rows rows. It is 1 or 2 where a thread
+// has several units, 4 where a thread has one unit, and more where several threads share one unit.
+// The number is below `splits`. So all requests of a schedule together take fewer steps (for each
+// combine_rows rows) than there are workers.
 FLASHMLA_HOST_DEVICE constexpr std::int32_t combine_steps(std::int32_t splits) {
   if (splits <= 4)
     return splits < 2 ? 0 : splits == 2 ? 1 : 2;

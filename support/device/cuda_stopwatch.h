@@ -22,7 +22,7 @@ class CudaStopwatch : public Stopwatch {
     Event end;
   };
 
-  std::vector<Piece> pieces_;  // kept for later ones
+  std::vector<Piece> pieces_;  // events are kept for later pieces
   std::size_t used_ = 0;
 };
 

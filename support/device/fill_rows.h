@@ -7,7 +7,8 @@
 
 namespace flashmla::support {
 
-// On the default stream of the current device; `to` and `keys` lie there. `type`: bf16 or fp16.
+// Launches on the default stream of the current device, where `to` and `keys` lie. `type` is bf16
+// or fp16.
 void launch_fill_rows(std::uint16_t* to, DType type, std::int64_t columns,
                       const std::uint64_t* keys, std::int64_t rows);
 

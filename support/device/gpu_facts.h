@@ -16,7 +16,8 @@ struct GpuFacts {
   std::size_t free_bytes = 0;
 };
 
-// Of GPU `index`; nothing in a build without CUDA. Throws std::runtime_error where there is none.
+// The facts of GPU `index`; none in a build without CUDA. Throws std::runtime_error where there is
+// no such GPU.
 std::optional<GpuFacts> gpu_facts(std::int32_t index);
 
 }  // namespace flashmla::support

@@ -7,7 +7,7 @@
 
 namespace flashmla::support {
 
-// What `work(stream)` launches.
+// A graph of everything that `work(stream)` launches.
 class Graph {
  public:
   template <class Work>

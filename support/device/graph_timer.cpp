@@ -17,7 +17,7 @@ constexpr std::size_t flush_bytes = std::size_t{512} << 20;  // ten times the L2
 constexpr std::int64_t warm_up = 2;                          // replays that are not counted
 constexpr std::chrono::milliseconds rest{100};
 
-// Mean seconds of back-to-back replays.
+// The mean seconds of back-to-back replays.
 double hot_seconds_of(const GraphReplay& replay, std::int64_t replays, cudaStream_t stream) {
   const Event begin;
   const Event end;
@@ -92,7 +92,7 @@ GraphDifference GraphTimer::difference(const Launch& less, const Launch& more, d
   std::vector<double> cold;
   std::vector<double> hot;
   for (int round = 0; round < rounds; ++round) {
-    // Who is first changes from round to round.
+    // The two take turns at being first.
     double cold_single[2]{};
     double hot_mean[2]{};
     for (const int turn : {round % 2, 1 - round % 2})

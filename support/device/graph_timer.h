@@ -21,7 +21,7 @@ struct GraphTimes {
 
 class GraphReplay;
 
-// Seconds that one piece of work takes above another.
+// By how many seconds one piece of work takes longer than another.
 struct GraphDifference {
   double cold = 0;
   double hot = 0;
@@ -29,20 +29,21 @@ struct GraphDifference {
 
 class GraphTimer {
  public:
-  // On the current device; takes 512 MB of it.
+  // Works on the current device and takes 512 MB of its memory.
   explicit GraphTimer(Memory& memory);
   ~GraphTimer();
   GraphTimer(const GraphTimer&) = delete;
   GraphTimer& operator=(const GraphTimer&) = delete;
 
-  // After a rest of 0.1 s `cold_replays` single replays, one by one, since in a queue of long ones
-  // the card soon meets its power limit; then replays for at least `hot_seconds`. What is timed is
-  // what `work` launches and nothing else.
+  // Times `cold_replays` single replays after a rest of 0.1 s, then replays back to back for at
+  // least `hot_seconds`. Cold replays wait for each other, because the card soon meets its power
+  // limit in a queue of long ones. The figures are of the kernels that `work` launches and of
+  // nothing else.
   GraphTimes time(const Launch& work, std::int64_t cold_replays, double hot_seconds);
 
-  // What `more` takes above `less`: medians over rounds in which both are replayed in turns, cold
-  // and then hot for `hot_seconds` in all, since the clock of a GPU drifts by more than a short
-  // kernel takes.
+  // By how much `more` takes longer than `less`: the median over rounds. In each round both are
+  // replayed in turns, cold and then hot for `hot_seconds` in all, because the clock of a GPU
+  // drifts by more than a short kernel takes.
   GraphDifference difference(const Launch& less, const Launch& more, double hot_seconds);
 
  private:

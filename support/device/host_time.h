@@ -6,7 +6,7 @@
 
 namespace flashmla::support {
 
-// Seconds of one call: medians of rounds in which both take turns.
+// The seconds that one call takes on the host: medians of rounds in which both take turns.
 struct HostTimes {
   double call = 0;      // of work(stream)
   double launches = 0;  // of launching the same kernels with the same parameters and attributes

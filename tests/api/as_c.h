@@ -1,5 +1,5 @@
-// The C++ calls of the tests through the C API: the same tensors as C structs, and the same
-// expectations of what is rejected.
+// Makes the C++ calls of the tests through the C API, with the same tensors as C structs, and
+// expects the same rejections.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -43,7 +43,7 @@ inline flashmla_problem c_problem(const Problem& p) {
   return c;
 }
 
-// Tensors of one call; pointers to them live as long as this.
+// The tensors of one call. Pointers to them live as long as this object.
 class CTensors {
  public:
   // Null for a view that is not given.
@@ -92,7 +92,7 @@ class CTensors {
   std::deque<flashmla_tensor> tensors_;
 };
 
-// A plan through the C API, destroyed with this.
+// A plan of the C API. The destructor destroys it.
 class CPlan {
  public:
   explicit CPlan(const Problem& problem) {
@@ -120,7 +120,7 @@ class CPlan {
   flashmla_plan* plan_ = nullptr;
 };
 
-// The parameter of a C function that is called `argument` in C++.
+// The name of the C parameter that has the name `argument` in C++.
 inline std::string in_c(const std::string& argument) {
   if (argument == "format")
     return "kv_format";

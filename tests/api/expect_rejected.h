@@ -1,4 +1,4 @@
-// Expects an invalid_argument Error about one argument, whose text shows what was given.
+// Expects an Error (invalid_argument) that names one argument and says what was given.
 #pragma once
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
-// A small, valid dense decode call of random content, for tests that break one thing at a time.
-// Outputs start as NaN, so that a call that was refused can be seen to have written nothing.
+// A small, valid dense decoding call with random contents, for tests that spoil one argument at a
+// time. Outputs start as NaN, so that a test sees whether a refused call has written something.
 #pragma once
 
 #include <cmath>
@@ -33,6 +33,25 @@ class AlignedBytes {
 
   std::size_t bytes_;
   std::unique_ptr<void, Free> data_;
+};
+
+// A plan with the workspaces that it asks for.
+struct Planned {
+  Plan plan;
+  AlignedBytes plan_memory;
+  AlignedBytes run_memory;
+
+  explicit Planned(const Problem& problem)
+      : plan(make_plan(problem)),
+        plan_memory(plan.plan_workspace_bytes()),
+        run_memory(plan.run_workspace_bytes()) {}
+
+  void schedule(const TensorView& lengths) { plan.schedule(lengths, plan_memory.workspace()); }
+
+  template <class Call>
+  void run(const Call& call) {
+    flashmla::run(plan, call.inputs, call.outputs, run_memory.workspace());
+  }
 };
 
 struct SmallCall {

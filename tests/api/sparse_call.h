@@ -1,4 +1,4 @@
-// Small, valid sparse calls, as small_call.h has a dense one.
+// Small, valid sparse calls. small_call.h has the dense one.
 #pragma once
 
 #include <algorithm>

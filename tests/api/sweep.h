@@ -1,6 +1,6 @@
-// Gives every tensor of a function in every wrong way, through C++ and through C: what is not
-// served is refused with an error that names a parameter of that function, says what was given and
-// what is wanted, and has written nothing.
+// Passes every tensor of a function in every wrong way, through C++ and through C. A call that is
+// not served must throw an error with the name of a parameter of this function, what was given and
+// what is wanted, and must have written nothing.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,10 +18,10 @@
 
 namespace flashmla::tests {
 
-// A function with a sound call of it, whose tensors can be replaced.
+// A function with a valid call, whose tensors can be replaced.
 struct Subject {
   std::string name;
-  std::vector<std::pair<std::string, TensorView*>> tensors;  // by the name of their parameter
+  std::vector<std::pair<std::string, TensorView*>> tensors;  // with the names of their parameters
   std::vector<std::span<std::byte>> written;
   std::function<void()> cpp;
   std::function<flashmla_status()> c;
@@ -41,12 +41,12 @@ struct Subject {
 struct Spoil {
   std::string what;
   std::function<void(TensorView&)> apply;
-  bool always_wrong;  // and the spoiled tensor's fault
+  bool always_wrong;  // the error must name the spoiled tensor
 };
 
-// Sizes only shrink, so that a call that accepts them stays inside of its memory.
+// Sizes only become smaller, so that a call that accepts them stays inside its memory.
 inline std::vector<Spoil> spoils_of(const TensorView& sound) {
-  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t max_value = std::numeric_limits<std::int64_t>::max();
   std::vector<Spoil> spoils = {
       {"no tensor", [](TensorView& view) { view = {}; }, false},
       {"a null pointer", [](TensorView& view) { view.data = nullptr; }, true},
@@ -69,13 +69,14 @@ inline std::vector<Spoil> spoils_of(const TensorView& sound) {
                       [](TensorView& view) { view.data = static_cast<std::byte*>(view.data) + 1; },
                       true});
   for (std::size_t d = 0; d < static_cast<std::size_t>(sound.rank); ++d) {
-    for (const std::int64_t size : {sound.shape[d] - 1, std::int64_t{0}, std::int64_t{-1}, -most})
+    for (const std::int64_t size :
+         {sound.shape[d] - 1, std::int64_t{0}, std::int64_t{-1}, -max_value})
       spoils.push_back({text("size ", size, " of dimension ", d),
                         [d, size](TensorView& view) { view.shape[d] = size; }, size < 0});
-    for (const std::int64_t size : {most, most / 2})
+    for (const std::int64_t size : {max_value, max_value / 2})
       spoils.push_back({text("size ", size, " of dimension ", d),
                         [d, size](TensorView& view) { view.shape[d] = size; }, true});
-    for (const std::int64_t stride : {std::int64_t{-1}, -most, most})
+    for (const std::int64_t stride : {std::int64_t{-1}, -max_value, max_value})
       spoils.push_back({text("stride ", stride, " of dimension ", d),
                         [d, stride](TensorView& view) { view.strides[d] = stride; },
                         stride < 0 || sound.shape[d] > 2});
@@ -94,7 +95,7 @@ inline void expect_a_name(const Subject& subject, const std::string& own, bool e
   EXPECT_NE(wanted, "");
 }
 
-// Whether the call is served; where it is not, the error is looked at.
+// Returns whether the call is served. Where it is not, the error is checked.
 inline bool served_in_cpp(const Subject& subject, const std::string& own, bool exact,
                           std::string& argument) {
   try {

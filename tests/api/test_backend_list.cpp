@@ -1,4 +1,4 @@
-// Which backends there are, why each refuses, and what FLASHMLA_BACKEND does.
+// The list of backends, their reasons for refusing a problem, and FLASHMLA_BACKEND.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

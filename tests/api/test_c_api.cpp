@@ -1,5 +1,5 @@
-// What the C API adds to the C++ one: structs with their size, null pointers, texts in buffers,
-// errors of the thread. That both reject the same is tested with each C++ call.
+// What the C API adds to the C++ API: struct_size, null pointers, texts in buffers, the last error
+// of a thread. The tests of the C++ calls check that both APIs reject the same calls.
 #include <gtest/gtest.h>
 
 #include <array>

@@ -1,6 +1,6 @@
-// Outputs::lse_base and empty_lse in every kind of call, through C++ and through C: lse and
-// max_logits are in the base that is asked for, lse of a query without tokens is the value that is
-// asked for, and out does not depend on either.
+// Outputs::lse_base and empty_lse in every kind of call, through C++ and through C. lse and
+// max_logits have the base of lse_base. lse of a query without tokens is the infinity of empty_lse.
+// out depends on neither.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -24,7 +24,8 @@ struct Results {
   std::vector<float> max_logits;
 };
 
-// Of two requests, the second without tokens. A long first one is split among workers.
+// A problem of two requests. The second one has no tokens. The first one is split among workers
+// where it is long.
 struct DenseCall : SmallCall {
   std::vector<float> max_logits;
 
@@ -41,7 +42,7 @@ struct DenseCall : SmallCall {
 
 // Request 1 of decoding and query token 1 of prefill have no token.
 struct ListCall : SparseCall {
-  TensorView lengths;  // none: sparse calls are scheduled without
+  TensorView lengths;  // sparse calls are scheduled without lengths
 
   explicit ListCall(AttentionKind kind) : SparseCall(kind) {
     SparseCall::lengths[1] = 0;
@@ -51,7 +52,7 @@ struct ListCall : SparseCall {
   }
 };
 
-// The results of both interfaces, which are the same bits.
+// The results. Both interfaces must give the same bits.
 template <class Call>
 Results results_of(Call& call, LseBase base, EmptyLse empty) {
   call.outputs.lse_base = base;

@@ -1,4 +1,5 @@
-// Plans as values: movable, printable, reusable; what run() accepts beyond the plan's own sizes.
+// Plans can be moved, printed and used again. run() accepts some sizes that differ from those of
+// the plan.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -37,35 +38,31 @@ TEST(Plan, MovesWithItsSchedule) {
 
 TEST(Plan, KeepsItsOwnCopyOfTheLengths) {
   SmallCall call;
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
+  planned.run(call);
   const auto expected = call.out;
   call.length_values = {1 << 30, -5};
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  planned.run(call);
   EXPECT_EQ(call.out, expected);
 }
 
 TEST(Plan, CanBeScheduledAgain) {
   SmallCall call;
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
+  planned.run(call);
   const auto before = call.out;
   call.length_values = {40, 0};
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  planned.schedule(call.lengths);
+  planned.run(call);
   const std::size_t half = call.out.size() / 2;
   EXPECT_TRUE(std::equal(before.begin(), before.begin() + half, call.out.begin()));
   EXPECT_THAT(std::vector(call.out.begin() + half, call.out.end()), testing::Each(0));
   EXPECT_TRUE(std::isinf(call.lse[8]));
 }
 
-// Another plan of the same problem runs from the memory alone.
+// Another plan of the same problem runs with the schedule in this memory.
 TEST(Plan, TakesAScheduleThatAnotherMade) {
   SmallCall call;
   SmallCall other;
@@ -87,8 +84,8 @@ TEST(Plan, TakesAScheduleThatAnotherMade) {
   EXPECT_EQ(call.lse, other.lse);
 }
 
-// A block table may be narrower than the plan's, as long as it has every page of the schedule's
-// lengths: at every call, however the plan came by its schedule, and through C.
+// A block table may be narrower than max_pages where it has all pages of the schedule's lengths.
+// This holds for every call, for schedule() and attach(), and through C.
 TEST(Plan, RefusesABlockTableThatIsTooNarrowForItsLengths) {
   SmallCall call;
   call.length_values = {17, 33};
@@ -126,29 +123,25 @@ TEST(Plan, TakesABlockTableWithoutPagesForRequestsWithoutTokens) {
   SmallCall call;
   call.length_values = {0, 0};
   call.inputs.block_table = TensorView(call.block_table.data(), DType::i32, {2, 0}, {3, 1});
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
+  planned.run(call);
   EXPECT_TRUE(call.all_written());
 }
 
 TEST(Plan, NamesTheFirstRequestWithAPageOutsideTheCache) {
   SmallCall call;
-  Plan plan = make_plan(call.problem);
-  const AlignedBytes plan_memory(plan.plan_workspace_bytes());
-  const AlignedBytes run_memory(plan.run_workspace_bytes());
-  plan.schedule(call.lengths, plan_memory.workspace());
+  Planned planned(call.problem);
+  planned.schedule(call.lengths);
   call.block_table[4] = 7;
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
-  EXPECT_EQ(plan.status(), 2);
+  planned.run(call);
+  EXPECT_EQ(planned.plan.status(), 2);
   call.block_table[0] = -1;
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
-  EXPECT_EQ(plan.status(), 1);
+  planned.run(call);
+  EXPECT_EQ(planned.plan.status(), 1);
   call.block_table = {3, 1, 6, 0, 2, 999};
-  run(plan, call.inputs, call.outputs, run_memory.workspace());
-  EXPECT_EQ(plan.status(), 0);
+  planned.run(call);
+  EXPECT_EQ(planned.plan.status(), 0);
 }
 
 TEST(Plan, ServesAnEmptyBatch) {

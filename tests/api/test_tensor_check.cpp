@@ -1,4 +1,4 @@
-// The checks of one tensor that the calls' own tests do not reach.
+// Checks of a tensor that the tests of calls do not reach.
 #include "api/tensor_check.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Every tensor of append() and merge() wrong once, through C++ and through C.
+// Every tensor of append() and merge() is wrong once, through C++ and through C.
 #include <gtest/gtest.h>
 
 #include <array>

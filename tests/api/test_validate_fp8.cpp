@@ -1,4 +1,4 @@
-// Every tensor of append(), gather(), quantise() and dequantise() over an FP8 cache wrong once,
+// Every tensor of append(), gather(), quantise() and dequantise() over an FP8 cache is wrong once,
 // through C++ and through C.
 #include <gtest/gtest.h>
 
@@ -149,7 +149,7 @@ TEST_F(Overlapping, TargetsAreRejected) {
   call_.cache_view.strides[0] = 2 * 656;
   expect_rejected([&] { call_.append(); }, "cache", "strides");
   expect_rejected([&] { call_.quantise(); }, "cache", "strides");
-  EXPECT_NO_THROW(call_.gather());  // may read overlapping pages
+  EXPECT_NO_THROW(call_.gather());  // pages that are only read may overlap
   call_.rows_view.strides[0] = 100;
   expect_rejected([&] { call_.gather(); }, "rows", "strides");
   call_.plain_view.strides[0] = 0;

@@ -1,4 +1,4 @@
-// Every field of Problem wrong once, through C++ and through C.
+// Every field of Problem is wrong once, through C++ and through C.
 #include <gtest/gtest.h>
 
 #include "as_c.h"

@@ -1,5 +1,5 @@
-// Every tensor of schedule() and run() wrong once, through C++ and through C: the error names it,
-// nothing is written, and the plan serves a sound call afterwards.
+// Every tensor of schedule() and run() is wrong once, through C++ and through C. The error names
+// the tensor, nothing is written, and the plan serves a valid call afterwards.
 #include <gtest/gtest.h>
 
 #include <limits>

@@ -1,4 +1,4 @@
-// Every tensor of every function, given in every wrong way.
+// Passes every tensor of every function in every wrong way.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace flashmla::tests {
 namespace {
 
-// run() of a planned call; also schedule(), for which the lengths are spoiled.
+// run() of a planned call, and schedule(), whose lengths are spoiled.
 template <class Call>
 void sweep_run(Call& call, TensorView lengths,
                std::vector<std::pair<std::string, TensorView*>> tensors) {
@@ -81,7 +81,7 @@ TEST(WrongTensors, OfSchedule) {
          .c = [&] { return c_plan.schedule(call.lengths, memory.workspace()); }});
 }
 
-// Numbers enough for the largest type that a tensor may be taken for.
+// Memory for the largest type that a spoiled tensor may have.
 struct CacheCall {
   KvFormat format;
   std::int64_t dim = format == KvFormat::v4 ? 512 : 576;

@@ -1,4 +1,5 @@
-// Whatever is no tensor, far out of its range: numbers, enumerators, workspaces, plans, indices.
+// Arguments that are no tensors, far outside their ranges: numbers, enumerators, workspaces, plans,
+// indices.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -15,9 +16,9 @@
 namespace flashmla::tests {
 namespace {
 
-constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t max_value = std::numeric_limits<std::int64_t>::max();
 
-// Every number of a problem far out of its range, in every kind of call.
+// Every number of a problem, far outside its range, in every kind of call.
 TEST(WrongValues, NumbersOfProblems) {
   const std::pair<const char*, std::int64_t Problem::*> numbers[] = {
       {"batch", &Problem::batch},
@@ -35,8 +36,8 @@ TEST(WrongValues, NumbersOfProblems) {
                               SparseCall(AttentionKind::sparse_prefill).problem};
   for (const Problem& sound : problems)
     for (const auto& [name, member] : numbers)
-      for (const std::int64_t value :
-           {std::int64_t{-1}, -most - 1, most, std::int64_t{1} << 31, std::int64_t{1} << 32}) {
+      for (const std::int64_t value : {std::int64_t{-1}, -max_value - 1, max_value,
+                                       std::int64_t{1} << 31, std::int64_t{1} << 32}) {
         SCOPED_TRACE(text(name_of(sound.kind), " of ", name, " ", value));
         Problem problem = sound;
         problem.*member = value;
@@ -129,8 +130,8 @@ TEST(WrongValues, OfTheOtherFunctions) {
   std::int64_t bytes = 0;
   expect_c_rejected(flashmla_token_bytes(-1, 576, &bytes), "kv_format", "-1");
   expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, -1, &bytes), "qk_dim", "-1");
-  expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, most, &bytes), "qk_dim",
-                    std::to_string(most));
+  expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, max_value, &bytes), "qk_dim",
+                    std::to_string(max_value));
   expect_c_rejected(flashmla_token_bytes(FLASHMLA_KV_BF16, 576, nullptr), "bytes", "null");
   for (const int threads : {-1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()}) {
     expect_rejected([&] { set_cpu_threads(threads); }, "threads", std::to_string(threads));
@@ -147,7 +148,7 @@ TEST(WrongValues, OfTheOtherFunctions) {
   }
 }
 
-// A view whose rank is none is described without a look at dimensions that it has not.
+// describe() of a view with an impossible rank does not read dimensions that do not exist.
 TEST(WrongValues, ViewsOfImpossibleRankAreDescribed) {
   TensorView view(nullptr, DType::bf16, {2, 3});
   for (const std::int32_t rank : {-1, 6, std::numeric_limits<std::int32_t>::max()}) {

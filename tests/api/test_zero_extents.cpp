@@ -1,5 +1,5 @@
-// Dimensions of size 0 are legal: results are empty, or those of queries that see no token, or a
-// cache stays as it is. Tensors without elements need no memory. Through C++ and through C.
+// Dimensions of size 0 are legal, through C++ and through C. Results are empty, or those of queries
+// that see no token, or a cache does not change. Tensors without elements need no memory.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-// Plans, schedules and runs through both interfaces; the caller looks at what is written.
+// Plans, schedules and runs a call through both interfaces. The caller checks the results.
 template <class Call>
 void run_both(const Call& call, const TensorView& lengths) {
   Plan plan = make_plan(call.problem);
@@ -34,7 +34,7 @@ void run_both(const Call& call, const TensorView& lengths) {
 
 TensorView without_memory(TensorView view, int dimension) {
   view.data = nullptr;
-  view.shape[static_cast<std::size_t>(dimension)] = 0;
+  view.shape[dimension] = 0;
   return view;
 }
 
@@ -79,7 +79,7 @@ TEST(ZeroExtents, DenseDecodingOfNoPages) {
   call.inputs.kv_cache = without_memory(call.inputs.kv_cache, 0);
   run_both(call, call.lengths);
   expect_empty(call);
-  // Strides of a tensor without elements may be anything; nothing is added to its null pointer.
+  // A tensor without elements may have any strides, and nothing may be added to its null pointer.
   call.problem.kv_heads = 2;
   call.inputs.kv_cache = {nullptr, DType::bf16, {0, 16, 2, 576}};
   call.inputs.block_table.strides = {5, 3};
@@ -154,7 +154,7 @@ TEST(ZeroExtents, ExtraListsOfNoEntriesChangeNothing) {
   EXPECT_TRUE(extra.all_written());
 }
 
-// A main list of width 0 leaves the extra one alone.
+// With a main list of width 0, only the extra list counts.
 TEST(ZeroExtents, MainListsOfNoEntriesLeaveTheExtraOnes) {
   SparseCall alone;
   alone.problem.topk = alone.problem.extra_topk;
@@ -229,11 +229,11 @@ TEST(ZeroExtents, CachesOfNoPagesOrTokensAreConverted) {
 
 TEST(ZeroExtents, RowsOfACacheWithoutTokensAreSkippedOrZero) {
   std::vector<std::uint16_t> values(2 * 576, 0x3f80);
-  std::vector<std::int32_t> numbers = {0, 1};
+  std::vector<std::int32_t> slot_numbers = {0, 1};
   for (const auto& [pages, tokens] : {std::pair{0, 4}, std::pair{3, 0}}) {
     const TensorView cache(nullptr, DType::u8, {pages, tokens, 1, 656});
     const TensorView rows(values.data(), DType::bf16, {2, 1, 576});
-    const TensorView slots(numbers.data(), DType::i32, {2});
+    const TensorView slots(slot_numbers.data(), DType::i32, {2});
     append(cache, KvFormat::v32, rows, slots);
     EXPECT_THAT(values, testing::Each(0x3f80));
     gather(cache, KvFormat::v32, slots, rows);
@@ -243,8 +243,8 @@ TEST(ZeroExtents, RowsOfACacheWithoutTokensAreSkippedOrZero) {
 }
 
 TEST(ZeroExtents, CachesOfNoHeadsOrColumnsAreLeftAlone) {
-  std::vector<std::int64_t> numbers = {0, 5, 1};
-  const TensorView slots(numbers.data(), DType::i64, {3});
+  std::vector<std::int64_t> slot_numbers = {0, 5, 1};
+  const TensorView slots(slot_numbers.data(), DType::i64, {3});
   for (const auto& [heads, columns] : {std::pair{0, 576}, std::pair{2, 0}}) {
     TensorView cache(nullptr, DType::bf16, {3, 4, heads, columns});
     TensorView plain = cache;
@@ -265,7 +265,7 @@ TEST(ZeroExtents, CachesOfNoHeadsOrColumnsAreLeftAlone) {
 TEST(ZeroExtents, MergesOfNoRowsWriteNothing) {
   for (const int dimension : {0, 1, 2, 3}) {
     std::array<std::int64_t, 4> shape = {2, 3, 4, 8};
-    shape[static_cast<std::size_t>(dimension)] = 0;
+    shape[dimension] = 0;
     std::vector<float> lse(24, 1.0f);
     TensorView out(nullptr, DType::bf16, {shape[0], shape[1], shape[2], shape[3]});
     out.strides = {96, 32, 8, 1};
@@ -273,7 +273,7 @@ TEST(ZeroExtents, MergesOfNoRowsWriteNothing) {
     const std::vector<PartialResult> parts = {{out, statistics}, {out, statistics}};
     const Outputs outputs{.out = out, .lse = statistics};
     merge(parts, {}, outputs);
-    const bool no_columns = dimension == 3;  // lse is still merged: ln 2e
+    const bool no_columns = dimension == 3;  // lse is merged all the same: ln 2e
     EXPECT_THAT(lse, testing::Each(testing::FloatNear(no_columns ? 1.6931472f : 1.0f, 1e-6f)));
     EXPECT_EQ(status_of([&](CTensors& c) {
                 const flashmla_tensor* const outs[] = {c(out), c(out)};

@@ -1,5 +1,5 @@
-// The backends that tests are typed on. One that this machine cannot use is skipped, with its
-// reason.
+// The backends for which typed tests run. A backend that this machine cannot use is skipped with
+// its reason.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ struct Cpu {
   }
 };
 
-// Why a backend of this build cannot be used here; empty when it can.
+// Why a backend of this build cannot be used on this machine. Empty where it can.
 inline std::string unusable(const std::string& name) {
   const auto known = list_backends();
   const auto found = std::ranges::find(known, name, &BackendDescription::name);

@@ -1,5 +1,5 @@
-// What every backend owes its callers in dense decoding, one promise a test: random cases with the
-// option on, through the library's interface, against the oracle.
+// The promises of every backend in dense decoding, one in each test. Random cases with an option go
+// through the public interface and are compared with the oracle.
 #include <algorithm>
 #include <functional>
 #include <span>
@@ -82,7 +82,8 @@ TYPED_TEST(DenseContract, SeveralQueryTokens) {
   this->expect_right_with([](DenseCase& c, Random& r) { c.query_tokens = r.between(2, 9); });
 }
 
-// More query tokens than cached ones among them: the first see nothing.
+// Some requests have more query tokens than cached tokens, so that the first query tokens see
+// nothing.
 TYPED_TEST(DenseContract, Causal) {
   this->expect_right_with([](DenseCase& c, Random& r) {
     c.causal = true;
@@ -126,7 +127,7 @@ TYPED_TEST(DenseContract, SoftmaxScale) {
   });
 }
 
-// Of −inf, +inf and finite numbers.
+// Sinks are −inf, +inf and finite numbers.
 TYPED_TEST(DenseContract, Sinks) {
   this->expect_right_with([](DenseCase& c, Random& r) {
     c.sink = true;
@@ -160,7 +161,7 @@ TYPED_TEST(DenseContract, BatchInvariantMode) {
   });
 }
 
-// One request that is cut, with fewer heads than fill a tile and with more.
+// One request that is cut, with fewer heads than a tile has rows, and with more.
 TYPED_TEST(DenseContract, ALongRequest) {
   for (const std::int64_t count : {16, 128})
     this->expect_right_with(

@@ -1,5 +1,6 @@
-// A request's bits do not depend on requests of length 0 in its batch: engines fill batches up with
-// them. Wherever the same kernel computes both batches, in tiles of the same size.
+// The output bits of a request do not depend on requests of length 0 in its batch, with which
+// engines fill up batches. This holds where the same kernel computes both batches with tiles of the
+// same size.
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -18,7 +19,7 @@ using support::GuardedBuffer;
 using support::GuardedTensor;
 using support::Random;
 
-// A batch of requests with tokens, and 1 … 9 without at the end or anywhere.
+// A batch of requests with tokens, and 1 … 9 requests without tokens, at the end or anywhere.
 DenseCase draw_case(Random& random) {
   DenseCase c;
   c.seed = random.next();
@@ -28,7 +29,7 @@ DenseCase draw_case(Random& random) {
   c.max_workers = random.chance(0.3) ? static_cast<std::int32_t>(random.between(1, 16)) : 0;
   c.batch_invariant = random.chance(0.2);
   const std::int64_t requests = random.between(1, 8);
-  const bool equal = random.chance(0.3);  // they may have workers of their own
+  const bool equal = random.chance(0.3);  // equal requests may have workers of their own
   for (std::int64_t r = 0; r < requests; ++r)
     c.lengths.push_back(equal && r > 0 ? c.lengths[0]
                                        : static_cast<std::int32_t>(random.log_between(1, 2000)));
@@ -40,7 +41,7 @@ DenseCase draw_case(Random& random) {
   return c;
 }
 
-// What a call of some of a case's requests leaves in out and lse, and how its plan computes it.
+// The out and lse of a call with some requests of a case, and the kernel of its plan.
 struct Computed {
   std::string kernel;
   std::vector<std::byte> out;  // [requests, s_q, h_q, d_v]
@@ -77,7 +78,7 @@ class Call {
   }
 
  private:
-  // The rows of some requests, one behind the other.
+  // The rows of the chosen requests, one behind the other.
   GuardedTensor rows_of(GuardedTensor& tensor, const std::vector<std::int64_t>& requests) {
     TensorView view = tensor.view;
     view.data = nullptr;
@@ -97,7 +98,7 @@ class Call {
   support::DenseTensors tensors_;
 };
 
-// `rows` of all requests that are those of `some` requests.
+// The parts of `rows`, which are those of all requests, that belong to the requests `some`.
 std::vector<std::byte> part_of(const std::vector<std::byte>& rows, std::int64_t batch,
                                const std::vector<std::int64_t>& some) {
   const std::size_t bytes = rows.size() / static_cast<std::size_t>(batch);
@@ -125,7 +126,7 @@ TYPED_TEST(EmptyRequests, ChangeNoBitOfTheOthers) {
     std::vector<std::int64_t> empty;
     for (std::int64_t r = 0; r < dense_case.batch(); ++r) {
       all.push_back(r);
-      (dense_case.lengths[static_cast<std::size_t>(r)] > 0 ? others : empty).push_back(r);
+      (dense_case.lengths[r] > 0 ? others : empty).push_back(r);
     }
     Call call(dense_case, *this->memory_);
     const Computed filled_up = call.run(all);

@@ -1,5 +1,5 @@
-// What every backend owes callers who ask for lse to base 2, or for −inf where a query sees no
-// token: the same bits of out, and lse in that form.
+// The promise of every backend about lse_base and empty_lse: lse has the form that the caller asks
+// for, and the bits of out do not depend on it.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -70,7 +70,8 @@ class LseForm : public BackendTest<Backend> {
 
 TYPED_TEST_SUITE(LseForm, BackendTypes, NameOfBackend);
 
-// Requests that are cut and others, without tokens and with queries that see none, with a sink.
+// The batch has requests that are cut and others, requests without tokens, queries that see no
+// token, and a sink.
 TYPED_TEST(LseForm, OfDenseDecoding) {
   for (const std::int64_t heads : {1, 16, 64, 128})
     for (const bool causal : {false, true}) {

@@ -1,5 +1,5 @@
-// What every backend owes the callers of merge(): parts of any types whose lse have any strides, to
-// either base, against sums in double.
+// The promises of every backend for merge(): parts of any types, lse of any strides and of either
+// base. Results are compared with sums in double.
 #include "flashmla/merge.h"
 
 #include <array>
@@ -29,12 +29,12 @@ struct Row {
   explicit Row(std::int64_t i) : request(i / h_q / s_q), token(i / h_q % s_q), head(i % h_q) {}
 };
 
-// Strides of an lse [b, h_q, s_q] in memory of `numbers` numbers.
+// The strides of an lse [b, h_q, s_q], and the number of elements of its memory.
 struct Layout {
   const char* name;
   std::array<std::int64_t, 3> strides;
   std::int64_t first;
-  std::int64_t numbers;
+  std::int64_t elements;
 };
 
 constexpr Layout contiguous = {"contiguous", {h_q * s_q, s_q, 1}, 0, rows};
@@ -42,9 +42,9 @@ constexpr Layout layouts[] = {
     contiguous,
     {"[b, s_q, h_q]", {s_q * h_q, 1, h_q}, 0, rows},
     {"heads 5 to 9 of 15", {15 * s_q, s_q, 1}, 5 * s_q, b * 15 * s_q},
-    {"every third number, requests last", {3, 3 * b* s_q, 3 * b}, 1, 3 * rows}};
+    {"every third element, requests last", {3, 3 * b* s_q, 3 * b}, 1, 3 * rows}};
 
-// Numbers on the host, and the tensors that hold them: out [b, s_q, h_q, d_v] and lse.
+// Values on the host, and the tensors that hold them: out [b, s_q, h_q, d_v] and lse.
 struct Part {
   DType type;
   Layout layout;
@@ -57,7 +57,7 @@ struct Part {
         layout(lse_layout),
         out_tensor(
             support::make_tensor({nullptr, type, {b, s_q, h_q, v_dim}, memory.device()}, memory)),
-        lse_tensor(support::make_tensor({nullptr, DType::fp32, {layout.numbers}, memory.device()},
+        lse_tensor(support::make_tensor({nullptr, DType::fp32, {layout.elements}, memory.device()},
                                         memory)) {}
 
   std::size_t place(std::int64_t row) const {
@@ -80,7 +80,7 @@ struct Part {
     lse_tensor.buffer.upload();
   }
 
-  // Reads back what a call wrote; numbers between those of lse are as they were.
+  // Reads the results of a call. Memory between the elements of lse must not have changed.
   void download() {
     std::vector<std::byte> bytes = out_tensor.buffer.download();
     if (type == DType::fp32)
@@ -90,9 +90,9 @@ struct Part {
                       out);
     std::vector<std::byte> now = lse_tensor.buffer.download();
     for (std::int64_t row = 0; row < rows; ++row) {
-      auto* const numbers = reinterpret_cast<float*>(now.data());
-      lse[static_cast<std::size_t>(row)] = numbers[place(row)];
-      numbers[place(row)] = lse_tensor.buffer.image_as<float>()[place(row)];
+      auto* const elements = reinterpret_cast<float*>(now.data());
+      lse[static_cast<std::size_t>(row)] = elements[place(row)];
+      elements[place(row)] = lse_tensor.buffer.image_as<float>()[place(row)];
     }
     EXPECT_TRUE(std::ranges::equal(now, lse_tensor.buffer.image())) << "written between rows";
     EXPECT_TRUE(out_tensor.buffer.guards_unchanged());
@@ -112,7 +112,7 @@ struct Expected {
   std::vector<double> lse = std::vector<double>(rows);  // natural; +inf: no part has a token
 };
 
-// Parts that weigh less than 2^-126 beside the heaviest are left out.
+// A part is left out where its weight is below 2^-126 of the largest one.
 Expected expected_merge(const std::vector<Part>& parts, const std::vector<float>& sink,
                         LseBase base) {
   Expected expected;
@@ -145,8 +145,9 @@ Expected expected_merge(const std::vector<Part>& parts, const std::vector<float>
 }
 
 void expect_close(const Expected& expected, const Part& got, const Outputs& outputs) {
-  // Rounding to nearest errs by half a unit in the last place: 2^-8 of a bf16 number (8 significant
-  // bits) at most, 2^-11 of an fp16 number (11 bits). The arithmetic is fp32 or better.
+  // Rounding to nearest has an error of at most half a unit in the last place: 2^-8 of a bf16
+  // number (8 significant bits), 2^-11 of an fp16 number (11 bits). The arithmetic is fp32 or
+  // better.
   const double unit = got.type == DType::bf16 ? 0x1p-8 : got.type == DType::fp16 ? 0x1p-11 : 0;
   for (std::size_t row = 0; row < static_cast<std::size_t>(rows); ++row) {
     const double lse = expected.lse[row] * scale_of(outputs.lse_base);
@@ -170,8 +171,8 @@ class Merge : public BackendTest<Backend> {
 
   DType any_type() { return random_.pick({DType::bf16, DType::fp16, DType::fp32}); }
 
-  // Random parts around an lse of 200. A quarter of each one's rows, and row 4 of all, have no
-  // token: there out is NaN.
+  // Random parts with lse around 200. In each part a quarter of the rows have no token. Row 4 has
+  // no token in any part. The out of rows without tokens is NaN.
   std::vector<Part> parts(std::size_t count, LseBase base = LseBase::natural) {
     std::vector<Part> made;
     for (std::size_t i = 0; i < count; ++i) {
@@ -265,7 +266,7 @@ TYPED_TEST(Merge, MayWriteOverAPart) {
   }
 }
 
-// An lse that is finite, but whose weight is 0: what the part's out holds there must not count.
+// A part with a finite lse may have the weight 0. Its out must not count then.
 TYPED_TEST(Merge, ReadsNoPartThatWeighsNothing) {
   for (const LseBase base : {LseBase::natural, LseBase::two}) {
     std::vector<Part> made = this->parts(3, base);

@@ -1,5 +1,5 @@
-// What rounding may not do: bias results whose weights are nearly equal, or spoil the small numbers
-// of a row that is split among workers.
+// Rounding must not bias results whose weights are nearly equal. It must not spoil the small
+// elements of a row that is split among workers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -22,9 +22,10 @@ namespace {
 using support::DenseCase;
 
 constexpr std::size_t row_numbers = 576;
-constexpr std::size_t v_numbers = 512;
+constexpr std::size_t v_elements = 512;
 
-// One cached row. Its last number is the token's score, for queries are 0 but for a 1 there.
+// One cached row. Its last element is the score of the token, because a query is 0 except for a 1
+// in this column.
 using Row = std::vector<float>;
 
 template <class Backend>
@@ -32,7 +33,7 @@ class Rounding : public BackendTest<Backend> {
  protected:
   using RowOf = std::function<Row(std::int64_t token)>;
 
-  // One request of `tokens` such rows; out of every head, the same for each.
+  // One request of `tokens` such rows. Returns out of every head, which must be the same for all.
   std::vector<Row> decode(DType type, std::int64_t heads, std::int32_t tokens,
                           const RowOf& row_of) {
     DenseCase dense_case{.seed = 1, .type = type, .lengths = {tokens}, .query_heads = heads};
@@ -53,14 +54,14 @@ class Rounding : public BackendTest<Backend> {
     this->memory_->wait();
     const std::vector<std::byte> bytes = tensors.out.buffer.download();
     const auto* const bits = reinterpret_cast<const std::uint16_t*>(bytes.data());
-    std::vector<Row> out(static_cast<std::size_t>(heads), Row(v_numbers));
+    std::vector<Row> out(static_cast<std::size_t>(heads), Row(v_elements));
     for (std::size_t head = 0; head < out.size(); ++head)
-      support::decode(type, std::span(bits + head * v_numbers, v_numbers), out[head]);
+      support::decode(type, std::span(bits + head * v_elements, v_elements), out[head]);
     return out;
   }
 
  private:
-  // DenseTensors lends rows to read; they lie in its host image.
+  // DenseTensors offers its rows for reading. They lie in its copy on the host.
   static void write(DType type, const Row& row, const std::uint16_t* place) {
     support::encode(type, row, std::span(const_cast<std::uint16_t*>(place), row_numbers));
   }
@@ -68,8 +69,8 @@ class Rounding : public BackendTest<Backend> {
 
 TYPED_TEST_SUITE(Rounding, BackendTypes, NameOfBackend);
 
-// All tokens have the same values, so that out has them too, whatever the weights are. Weights of
-// 2^±0.43 are rounded by 1.2e-3, all the same way.
+// All tokens have the same values, so out must have them too, whatever the weights are. Weights of
+// 2^±0.43 are all rounded in the same direction, by 1.2e-3.
 TYPED_TEST(Rounding, OfNearlyEqualWeightsBiasesNothing) {
   constexpr float score = 0.296875f;
   Row values(row_numbers);
@@ -89,7 +90,7 @@ TYPED_TEST(Rounding, OfNearlyEqualWeightsBiasesNothing) {
           for (const Row& out : rows) {
             double dot = 0;
             double norm = 0;
-            for (std::size_t i = 0; i < v_numbers; ++i) {
+            for (std::size_t i = 0; i < v_elements; ++i) {
               dot += double{out[i]} * values[i];
               norm += double{values[i]} * values[i];
             }
@@ -98,8 +99,8 @@ TYPED_TEST(Rounding, OfNearlyEqualWeightsBiasesNothing) {
         }
 }
 
-// A request that is split, with a column of large values beside 511 others: the others keep their
-// bits, at any magnitude that the type has.
+// A request that is split has one column of large values. The other 511 columns keep their bits, at
+// any magnitude of the type.
 TYPED_TEST(Rounding, OfPartialResultsKeepsSmallNumbers) {
   constexpr std::int32_t tokens = 3000;
   constexpr std::size_t outlier = 7;
@@ -108,12 +109,12 @@ TYPED_TEST(Rounding, OfPartialResultsKeepsSmallNumbers) {
   for (const std::int64_t heads : {3, 32, 128})
     for (const float magnitude : {1e-30f, 1e-5f, 1.0f, 3e4f, 1e30f}) {
       SCOPED_TRACE(::testing::Message() << heads << " heads, values of " << magnitude);
-      std::vector<double> wanted(v_numbers);
+      std::vector<double> wanted(v_elements);
       double weights = 0;
       const auto row_of = [&](std::int64_t token) {
         Row row(row_numbers);
         support::fill_normal(row, support::key_of(seed, token));
-        for (std::size_t i = 0; i < v_numbers; ++i)
+        for (std::size_t i = 0; i < v_elements; ++i)
           row[i] = (row[i] + 1) * magnitude * (i == outlier ? 1000 : 1);
         support::round_through(DType::bf16, row);
         return row;
@@ -122,13 +123,13 @@ TYPED_TEST(Rounding, OfPartialResultsKeepsSmallNumbers) {
         const Row row = row_of(token);
         const double weight = std::exp(double{row.back()});
         weights += weight;
-        for (std::size_t i = 0; i < v_numbers; ++i)
+        for (std::size_t i = 0; i < v_elements; ++i)
           wanted[i] += weight * row[i];
       }
       for (const Row& out : this->decode(DType::bf16, heads, tokens, row_of)) {
         double error = 0;
         double norm = 0;
-        for (std::size_t i = 0; i < v_numbers; ++i) {
+        for (std::size_t i = 0; i < v_elements; ++i) {
           const double exact = wanted[i] / weights / magnitude;
           const double difference = out[i] / double{magnitude} - exact;
           if (i == outlier) {

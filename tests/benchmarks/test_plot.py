@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.dont_write_bytecode = True
 
 import plot_figures  # noqa: E402
-from peer_ratios import Shape  # noqa: E402
+from peer_ratios import Shape, parse_shape  # noqa: E402
 
 PICTURES = ("peers.svg", "roofline.svg")
 
@@ -35,8 +35,7 @@ class Arithmetic(unittest.TestCase):
     def test_work_is_what_the_records_counted(self):
         reference = plot_figures.reference_of("NVIDIA H200")
         for recorded in reference["dense_decode_bf16"]:
-            shape = Shape(*(recorded[name] for name in
-                            ("b", "s_q", "h_q", "s_k", "varlen", "causal")))
+            shape = parse_shape(recorded["shape"])
             flop, moved = plot_figures.work(shape, recorded["tokens"])
             self.assertAlmostEqual(flop / recorded["cold_us"] * 1e-6, recorded["cold_TF"],
                                    delta=0.6)
@@ -92,15 +91,19 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(ticks, [0.67, 0.8, 1])
 
     def test_a_lighter_file_says_the_same(self):
-        text = "<text style=\"font-family: 'DejaVu Sans'; fill: red\" x=\"1.23456\" y=\"2\""
-        uses = '  <use x="1.239" style="fill: red"/>\n  <use x="2" style="fill: red"/>\n'
-        svg = ('<style type="text/css">*{}</style>\n<g id="text_1">\n  '
-               f'{text} transform="rotate(-0 1 2)">driver 580.159.04</text>\n </g>\n'
-               f'<g clip-path="url(#a)">\n{uses} </g>\n')
+        text = "<text style=\"font-family: 'DejaVu Sans'; fill: red\" x=\"1.23456\" y=\"2.00\""
+        uses = "".join(f'  <use x="{x}" style="fill: red"/>\n' for x in ("1.239", "2.50"))
+        svg = ('<style type="text/css">*{}</style>\n<metadata>who</metadata>\n<g id="text_1">\n'
+               f'  {text} transform="rotate(-0 1 2)">driver 580.10.00</text>\n </g>\n'
+               f'<g id="axes_1">\n<g clip-path="url(#a)">\n{uses} </g>\n<g id="empty"/>\n</g>\n'
+               '<path d="M 1 2 \nL 3.001 4 \nz\n" style="opacity: 0.35"/>\n')
         light = plot_figures.lighter(svg)
-        self.assertIn('<text style="fill: red" x="1.23" y="2">driver 580.159.04</text>', light)
-        self.assertIn('<g clip-path="url(#a)" style="fill: red">\n<use x="1.23"/>\n<use x="2"/>\n',
-                      light)
+        self.assertEqual(
+            light[light.index("</style>"):],
+            '</style>\n<text class="s0" x="1.23" y="2">driver 580.10.00</text>\n'
+            '<g clip-path="url(#a)">\n<use x="1.23" class="s0"/>\n<use x="2.5" class="s0"/>\n'
+            '</g>\n<path d="M1 2L3 4z" style="opacity: 0.35"/>\n')
+        self.assertIn(".s0{fill:red}", light)
         self.assertIn("text{font-family: 'DejaVu Sans'", light)
 
 

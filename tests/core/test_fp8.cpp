@@ -1,5 +1,5 @@
-// Every e4m3 and e8m0 code, and the rounding to e4m3, against values worked out in double from the
-// fields and against the codec of support/, which shares no code with this one.
+// Compares every e4m3 and e8m0 code, and the rounding to e4m3, with values computed in double from
+// the bit fields, and with the codec of support/, which shares no code with this one.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -69,7 +69,7 @@ TEST(Fp8, RoundsToNearestEvenAroundEveryHalfwayPoint) {
   }
 }
 
-// Every bf16 number, and random fp32 ones near the range of e4m3.
+// Every bf16 number, and random fp32 numbers near the range of e4m3.
 TEST(Fp8, AgreesWithTheOtherCodec) {
   const auto expect_same = [](float value) {
     ASSERT_EQ(float_to_e4m3(value), support::float_to_e4m3(value)) << value;

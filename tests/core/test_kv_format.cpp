@@ -1,4 +1,4 @@
-// The byte layouts, spelled out: docs/formats.md draws what stands here.
+// The byte layouts, written out as numbers. docs/formats.md has pictures of them.
 #include "flashmla/kv_format.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@ TEST(KvFormat, AV32TokenIs512CodesFourScalesAndTheRotaryPart) {
   EXPECT_EQ(token_bytes(KvFormat::v32, 576), 656);
   EXPECT_EQ(format_qk_dim(KvFormat::v32), 576);
   EXPECT_EQ(V32Layout::tiles, 4);
-  EXPECT_EQ(V32Layout::tile_numbers, 128);
+  EXPECT_EQ(V32Layout::tile_elements, 128);
   EXPECT_EQ(V32Layout::token_offset(0), 0);
   EXPECT_EQ(V32Layout::token_offset(3), 1968);
   EXPECT_EQ(V32Layout::scales_of(0, 64), 512);
@@ -23,7 +23,7 @@ TEST(KvFormat, AV4PageIsAllRowsThenAllScales) {
   EXPECT_EQ(token_bytes(KvFormat::v4, 512), 584);
   EXPECT_EQ(format_qk_dim(KvFormat::v4), 512);
   EXPECT_EQ(V4Layout::tiles, 7);
-  EXPECT_EQ(V4Layout::tile_numbers, 64);
+  EXPECT_EQ(V4Layout::tile_elements, 64);
   EXPECT_EQ(V4Layout::rotary_offset, 448);
   EXPECT_EQ(V4Layout::token_offset(0), 0);
   EXPECT_EQ(V4Layout::token_offset(63), 36288);

@@ -1,6 +1,6 @@
-// Every bit pattern of both types against definitions that share nothing with the code: a value is
-// read by its fields with ldexp, and rounded by searching the sorted list of all representable
-// values.
+// Compares every bit pattern of both types with definitions that share no code with the library. A
+// value is computed from its bit fields with ldexp. Rounding searches the sorted list of all
+// representable values.
 #include "core/numeric.h"
 
 #include <gtest/gtest.h>
@@ -44,8 +44,8 @@ double by_fields(const Format& format, std::uint32_t bits) {
          std::ldexp(mantissa + (1 << format.mantissa_bits), exponent - bias - format.mantissa_bits);
 }
 
-// The nearest representable magnitude by bisection; a tie goes to the even pattern. Infinity stands
-// where the next number would be if the exponents went on.
+// The nearest representable magnitude, found by bisection. A tie goes to the even pattern. Infinity
+// has the place of the next number, as if exponents went on.
 std::uint16_t by_search(const Format& format, float value) {
   const double magnitude = std::fabs(static_cast<double>(value));
   const std::uint32_t last = format.infinity();
@@ -93,7 +93,7 @@ TEST(Numeric, EveryPatternSurvivesARoundTrip) {
     }
 }
 
-// Between each pattern and the next one: the halfway point and its neighbours, of either sign.
+// The midpoint of each pattern and the next one, and its two neighbours, with both signs.
 TEST(Numeric, RoundsToNearestEvenAroundEveryHalfwayPoint) {
   for (const Format& format : formats)
     for (std::uint32_t bits = 0; bits + 1 < format.infinity(); ++bits) {

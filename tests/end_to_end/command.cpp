@@ -28,7 +28,7 @@ void redirect(const std::filesystem::path& path, int descriptor) {
   ::close(file);
 }
 
-// Never returns: what the child does.
+// The child process runs this function, which never returns.
 [[noreturn]] void become_command(const Folder& folder, const std::vector<std::string>& arguments,
                                  const std::vector<std::string>& variables,
                                  const std::filesystem::path& out,

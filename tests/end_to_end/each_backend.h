@@ -1,4 +1,5 @@
-// Tests of the command that hold for every backend; skipped, with the reason, where one is missing.
+// Tests of the command that run for every backend. They are skipped with a reason where a backend
+// is missing.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -24,7 +24,7 @@ TEST_P(CheckOn, TheTinySuitePasses) {
   EXPECT_TRUE(report.contains("seed"));
 }
 
-// Each suite has enough rows of cut requests whose errors are pooled.
+// Each suite has enough rows of cut requests for the pooled rule.
 TEST_P(CheckOn, EverySuitePoolsTheErrorsOfCutRequests) {
   const Folder folder;
   for (const char* suite : {"dense", "sparse", "prefill"}) {
@@ -61,7 +61,7 @@ TEST(Check, OneCaseAlone) {
   EXPECT_EQ(report["seed"], 3);
 }
 
-// append() and merge() among them.
+// Some cases use append() and merge().
 TEST_P(CheckOn, TheSanitizerSuitePasses) {
   const Folder folder;
   const CommandResult result = run_command(

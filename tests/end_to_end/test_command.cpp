@@ -1,4 +1,4 @@
-// What all subcommands have in common.
+// Behaviour that all subcommands share.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -103,7 +103,8 @@ struct Refused {
   const char* reason;
 };
 
-// Exit status 3 wherever no backend serves the problem, with its reason, and nothing is written.
+// Where no backend serves the problem, the exit status is 3, the reason is printed, and no file is
+// written.
 TEST(Command, NoBackend) {
   const std::vector<Refused> cases = {
       {{"plan", "--format", "v32"}, {}, "v32"},

@@ -1,5 +1,6 @@
-// Every option of every subcommand with every kind of wrong value: one line that names the option
-// as it was typed, what was given and what is wanted; exit status 2 and no file.
+// Gives every option of every subcommand every kind of wrong value. The command prints one line
+// with the option as it was typed, what was given and what is wanted. It exits with status 2 and
+// writes no file.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,7 +22,7 @@ using Words = std::vector<std::string>;
 
 constexpr const char* trace = FLASHMLA_TRACES "/azure_conversation_2023.csv";
 
-// Words without which a subcommand would complain of something else.
+// Words that a subcommand needs, so that it complains about the tested option and nothing else.
 Words base_of(const std::string& subcommand) {
   if (subcommand == "run")
     return {"run", "--output", "."};
@@ -30,7 +31,7 @@ Words base_of(const std::string& subcommand) {
   return {subcommand};
 }
 
-// What no option takes that wants a number.
+// Values that no numeric option accepts.
 const Words& no_numbers() {
   static const Words values{"",   " ",  "x",  "5x", "x5", "5,",  "nan", "inf",   "-inf", "0x10",
                             "+5", "5 ", " 5", "1e", "--", "1/2", "\n5", "5\x01", "½",    "1e999"};
@@ -176,7 +177,7 @@ TEST_P(OptionsOf, WrongValuesAreNamed) {
     }
 }
 
-// No option of --help is missing above.
+// The lists above have every option of --help.
 TEST_P(OptionsOf, AreAllKnown) {
   const std::string subcommand = GetParam();
   const std::vector<Option> known = options_of(subcommand);
@@ -215,7 +216,7 @@ INSTANTIATE_TEST_SUITE_P(All, OptionsOf,
                          testing::Values("info", "plan", "run", "check", "bench", "replay"),
                          [](const auto& value) { return std::string(value.param); });
 
-// What options have to do with each other is said in their names too.
+// Errors about two options that do not fit each other also name the options.
 TEST(OptionValues, TogetherTheyAreNamedAsTyped) {
   struct Case {
     Words words;

@@ -22,8 +22,8 @@ std::string join(const std::vector<int>& numbers) {
   return std::move(text).str();
 }
 
-// Counts how often each block of each request is computed, and demands once; of a request without
-// tokens, that one segment writes its result.
+// Counts how often each block of each request is computed, which must be once. Of a request without
+// tokens one segment must write the result.
 void expect_every_block_once(const nlohmann::json& plan, const std::vector<int>& lengths) {
   const int block_tokens = plan["block_tokens"];
   std::vector<std::vector<int>> counts;
@@ -66,7 +66,7 @@ TEST_P(PlanOn, JsonCoversEveryBlockOnce) {
     ASSERT_EQ(plan["requests"].size(), lengths.size());
     for (std::size_t r = 0; r < lengths.size(); ++r)
       EXPECT_EQ(plan["requests"][r]["tokens"], lengths[r]);
-    // A worker of the CPU takes all row tiles, one of a GPU has two blocks of threads for them.
+    // A worker of the CPU computes all row tiles. A worker of a GPU has two thread blocks for them.
     EXPECT_EQ(plan["workers"].size(), backend() == "cuda" ? 8u : 16u);
     expect_every_block_once(plan, lengths);
   }

@@ -116,7 +116,7 @@ TEST(Replay, RequestsThatCannotFitAreRejectedAndSaid) {
   EXPECT_THAT(result.out + result.err, HasSubstr("reject"));
 }
 
-// As services publish them.
+// Traces in the forms in which services publish them.
 TEST(Replay, PublishedTracesAreServed) {
   const Folder folder;
   for (const char* text :

@@ -20,7 +20,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// One cache with the lists into it, from the files of a case.
+// One cache and the lists of its slots, from the files of a case.
 struct ListedRows {
   NpyArray cache;
   NpyArray indices;
@@ -32,16 +32,17 @@ struct ListedRows {
   void add(std::int64_t token, std::vector<std::vector<float>>& rows) const {
     const std::int64_t topk = indices.shape.back();
     const std::int64_t d_qk = cache.shape.back();
-    const auto numbers = cache.floats();
+    const auto elements = cache.floats();
     const auto slots = indices.integers();
     for (std::int64_t i = 0; i < topk; ++i) {
       const std::int64_t slot = slots[static_cast<std::size_t>(token * topk + i)];
-      rows.emplace_back(numbers.begin() + slot * d_qk, numbers.begin() + (slot + 1) * d_qk);
+      rows.emplace_back(elements.begin() + slot * d_qk, elements.begin() + (slot + 1) * d_qk);
     }
   }
 };
 
-// Every row of out and lse against attention in float64. lse has heads before tokens in decoding.
+// Compares every row of out and lse with attention in float64. In decoding lse has heads in front
+// of tokens.
 void expect_attention(const Folder& folder, bool extra, bool prefill, std::int64_t heads) {
   const NpyArray q = read_npy(folder.file("q.npy"));
   const auto queries = q.floats();

@@ -1,4 +1,4 @@
-// The fuzzer's bytes as numbers; zeros where they have run out.
+// Turns the bytes of the fuzzer into numbers. After the last byte the numbers are zeros.
 #pragma once
 
 #include <cstddef>
@@ -34,9 +34,9 @@ class ByteSource {
 
   bool flag() { return (byte() & 1) != 0; }
 
-  // Numbers that overflow, and numbers near `sound`.
+  // Numbers that may overflow, and numbers near `sound`.
   std::int64_t edge(std::int64_t sound) {
-    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    constexpr std::int64_t max_value = std::numeric_limits<std::int64_t>::max();
     const auto bits = static_cast<std::uint64_t>(sound);
     switch (byte() % 12) {
       case 0:
@@ -50,9 +50,9 @@ class ByteSource {
       case 4:
         return static_cast<std::int64_t>(bits * 2);
       case 5:
-        return most;
+        return max_value;
       case 6:
-        return -most - 1;
+        return -max_value - 1;
       case 7:
         return std::int64_t{1} << (byte() % 63);
       case 8:

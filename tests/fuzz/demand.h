@@ -1,4 +1,4 @@
-// A finding: what must hold did not.
+// Aborts where a condition does not hold, which libFuzzer reports as a finding.
 #pragma once
 
 #include <cstdio>

@@ -1,6 +1,6 @@
-// Sound calls of the C API in which some fields are replaced by arbitrary numbers: whatever is
-// accepted is really run. Every tensor has exactly the memory that its shape and strides claim, so
-// that AddressSanitizer sees a step outside; what claims too much has none.
+// Valid calls of the C API in which some fields are replaced by arbitrary numbers. A call that is
+// accepted is run. Every tensor has exactly the memory that its shape and strides need, so that
+// AddressSanitizer sees an access outside. A tensor that needs too much has no memory.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::int64_t max_bytes = 1 << 17;  // of a tensor or a workspace
 
-// How many of the calls that compute were accepted and really run; printed at the end.
+// How many calls that compute were accepted and run. The numbers are printed at the end.
 struct Counts {
   long calls = 0;
   long accepted = 0;
@@ -88,11 +88,11 @@ class Tensors {
       default:
         tensor.struct_size = static_cast<std::size_t>(source_.edge(8));
         if (tensor.struct_size > sizeof tensor && tensor.struct_size <= 4096)
-          tensor.struct_size = sizeof tensor;  // there is no more memory than that
+          tensor.struct_size = sizeof tensor;  // the struct has no more memory
     }
   }
 
-  // Gives each tensor its memory, filled from what is left of the fuzzer's bytes.
+  // Gives each tensor its memory, filled from the remaining bytes of the fuzzer.
   void allocate() {
     for (flashmla_tensor& tensor : tensors_) {
       const std::int64_t bytes = claimed_bytes(tensor);
@@ -112,7 +112,7 @@ class Tensors {
   }
 
  private:
-  // −1 where it is too much or no sound shape.
+  // −1 where the shape is not valid or needs too much memory.
   static std::int64_t claimed_bytes(const flashmla_tensor& tensor) {
     if (tensor.rank < 1 || tensor.rank > FLASHMLA_MAX_RANK)
       return -1;
@@ -131,7 +131,7 @@ class Tensors {
     return bytes > max_bytes ? -1 : bytes;
   }
 
-  // Mostly small numbers, some of any size.
+  // Most numbers are small, and some may have any size.
   void fill_integers(const flashmla_tensor& tensor, std::uint8_t* memory, std::int64_t bytes) {
     const std::size_t size = size_of(static_cast<DType>(tensor.dtype));
     for (std::size_t at = 0; at + size <= static_cast<std::size_t>(bytes); at += size) {
@@ -193,7 +193,8 @@ void spoil_problem(flashmla_problem& problem, ByteSource& source) {
   }
 }
 
-// Replaces numbers of a schedule. Only one that is as it was is taken, but it is run in any case.
+// Replaces numbers of a schedule. attach() must refuse a schedule that has changed, but it is run
+// in any case.
 void spoil_schedule(flashmla_plan* plan, void* memory, std::size_t bytes, ByteSource& source) {
   auto* const numbers = static_cast<std::int32_t*>(memory);
   const std::size_t count = bytes / sizeof *numbers;

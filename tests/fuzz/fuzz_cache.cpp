@@ -1,5 +1,5 @@
-// Any bytes as an FP8 cache: reading them, and writing rows to them, does bit by bit what the
-// independent codec of support/ does.
+// Takes any bytes as an FP8 cache. Reading them, and writing rows to them, gives the same bits as
+// the independent codec of support/.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -42,7 +42,7 @@ void check_reading(Cache& cache, std::vector<std::int32_t>& slots) {
   gather(cache.view(), cache.format, {slots.data(), DType::i32, {count}},
          {rows.data(), DType::bf16, {count, 1, cache.dim()}});
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+    const std::int64_t slot = slots[i];
     std::vector<std::uint16_t> expected(static_cast<std::size_t>(cache.dim()), 0);
     if (slot >= 0 && slot < cache.capacity())
       expected = support::dequantise_token(

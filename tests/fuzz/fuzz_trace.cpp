@@ -1,4 +1,4 @@
-// Any bytes as a trace: they are read, or refused with one printable line.
+// Takes any bytes as a trace. They are read, or they are refused with one printable line.
 #include <algorithm>
 #include <cmath>
 #include <string>

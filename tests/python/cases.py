@@ -110,3 +110,8 @@ def prefill(fw, rng, *, s_q=5, h_q=6, d=576, s_kv=70, topk=20):
     indices = index_lists(rng, (s_q, 1, topk), s_kv)
     indices[0] = -1
     return (q, kv, fw.array(indices, "i32")), (fw.numbers(q), fw.numbers(kv), indices)
+
+
+def check(fw, results, wanted, kind="bf16"):
+    """Fails unless out and lse of a call are the wanted ones, as reference.check says."""
+    reference.check(*(fw.numbers(result) for result in results), *wanted, kind)

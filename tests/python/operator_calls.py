@@ -8,12 +8,12 @@ KEPT: list = []
 ON_CPU_ALONE = "sparse_prefill", "gather", "gather_out", "quantise", "dequantise"
 
 
-def plan_of(fw, case):
+def plan_of(fw, case, **fields):
     """A scheduled plan of a dense call."""
     b, s_q, h_q, _ = case.q.shape
     plan = flash_mla.plan(
         device=fw.device, batch=b, query_tokens=s_q, query_heads=h_q,
-        page_size=case.cache.shape[1], max_pages=case.table.shape[1],
+        page_size=case.cache.shape[1], max_pages=case.table.shape[1], **fields,
     )  # fmt: skip
     plan.schedule(case.lengths)
     KEPT.append(plan)  # since an operator knows its number alone
@@ -63,6 +63,15 @@ def calls(fw, rng):
     if fw.device == "cpu":
         arguments = (sparse.q, sparse.cache, None, None, None, False, sparse.indices)
         found["decode"].append((arguments, form))
+        latent, rotary = case.q[..., :512].contiguous(), case.q[..., 512:].contiguous()
+        two_parts = (latent, *dense[1:])
+        split = plan_of(fw, case, split_query=True)
+        for name, arguments in (
+            ("schedule", two_parts), ("decode", two_parts),
+            ("decode_out", (*two_parts, None, out, lse)),
+            ("run", (split.number, *two_parts[:3], out, lse)),
+        ):  # fmt: skip
+            found[name].append((arguments, {"q_rotary": rotary}))
     else:
         found["append"].pop()
         found["run"].pop()

@@ -13,7 +13,7 @@ from flash_mla import FlashMLASchedMeta, flash_mla_with_kvcache, get_mla_metadat
 def test_matches_the_reference(fw, rng, kind, h_q, page):
     case = cases.dense(fw, rng, kind=kind, h_q=h_q, page=page, longest=130)
     out, lse = flash_mla_with_kvcache(*case.arguments(), *get_mla_metadata())
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted, kind)
+    cases.check(fw, (out, lse), case.wanted, kind)
     assert type(out) is type(case.q) and out.dtype == case.q.dtype
 
 
@@ -25,7 +25,7 @@ def test_causal_kv_heads_scale_and_sink(fw, rng, d):
     out, lse = flash_mla_with_kvcache(
         *case.arguments(), get_mla_metadata()[0], None, 0.03, True, attn_sink=fw.array(sink, "fp32")
     )
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
 
 
 def test_requests_without_tokens(fw, rng):
@@ -43,7 +43,7 @@ def test_given_outputs_are_returned(fw, rng):
     out, lse = wide[..., :512], fw.full((3, 8, 1), numpy.nan, "fp32")
     results = flash_mla_with_kvcache(*case.arguments(), FlashMLASchedMeta(), out=out, lse=lse)
     assert results[0] is out and results[1] is lse
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
     assert numpy.isnan(fw.numbers(wide)[..., 512:]).all()
 
 
@@ -56,7 +56,7 @@ def test_strided_tensors(fw, rng):
     out, lse = flash_mla_with_kvcache(
         q, cache, case.table, case.lengths, 512, get_mla_metadata()[0]
     )
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
 
 
 def test_layers_share_a_schedule(fw, rng):
@@ -77,11 +77,11 @@ def test_changed_lengths_are_planned_again(fw, rng):
     flash_mla_with_kvcache(*case.arguments(), meta)
     case.lengths[0] = case.values["lengths"][0] = 1 if case.values["lengths"][0] != 1 else 0
     out, lse = flash_mla_with_kvcache(*case.arguments(), meta)
-    reference.check(fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values()))
+    cases.check(fw, (out, lse), reference.dense(*case.values.values()))
     other = fw.array(case.values["lengths"] // 2, "i32")
     out, lse = flash_mla_with_kvcache(case.q, case.cache, case.table, other, 512, meta)
     case.values["lengths"] = case.values["lengths"] // 2
-    reference.check(fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values()))
+    cases.check(fw, (out, lse), reference.dense(*case.values.values()))
 
 
 CHANGED = {
@@ -104,7 +104,7 @@ def test_later_calls_must_agree(fw, rng, field):
     meta.have_initialized = False
     meta.tile_scheduler_metadata = meta.num_splits = None
     out, lse = flash_mla_with_kvcache(*other.arguments(), meta)
-    reference.check(fw.numbers(out), fw.numbers(lse), *other.wanted)
+    cases.check(fw, (out, lse), other.wanted)
 
 
 @pytest.mark.parametrize("field", ["causal", "is_fp8_kvcache"])
@@ -121,7 +121,7 @@ def test_cache_and_table_may_differ(fw, rng):
     for longest in (200, 90, 400):
         case = cases.dense(fw, rng, longest=longest)
         out, lse = flash_mla_with_kvcache(*case.arguments(), meta)
-        reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+        cases.check(fw, (out, lse), case.wanted)
 
 
 def test_cleared_fields_plan_again(fw, rng):
@@ -133,7 +133,7 @@ def test_cleared_fields_plan_again(fw, rng):
     meta.num_splits = None
     out, lse = flash_mla_with_kvcache(*case.arguments(), meta)
     assert meta._held is not held and meta.tile_scheduler_metadata is not None
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
 
 
 def test_what_is_no_schedule_at_all(fw, rng):
@@ -156,7 +156,7 @@ def test_a_failed_first_call_leaves_the_metadata_fresh(fw, rng):
     assert not meta.have_initialized and meta.config is None and meta.num_splits is None
     other = cases.dense(fw, rng, b=2)
     out, lse = flash_mla_with_kvcache(*other.arguments(), meta)
-    reference.check(fw.numbers(out), fw.numbers(lse), *other.wanted)
+    cases.check(fw, (out, lse), other.wanted)
 
 
 def test_no_requests(fw):

@@ -70,10 +70,6 @@ def test_names(site):
             assert name in module.__all__
 
 
-def check(fw, results, wanted):
-    reference.check(fw.numbers(results[0]), fw.numbers(results[1]), *wanted)
-
-
 def skip_without_sparse(fw):
     if fw.device == "cuda":
         pytest.skip("the CUDA backend has no sparse attention yet")
@@ -105,7 +101,7 @@ def test_sglang_dense_step(fw, rng):
                     enable_batch_invariant=False, use_legacy=True, kv_format=None,
                     descale_q=None, descale_k=None,
                 )  # fmt: skip
-                check(fw, results, case.wanted)
+                cases.check(fw, results, case.wanted)
 
 
 def test_sglang_sparse_step(fw, rng):
@@ -123,7 +119,7 @@ def test_sglang_sparse_step(fw, rng):
             num_splits=None, causal=False, is_fp8_kvcache=flag, indices=case.indices,
             use_legacy=True, kv_format=name,
         )  # fmt: skip
-        check(fw, results, wanted)
+        cases.check(fw, results, wanted)
 
 
 def test_vllm_batch_invariant_step(fw, rng):
@@ -169,7 +165,7 @@ def test_lmdeploy_steps(fw, rng):
         head_dim_v=512, softmax_scale=576**-0.5, tile_scheduler_metadata=schedule[0],
         num_splits=schedule[1], causal=True, is_fp8_kvcache=False, indices=None,
     )  # fmt: skip
-    check(fw, results, case.wanted)
+    cases.check(fw, results, case.wanted)
     skip_without_sparse(fw)
     tensors, values = cases.prefill(fw, rng)
     sink, counts = rng.standard_normal(6), rng.integers(0, 21, 5)
@@ -250,7 +246,7 @@ def test_formats_that_are_not_the_cache_s(fw, rng, name, kind):
     call = (*case.arguments(), get_mla_metadata()[0])
     with pytest.raises(kind, match="^kv_format: given .*, wanted "):
         flash_mla_with_kvcache(*call, kv_format=name)
-    check(fw, flash_mla_with_kvcache(*call, kv_format="bf16"), case.wanted)
+    cases.check(fw, flash_mla_with_kvcache(*call, kv_format="bf16"), case.wanted)
     # 528 bytes are two formats, so the caller has to say which.
     cache, indices = fw.full((4, 64, 1, 528), 0, "u8"), fw.full((3, 1, 4), 0, "i32")
     q = fw.full((3, 1, 8, 512), 0.0, "bf16")
@@ -267,7 +263,7 @@ def test_keywords_are_used_or_refused(fw, rng):
         with pytest.raises(TypeError, match=f"^{name}: given .*, wanted True or False"):
             flash_mla_with_kvcache(*call, **{name: wrong})
     for legacy in (True, False, None):
-        check(fw, flash_mla_with_kvcache(*call, use_legacy=legacy), case.wanted)
+        cases.check(fw, flash_mla_with_kvcache(*call, use_legacy=legacy), case.wanted)
     wrong = [
         ((case.q, 8, 1), {}, "seqlens_k"),
         ((case.lengths, "8", 1), {}, "num_q_tokens_per_head_k"),

@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import cases  # noqa: E402
 import frameworks  # noqa: E402
-import reference  # noqa: E402
 from flash_mla import (  # noqa: E402
     FlashMLASchedMeta,
     flash_mla_sparse_fwd,
@@ -28,10 +27,6 @@ def compiled(function):
     return torch.compile(function, fullgraph=True, backend="aot_eager")
 
 
-def check(fw, case, results):
-    reference.check(fw.numbers(results[0]), fw.numbers(results[1]), *case.wanted)
-
-
 def test_objects_of_tensors_and_plans_by_hand(fw, rng):
     case = cases.dense(fw, rng, longest=900)
     tensors = get_mla_decoding_metadata(case.lengths, 8, 1)
@@ -44,7 +39,7 @@ def test_objects_of_tensors_and_plans_by_hand(fw, rng):
             q, cache, table, lengths, 512, meta, None, is_fp8_kvcache=None, use_legacy=True
         )
 
-    check(fw, case, decode(*case.arguments()[:4], *tensors))
+    cases.check(fw, decode(*case.arguments()[:4], *tensors), case.wanted)
     invariant = flash_mla_with_kvcache(*case.arguments(), get_mla_metadata(batch_invariant=True)[0])
     for result, wanted in zip(decode(*case.arguments()[:4], *by_hand), invariant):
         assert torch.equal(result, wanted)
@@ -55,13 +50,13 @@ def test_an_object_from_outside(fw, rng, used):
     case = cases.dense(fw, rng)
     meta = get_mla_metadata()[0]
     if used:
-        check(fw, case, flash_mla_with_kvcache(*case.arguments(), meta))
+        cases.check(fw, flash_mla_with_kvcache(*case.arguments(), meta), case.wanted)
 
     @compiled
     def decode(q, cache, table, lengths):
         return flash_mla_with_kvcache(q, cache, table, lengths, 512, meta)
 
-    check(fw, case, decode(*case.arguments()[:4]))
+    cases.check(fw, decode(*case.arguments()[:4]), case.wanted)
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -69,13 +64,13 @@ def test_tensors_from_outside(fw, rng, used):
     case = cases.dense(fw, rng)
     work, splits = get_mla_metadata(case.lengths, 8, 1)
     if used:
-        check(fw, case, flash_mla_with_kvcache(*case.arguments(), work, splits))
+        cases.check(fw, flash_mla_with_kvcache(*case.arguments(), work, splits), case.wanted)
 
     @compiled
     def decode(q, cache, table, lengths, work, splits):
         return flash_mla_with_kvcache(q, cache, table, lengths, 512, work, splits)
 
-    check(fw, case, decode(*case.arguments()[:4], work, splits))
+    cases.check(fw, decode(*case.arguments()[:4], work, splits), case.wanted)
 
 
 def test_keywords(fw, rng):
@@ -111,8 +106,8 @@ def test_tensors_from_inside(fw, rng, make, dynamic):
     for b in (3, 4):
         case = cases.dense(fw, rng, b=b, s_q=2)
         results = decode(*case.arguments()[:4])
-        check(fw, case, results[:2])
-        check(fw, case, results[2:4])
+        cases.check(fw, results[:2], case.wanted)
+        cases.check(fw, results[2:4], case.wanted)
         assert torch.equal(results[4], make(case.lengths, 2 * 8, 1, 8, False)[0])
 
 

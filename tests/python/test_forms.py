@@ -13,10 +13,6 @@ from flash_mla import (
 )
 
 
-def check(fw, results, wanted, kind="bf16"):
-    reference.check(fw.numbers(results[0]), fw.numbers(results[1]), *wanted, kind)
-
-
 def loose_strides(fw, tensor):
     """The same numbers, with strides on dimensions of size 1 that no layout has."""
     strides = [77 if extent == 1 else None for extent in tensor.shape]
@@ -32,7 +28,7 @@ def test_metadata_without_lengths_ignores_the_rest(fw, rng):
     case = cases.dense(fw, rng)
     meta, none = get_mla_metadata(None, 8, 1, 8, False, None)
     assert type(meta) is FlashMLASchedMeta and none is None and not meta.have_initialized
-    check(fw, flash_mla_with_kvcache(*case.arguments(), meta, none), case.wanted)
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), meta, none), case.wanted)
 
 
 @pytest.mark.parametrize("options", [{"max_workers": 2}, {"batch_invariant": True}])
@@ -40,7 +36,7 @@ def test_options_of_the_metadata(fw, rng, options):
     case = cases.dense(fw, rng, longest=900)
     meta = get_mla_metadata(**options)[0]
     results = flash_mla_with_kvcache(*case.arguments(), meta)
-    check(fw, results, case.wanted)
+    cases.check(fw, results, case.wanted)
     if "max_workers" in options:
         assert meta.tile_scheduler_metadata.shape[0] <= 2
         return
@@ -80,20 +76,20 @@ def test_fp8_flag_of_a_plain_cache_changes_nothing(fw, rng):
         flagged = flash_mla_with_kvcache(*case.arguments(), meta, None, None, False, True)
         assert all(fw.same(a, b) for a, b in zip(flagged, plain))
     work, splits = get_mla_metadata(case.lengths, 8, 1, None, True)
-    check(fw, flash_mla_with_kvcache(*case.arguments(), work, splits), case.wanted)
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), work, splits), case.wanted)
 
 
 @pytest.mark.parametrize("scale", [1, numpy.float32(0.25), numpy.array(0.25)])
 def test_scales_that_are_other_numbers(fw, rng, scale):
     case = cases.dense(fw, rng, scale=float(scale))
     results = flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0], softmax_scale=scale)
-    check(fw, results, case.wanted)
+    cases.check(fw, results, case.wanted)
 
 
 def test_strides_sink_and_scale_may_differ_under_one_schedule(fw, rng):
     case = cases.dense(fw, rng)
     meta = get_mla_metadata()[0]
-    check(fw, flash_mla_with_kvcache(*case.arguments(), meta), case.wanted)
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), meta), case.wanted)
     held = meta._held
     wide = fw.full((3, 1, 8, 640), numpy.nan, "bf16")
     wide[..., 64:] = case.q
@@ -102,7 +98,7 @@ def test_strides_sink_and_scale_may_differ_under_one_schedule(fw, rng):
         wide[..., 64:], *case.arguments()[1:], meta, softmax_scale=0.1,
         attn_sink=fw.array(sink, "fp32"),
     )  # fmt: skip
-    check(fw, results, reference.dense(*case.values.values(), scale=0.1, sink=sink))
+    cases.check(fw, results, reference.dense(*case.values.values(), scale=0.1, sink=sink))
     assert meta._held is held
 
 
@@ -111,7 +107,7 @@ def test_strides_of_size_one_are_not_checked(fw, rng):
     out, lse = fw.full((1, 1, 8, 512), numpy.nan, "bf16"), fw.full((1, 8, 1), numpy.nan, "fp32")
     tensors = [loose_strides(fw, t) for t in (*case.arguments()[:4], out, lse)]
     flash_mla_with_kvcache(*tensors[:4], 512, get_mla_metadata()[0], out=tensors[4], lse=tensors[5])
-    check(fw, (out, lse), case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
 
 
 def test_lse_in_a_larger_tensor(fw, rng):
@@ -120,7 +116,7 @@ def test_lse_in_a_larger_tensor(fw, rng):
     lse = wide[:, 1:9, 1:4]
     results = flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0], lse=lse)
     assert results[1] is lse
-    check(fw, results, case.wanted)
+    cases.check(fw, results, case.wanted)
     rest = fw.numbers(wide).copy()
     rest[:, 1:9, 1:4] = numpy.nan
     assert numpy.isnan(rest).all()
@@ -137,7 +133,7 @@ def test_every_argument_by_position(fw, rng):
         fw.array(extra_counts, "i32"),
     )  # fmt: skip
     second = extra.values["rows"], extra.values["indices"], extra_counts
-    check(fw, results, reference.sparse(*case.values.values(), 0.07, sink, counts, second))
+    cases.check(fw, results, reference.sparse(*case.values.values(), 0.07, sink, counts, second))
 
 
 def test_prefill_into_larger_tensors(fw, rng):
@@ -149,7 +145,7 @@ def test_prefill_into_larger_tensors(fw, rng):
     results = flash_mla_sparse_fwd(*tensors, 0.05, out=out, max_logits=most, lse=lse)
     assert all(result is given for result, given in zip(results, (out, most, lse)))
     wanted = reference.prefill(*values, 0.05)
-    check(fw, (out, lse), (wanted[0], wanted[2]))
+    cases.check(fw, (out, lse), (wanted[0], wanted[2]))
     assert numpy.allclose(fw.numbers(most), wanted[1], atol=1e-4)
 
 

@@ -9,7 +9,7 @@ from flash_mla import flash_mla_with_kvcache, get_mla_metadata
 
 def check(fw, case, *schedule):
     out, lse = flash_mla_with_kvcache(*case.arguments(), *schedule)
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
 
 
 @pytest.mark.parametrize("s_q, h_q, h_kv", [(1, 8, 1), (2, 16, 2)])
@@ -72,7 +72,7 @@ def test_sparse(fw, rng):
         case.q, case.cache, None, None, 512, work, splits, None, False, True, case.indices
     )
     wanted = reference.sparse(case.values["q"], case.values["rows"], case.values["indices"])
-    reference.check(fw.numbers(out), fw.numbers(lse), *wanted)
+    cases.check(fw, (out, lse), wanted)
 
 
 WRONG = [

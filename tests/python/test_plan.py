@@ -22,7 +22,7 @@ def test_dense(fw, rng, options):
     case = cases.dense(fw, rng, longest=700)
     planned = plan_like(fw, case, **options).schedule(case.lengths)
     out, lse = planned.run(case.q, case.cache, case.table)
-    reference.check(fw.numbers(out), fw.numbers(lse), *case.wanted)
+    cases.check(fw, (out, lse), case.wanted)
     assert planned.backend == fw.device and planned.scheduled and planned.status() == 0
     assert "dense_decode" in str(planned)
     work = planned.array("work")
@@ -40,7 +40,7 @@ def test_schedule_again(fw, rng):
     planned.schedule(fw.array(lengths, "i32"))
     assert planned.memory.address == address
     out, lse = planned.run(case.q, case.cache, case.table)
-    reference.check(fw.numbers(out), fw.numbers(lse), *reference.dense(*case.values.values()))
+    cases.check(fw, (out, lse), reference.dense(*case.values.values()))
 
 
 def test_batch_invariant(fw, rng):
@@ -66,7 +66,7 @@ def test_sparse(fw, rng):
     ).schedule()  # fmt: skip
     out, lse = planned.run(case.q, case.cache, indices=case.indices, softmax_scale=0.1)
     wanted = reference.sparse(*case.values.values(), 0.1)
-    reference.check(fw.numbers(out), fw.numbers(lse), *wanted)
+    cases.check(fw, (out, lse), wanted)
 
 
 def test_prefill(fw, rng):
@@ -76,7 +76,7 @@ def test_prefill(fw, rng):
     planned = plan("sparse_prefill", device="cpu", query_tokens=3, query_heads=4, topk=10)
     out, most, lse = planned.schedule().run(*tensors[:2], indices=tensors[2])
     wanted = reference.prefill(*values, 576**-0.5)
-    reference.check(fw.numbers(out), fw.numbers(lse), wanted[0], wanted[2])
+    cases.check(fw, (out, lse), (wanted[0], wanted[2]))
     assert numpy.allclose(fw.numbers(most), wanted[1], atol=1e-4)
 
 

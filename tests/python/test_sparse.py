@@ -23,21 +23,17 @@ def decode(case, meta=None, **options):
     )  # fmt: skip
 
 
-def check(fw, results, wanted):
-    reference.check(*(fw.numbers(result) for result in results), *wanted)
-
-
 @pytest.mark.parametrize("fmt", FORMATS)
 @pytest.mark.parametrize("h_q", [1, 5, 64])
 def test_matches_the_reference(fw, rng, fmt, h_q):
     case = cases.sparse(fw, rng, fmt=fmt, h_q=h_q)
-    check(fw, decode(case), reference.sparse(*case.values.values()))
+    cases.check(fw, decode(case), reference.sparse(*case.values.values()))
 
 
 @pytest.mark.parametrize("byte_kind", ["i8", "e4m3"])
 def test_byte_types(fw, rng, byte_kind):
     case = cases.sparse(fw, rng, byte_kind=byte_kind)
-    check(fw, decode(case), reference.sparse(*case.values.values()))
+    cases.check(fw, decode(case), reference.sparse(*case.values.values()))
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
@@ -58,7 +54,7 @@ def test_everything_at_once(fw, rng, fmt):
         *case.values.values(), None, sink, counts,
         (extra.values["rows"], extra.values["indices"], extra_counts),
     )  # fmt: skip
-    check(fw, results, wanted)
+    cases.check(fw, results, wanted)
 
 
 def test_no_entry_counts(fw, rng):
@@ -73,7 +69,7 @@ def test_poisoned_rows_that_nobody_names(fw, rng):
     rows = case.values["rows"].reshape(-1, 576).copy()
     rows[[slot for slot in range(len(rows)) if slot not in named]] = numpy.nan
     case.cache = fw.array(rows.reshape(6, 16, 1, 576).astype(numpy.float32), "bf16")
-    check(fw, decode(case), reference.sparse(*case.values.values()))
+    cases.check(fw, decode(case), reference.sparse(*case.values.values()))
 
 
 def test_block_table_and_lengths_are_not_read(fw, rng):
@@ -84,7 +80,7 @@ def test_block_table_and_lengths_are_not_read(fw, rng):
             case.q, case.cache, anything, anything, 512, meta, is_fp8_kvcache=True,
             indices=case.indices,
         )  # fmt: skip
-        check(fw, results, reference.sparse(*case.values.values()))
+        cases.check(fw, results, reference.sparse(*case.values.values()))
 
 
 def test_padded_pages(fw, rng):
@@ -92,7 +88,7 @@ def test_padded_pages(fw, rng):
     padded = fw.full((6, 17, 1, 584), 255, "u8")
     padded[:, :16] = case.cache
     case.cache = padded[:, :16]
-    check(fw, decode(case), reference.sparse(*case.values.values()))
+    cases.check(fw, decode(case), reference.sparse(*case.values.values()))
 
 
 CHANGED = {

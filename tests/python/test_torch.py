@@ -19,19 +19,15 @@ from flash_mla import (  # noqa: E402
 FRAMEWORKS = frameworks.torch_devices()
 
 
-def check(fw, case, results):
-    reference.check(fw.numbers(results[0]), fw.numbers(results[1]), *case.wanted)
-
-
 def test_inference_mode(fw, rng):
     with torch.inference_mode():
         case = cases.dense(fw, rng)
         assert case.lengths.is_inference()
         meta = get_mla_metadata()[0]
         for _ in range(2):
-            check(fw, case, flash_mla_with_kvcache(*case.arguments(), meta))
+            cases.check(fw, flash_mla_with_kvcache(*case.arguments(), meta), case.wanted)
         schedule = get_mla_metadata(case.lengths, 8, 1)
-        check(fw, case, flash_mla_with_kvcache(*case.arguments(), *schedule))
+        cases.check(fw, flash_mla_with_kvcache(*case.arguments(), *schedule), case.wanted)
 
 
 def test_default_dtype_and_device(fw, rng):
@@ -44,7 +40,7 @@ def test_default_dtype_and_device(fw, rng):
         torch.set_default_dtype(torch.float32)
     assert results[0].dtype == torch.bfloat16 and results[1].dtype == torch.float32
     assert results[0].device == case.q.device
-    check(fw, case, results)
+    cases.check(fw, results, case.wanted)
 
 
 def test_gradients_are_refused_where_they_would_be_recorded(fw, rng):
@@ -58,13 +54,13 @@ def test_gradients_are_refused_where_they_would_be_recorded(fw, rng):
         flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0], attn_sink=sink)
     with torch.no_grad():
         results = flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0], attn_sink=sink)
-    check(fw, case, results)
+    cases.check(fw, results, case.wanted)
 
 
 def test_subclasses(fw, rng):
     case = cases.dense(fw, rng)
     case.cache = torch.nn.Parameter(case.cache, requires_grad=False)
-    check(fw, case, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]))
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]), case.wanted)
 
 
 def test_devices_must_agree(fw, rng):
@@ -92,7 +88,7 @@ def test_lengths_of_another_tensor_or_version(fw, rng):
     case.lengths.sub_(case.lengths // 3)
     case.values["lengths"] = fw.numbers(case.lengths)
     case.wanted = reference.dense(*case.values.values())
-    check(fw, case, flash_mla_with_kvcache(*case.arguments(), meta))
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), meta), case.wanted)
     assert meta._held is not held
 
 
@@ -105,7 +101,7 @@ def test_lengths_that_take_a_freed_tensor_s_place(fw, rng):
         case.wanted = reference.dense(*case.values.values())
         lengths = fw.array(case.values["lengths"], "i32")
         call = case.q, case.cache, case.table, lengths, 512
-        check(fw, case, flash_mla_with_kvcache(*call, meta))
+        cases.check(fw, flash_mla_with_kvcache(*call, meta), case.wanted)
         del call, lengths
 
 
@@ -114,7 +110,7 @@ def test_array_protocols_mix_on_the_cpu(rng):
     case = cases.dense(fw, rng)
     case.table = arrays.array(case.values["table"], "i32")
     case.lengths = arrays.array(case.values["lengths"], "i32")
-    check(fw, case, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]))
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]), case.wanted)
 
 
 class OnlyAttributes(torch.Tensor):
@@ -129,7 +125,7 @@ def test_attributes_alone(fw, rng):
     strided[...] = case.q
     call = [tensor.as_subclass(OnlyAttributes) for tensor in (strided, *case.arguments()[1:4])]
     results = flash_mla_with_kvcache(*call, 512, get_mla_metadata()[0])
-    check(fw, case, results)
+    cases.check(fw, results, case.wanted)
     with pytest.raises(ValueError, match="^q: given a tensor that requires grad"):
         call[0] = case.q.clone().requires_grad_().as_subclass(OnlyAttributes)
         flash_mla_with_kvcache(*call, 512, get_mla_metadata()[0])
@@ -155,7 +151,7 @@ def test_any_library_with_dlpack(rng):
     fw = frameworks.Torch("cpu")
     case = cases.dense(fw, rng)
     case.cache, case.table = OnlyDlpack(case.cache), OnlyDlpack(case.table)
-    check(fw, case, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]))
+    cases.check(fw, flash_mla_with_kvcache(*case.arguments(), get_mla_metadata()[0]), case.wanted)
     with pytest.raises(TypeError, match="^q: given a .*OnlyDlpack, wanted a tensor of PyTorch"):
         flash_mla_with_kvcache(OnlyDlpack(case.q), *case.arguments()[1:], get_mla_metadata()[0])
 
@@ -176,7 +172,7 @@ def test_threads_share_a_schedule(rng):
     for worker in workers:
         worker.join()
     assert len(results) == 80 and all(torch.equal(out, first[0]) for out in results)
-    check(fw, case, first)
+    cases.check(fw, first, case.wanted)
 
 
 class Layer(torch.nn.Module):
@@ -210,7 +206,7 @@ def test_compile_with_given_outputs_and_metadata(fw, rng):
         return flash_mla_with_kvcache(q, cache, table, lengths, 512, meta, out=out, lse=lse)
 
     decode(*case.arguments()[:4], out, lse)
-    check(fw, case, (out, lse))
+    cases.check(fw, (out, lse), case.wanted)
 
 
 def test_compile_sparse(rng):
@@ -226,7 +222,7 @@ def test_compile_sparse(rng):
 
     wanted = reference.sparse(*case.values.values())
     results = decode(case.q, case.cache, case.indices)
-    reference.check(fw.numbers(results[0]), fw.numbers(results[1]), *wanted)
+    cases.check(fw, results, wanted)
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def prefill(q, kv, indices):

@@ -33,6 +33,7 @@ PLAN = {
     "causal": wrong.flags,
     "batch_invariant": wrong.flags,
     "max_workers": wrong.integers,
+    "split_query": wrong.flags,
 }
 FORM = {
     "empty_lse": wrong.names,
@@ -54,6 +55,7 @@ RUN = {
     "lse": WRITTEN,
     "max_logits": WRITTEN,
     **FORM,
+    "q_rotary": OPTIONAL,
 }
 FORMAT = {"format": lambda: wrong.names(optional=True)}
 APPEND = {"cache": {"written": True}, "rows": NEEDED, "slots": NEEDED, **FORMAT}

@@ -10,6 +10,7 @@ import unittest
 import headers_alone
 import include_floors
 import kernel_gate
+import mutants_apply
 import plain_text
 import quiet_library
 import source_tree
@@ -41,6 +42,29 @@ class SourceTree(Planted):
 
     def test_keeps_what_stands_between_digit_separators(self):
         self.assertIn("exit(2)", source_tree.bare_code("x = 1'000; exit(2); y = 2'000;"))
+
+
+class MutantsApply(Planted):
+    PATCH = "A bug.\ntests: x\n\n--- a/src/x.h\n+++ b/src/x.h\n@@ -1,3 +1,3 @@\n a\n-b\n+c\n d\n"
+
+    def seen(self, patch):
+        self.plant("tests/mutants/bug.patch", patch)
+        return mutants_apply.violations(self.root)
+
+    def test_takes_a_bug_wherever_its_lines_stand(self):
+        self.plant("src/x.h", "first\na\nb\nd\nlast\n")
+        self.assertEqual(self.seen(self.PATCH), [])
+
+    def test_sees_a_bug_that_does_not_fit(self):
+        self.plant("src/x.h", "a\nb\n\nd\n")
+        self.assertRegex("".join(self.seen(self.PATCH)), "bug.patch: its lines are not in src/x.h")
+        self.assertRegex("".join(self.seen(self.PATCH.replace("x.h", "y.h"))), "y.h is no file")
+
+    def test_sees_a_bug_that_names_no_tests_or_changes_nothing(self):
+        self.plant("src/x.h", "a\nb\nd\n")
+        self.assertRegex("".join(self.seen(self.PATCH.replace("tests: x", ""))), "'tests: ...'")
+        self.assertRegex("".join(self.seen(self.PATCH.replace("+c", "+b"))), "are not in")
+        self.assertRegex("".join(self.seen(self.PATCH.partition("@@")[0])), "has no changes")
 
 
 class QuietLibrary(Planted):

@@ -11,18 +11,18 @@ namespace {
 constexpr std::int32_t no_plan_holds = -1234567;
 
 // One length; `shape` picks the distribution of the whole batch.
-std::int32_t draw_length(support::Random& random, std::int64_t shape, std::int64_t most) {
+std::int32_t draw_length(support::Random& random, std::int64_t shape, std::int64_t max_length) {
   switch (shape) {
     case 0:
-      return static_cast<std::int32_t>(most);
+      return static_cast<std::int32_t>(max_length);
     case 1:
-      return static_cast<std::int32_t>(random.between(0, most));
+      return static_cast<std::int32_t>(random.between(0, max_length));
     case 2:
-      return static_cast<std::int32_t>(random.log_between(1, most));
+      return static_cast<std::int32_t>(random.log_between(1, max_length));
     case 3:
-      return random.chance(0.9) ? 0 : static_cast<std::int32_t>(random.log_between(1, most));
+      return random.chance(0.9) ? 0 : static_cast<std::int32_t>(random.log_between(1, max_length));
     default:
-      return static_cast<std::int32_t>(random.between(0, smaller<std::int64_t>(most, 200)));
+      return static_cast<std::int32_t>(random.between(0, smaller<std::int64_t>(max_length, 200)));
   }
 }
 
@@ -67,9 +67,9 @@ Batch draw_batch(std::uint64_t seed, bool batch_invariant) {
         .fast = static_cast<std::int32_t>(random.between(1, 20)),
         .slow = static_cast<std::int32_t>(random.between(1, 20))};
   const std::int64_t shape = random.between(0, 4);
-  const std::int64_t most = random.log_between(1, 1 << 20);
+  const std::int64_t max_length = random.log_between(1, 1 << 20);
   for (std::int64_t r = 0; r < requests; ++r)
-    batch.lengths.push_back(draw_length(random, shape, most));
+    batch.lengths.push_back(draw_length(random, shape, max_length));
   if (requests > 0 && random.chance(0.15))
     batch.lengths[random.between(0, requests - 1)] =
         static_cast<std::int32_t>(random.log_between(1, std::numeric_limits<std::int32_t>::max()));

@@ -1,4 +1,4 @@
-// A batch of random lengths with the schedule that split_kv makes of it, for property tests.
+// A batch of random lengths, and the schedule that split_kv makes of it, for property tests.
 #pragma once
 
 #include <algorithm>
@@ -27,12 +27,12 @@ struct Batch {
   }
 };
 
-// What SCOPED_TRACE prints.
+// The text that SCOPED_TRACE prints.
 std::ostream& operator<<(std::ostream& text, const Batch& batch);
 
-// A batch that depends on the seed alone: 0 … 300 requests, 1 … 300 workers, lengths from one of
+// A batch that depends only on the seed: 0 … 300 requests, 1 … 300 workers, lengths from one of
 // several distributions (equal, uniform, heavy tails, mostly zero, one huge), any cost model of
-// cost_model.h. Three in ten have workers of two speeds, but in batch-invariant mode.
+// cost_model.h. Three in ten batches that are not batch-invariant have workers of two speeds.
 Batch draw_batch(std::uint64_t seed, bool batch_invariant);
 
 // A batch of these lengths, in blocks of 64 tokens.
@@ -42,7 +42,7 @@ Batch batch_of(std::vector<std::int32_t> lengths, std::int32_t workers, const Co
 // Every cost model of cost_model.h, for 1 … 256 rows.
 std::vector<CostModel> all_cost_models();
 
-// The arrays that split_kv fills, which start with values that no plan holds.
+// The arrays that split_kv fills. They start with values that no schedule has.
 struct Schedule {
   std::vector<WorkRow> work;               // [workers]
   std::vector<std::int32_t> split_offset;  // [b + 1]
@@ -51,7 +51,7 @@ struct Schedule {
   friend bool operator==(const Schedule& a, const Schedule& b);
 };
 
-// `Ns` counts nanoseconds on the line: std::int64_t, or std::int32_t.
+// `Ns` is the type of nanoseconds on the line: std::int64_t or std::int32_t.
 template <class Ns>
 struct SplitScratch {
   std::vector<LinePlace<Ns>> line;
@@ -69,10 +69,10 @@ Schedule blank_schedule(const SplitParams& params);
 template <class Ns = std::int64_t>
 Schedule make_schedule(const Batch& batch);
 
-// Each worker's segments, in order. First those of requests with tokens.
+// The segments of each worker, in order. Those of requests with tokens come first.
 std::vector<std::vector<Segment>> segments_of(const Batch& batch, const Schedule& schedule);
 
-// The same without those of requests that have no tokens.
+// The same, without the segments of requests that have no tokens.
 std::vector<std::vector<Segment>> busy_segments_of(const Batch& batch, const Schedule& schedule);
 
 }  // namespace flashmla::schedule

@@ -1,4 +1,4 @@
-// The small functions of integers beneath split_kv.
+// The integer functions that split_kv uses.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -30,7 +30,7 @@ TEST(CostModel, NeverGetsCheaperWithMoreRows) {
   }
 }
 
-// Reciprocals as floats are right to 24 bits; quotients have up to 50 of them.
+// Reciprocals as floats have 24 correct bits, and quotients here have up to 50 bits.
 TEST(Divisor, IsExact) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -48,15 +48,15 @@ TEST(Divisor, IsExact) {
   EXPECT_EQ(Divisor<std::int64_t>(7).quotient(0), 0);
 }
 
-// Up to the largest quotient that is promised, and numbers whose sum with the divisor takes 32
+// Quotients up to the largest one that is promised, and numbers whose sum with the divisor takes 32
 // bits.
 TEST(Divisor, Of32BitsIsExact) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
   for (int i = 0; i < 200000; ++i) {
-    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
-    const auto value = static_cast<std::int32_t>(random.log_between(1, most));
-    const std::int64_t max_quotient = smaller<std::int64_t>(most / value, (1 << 21) - 1);
+    constexpr std::int64_t max_value = std::numeric_limits<std::int32_t>::max();
+    const auto value = static_cast<std::int32_t>(random.log_between(1, max_value));
+    const std::int64_t max_quotient = smaller<std::int64_t>(max_value / value, (1 << 21) - 1);
     const auto quotient =
         static_cast<std::int32_t>(i % 4 == 0 ? max_quotient : random.log_between(1, max_quotient));
     const std::int32_t product = value * quotient;
@@ -64,7 +64,7 @@ TEST(Divisor, Of32BitsIsExact) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << ": " << value << " times " << quotient);
     ASSERT_EQ(divisor.quotient(product), quotient);
     ASSERT_EQ(divisor.quotient(product - 1), quotient - 1);
-    if (product <= most - value) {
+    if (product <= max_value - value) {
       ASSERT_EQ(divisor.quotient(product + value - 1), quotient);
     }
     ASSERT_EQ(divisor.quotient_up(product), quotient);
@@ -103,8 +103,8 @@ TEST(BlocksOf, CountsStartedBlocks) {
   EXPECT_EQ(blocks_of(longest, 1), longest);
 }
 
-// The cap is where one more segment stops to pay: blocks · block_ns / s + s · split_ns is least
-// there.
+// At the cap one more segment no longer makes the request shorter: blocks · block_ns / s + s ·
+// split_ns has its minimum there.
 TEST(SplitCap, IsTheCheapestNumberOfSegments) {
   const auto time = [](double blocks, double segments, const CostModel& cost) {
     return blocks * cost.block_ns / segments + segments * cost.split_ns;

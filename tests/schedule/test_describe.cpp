@@ -1,4 +1,4 @@
-// A schedule as text: the figures in it are those of the schedule.
+// The text of a schedule has the figures of the schedule.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// Requests without tokens cost nothing in the division: whatever their number and wherever they
-// stand, the others are cut as without them. Their results are dealt out among the workers.
+// Requests without tokens cost nothing in the division. Whatever their number and their places are,
+// the other requests are cut as without them. Their results are dealt out among the workers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,14 +17,16 @@ struct PaddedBatch {
   std::vector<std::int32_t> place;  // [others + 1], their numbers in the batch, and its length
 };
 
-// The same requests with tokens; `where`: 0 empty ones behind them, 1 in front, 2 anywhere.
+// The requests with tokens stay the same. Empty ones are behind them (`where` = 0), in front of
+// them (1) or anywhere (2).
 PaddedBatch pad(const Batch& others, support::Random& random, std::int64_t where) {
   PaddedBatch padded{others, {}};
   const auto count = static_cast<std::size_t>(random.log_between(1, 400));
   padded.batch.lengths.insert(
       where == 0 ? padded.batch.lengths.end() : padded.batch.lengths.begin(), count, 0);
   if (where == 2) {
-    // Empty ones change places with those behind them, whose order stays as it is.
+    // An empty request changes places with a request behind it. The order of the requests with
+    // tokens stays the same.
     std::vector<bool> empty(padded.batch.lengths.size());
     for (std::size_t i = 0; i < count; ++i)
       empty[i] = true;
@@ -52,7 +54,7 @@ Batch without_empty_requests(Batch batch) {
   return batch;
 }
 
-// What the others' schedule is where they have other numbers.
+// The schedule of the requests with tokens, with the numbers that they have in the batch.
 Schedule renumbered(Schedule schedule, const std::vector<std::int32_t>& place) {
   for (WorkRow& tile : schedule.work) {
     const bool idle = tile.last_request < tile.first_request;
@@ -90,8 +92,8 @@ TEST_P(EmptyRequests, ChangeNothingForTheOthers) {
   }
 }
 
-// With as many requests as workers or fewer, each may have workers of its own. Twelve requests are
-// such a batch, and sixteen of which four are empty are the same.
+// With at most as many requests as workers, each request may have workers of its own. A batch of
+// twelve requests is cut in this way, and so is a batch of sixteen of which four are empty.
 TEST_P(EmptyRequests, DoNotCountWhereRequestsHaveWorkersOfTheirOwn) {
   for (const std::int32_t workers : {12, 36, 66, 132}) {
     const Batch others = batch_of(std::vector<std::int32_t>(12, 6400), workers,
@@ -102,8 +104,8 @@ TEST_P(EmptyRequests, DoNotCountWhereRequestsHaveWorkersOfTheirOwn) {
   }
 }
 
-// Nobody writes more results of empty requests than there are requests for each worker; and those
-// that fill a batch up go to the last workers, one each.
+// No worker writes more results of empty requests than the batch has requests for each worker.
+// Empty requests that fill up a batch go to the last workers, one to each.
 TEST_P(EmptyRequests, AreDealtOut) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -116,7 +118,7 @@ TEST_P(EmptyRequests, AreDealtOut) {
     const std::int32_t empty = params.requests - others.params.requests;
     for (std::int32_t w = 0; w < params.workers; ++w) {
       const auto written = std::ranges::count(shares[w], 0, &Segment::length);
-      const std::int32_t turns = params.workers - 1 - w;  // until it is this worker's
+      const std::int32_t turns = params.workers - 1 - w;  // they come first
       ASSERT_EQ(written, turns < empty ? 1 + (empty - turns - 1) / params.workers : 0) << w;
     }
   }

@@ -1,4 +1,4 @@
-// The slices of the plan workspace: aligned, apart from one another, and inside its size.
+// The arrays of the plan workspace are aligned, do not overlap, and lie inside its size.
 #include <gtest/gtest.h>
 
 #include <algorithm>

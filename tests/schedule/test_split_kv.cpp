@@ -1,6 +1,6 @@
-// What every schedule promises: each block of each request once and in order, splits numbered from
-// 0, split_offset in agreement with the segments, no more segments than the cap, and one segment
-// without blocks for each request without tokens.
+// The promises of every schedule: each block of each request comes once and in order; segments are
+// numbered from 0; split_offset agrees with the segments; no request has more segments than its
+// cap; each request without tokens has one segment without blocks.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,7 +12,8 @@ namespace flashmla::schedule {
 
 namespace {
 
-// Empty when a worker's segments continue where the previous one's ended, to the end of the batch.
+// The text is empty where the segments of each worker continue where those of the previous one
+// ended, up to the end of the batch.
 std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
                               std::vector<std::int32_t>& segments) {
   std::int32_t request = 0;
@@ -52,7 +53,8 @@ std::string fault_in_coverage(const Batch& batch, const Schedule& schedule,
   return request == batch.params.requests && block == 0 ? "" : "blocks are left over at the end";
 }
 
-// Empty when each request without tokens has one segment, behind those of others.
+// The text is empty where each request without tokens has one segment, behind the segments of other
+// requests.
 std::string fault_in_empty_requests(const Batch& batch, const Schedule& schedule) {
   std::vector<std::int32_t> found(batch.params.requests, 0);
   for (const auto& share : segments_of(batch, schedule)) {
@@ -156,8 +158,8 @@ TEST_P(SplitKv, IsStableUnderRepetition) {
   }
 }
 
-// Nanoseconds of 32 bits make the schedule that those of 64 bits make, up to the longest lengths
-// for which they are said to be enough.
+// With 32-bit nanoseconds split_kv makes the same schedule as with 64 bits, up to the longest
+// lengths for which line_fits_32_bits() is true.
 TEST_P(SplitKv, IsTheSameIn32BitsWhereTheyFit) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -171,13 +173,15 @@ TEST_P(SplitKv, IsTheSameIn32BitsWhereTheyFit) {
     }
     if (!line_fits_32_bits(batch.params, 0))
       continue;
-    std::int32_t most = 0;
+    std::int32_t max_length = 0;
     for (std::int32_t step = 1 << 30; step > 0; step /= 2)
-      if (line_fits_32_bits(batch.params, most + step))
-        most += step;
+      if (line_fits_32_bits(batch.params, max_length + step))
+        max_length += step;
     for (std::int32_t& length : batch.lengths)
-      length = random.chance(0.8) ? most : static_cast<std::int32_t>(random.between(0, most));
-    ASSERT_TRUE(make_schedule<std::int32_t>(batch) == make_schedule(batch)) << "up to " << most;
+      length = random.chance(0.8) ? max_length
+                                  : static_cast<std::int32_t>(random.between(0, max_length));
+    ASSERT_TRUE(make_schedule<std::int32_t>(batch) == make_schedule(batch))
+        << "up to " << max_length;
   }
   EXPECT_GT(fits, 300);
 }

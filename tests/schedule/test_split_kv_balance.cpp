@@ -1,4 +1,5 @@
-// How evenly a schedule divides the work: the longest worker against what no schedule can beat.
+// How evenly a schedule divides the work: the longest worker is compared with a lower bound for
+// every schedule.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,9 +11,9 @@ namespace flashmla::schedule {
 namespace {
 
 struct Load {
-  double fast_worker = 0;  // ns, the longest
-  double slow_worker = 0;  // of the others
-  double total = 0;        // ns: all blocks, and the charge of every segment that was made
+  double fast_worker = 0;  // ns, the longest fast worker
+  double slow_worker = 0;  // ns, the longest slow worker
+  double total = 0;        // ns of all blocks and of all segments of the schedule
   double largest_segment = 0;
 };
 
@@ -36,7 +37,7 @@ Load load_of(const Batch& batch) {
   return load;
 }
 
-// The largest request, cut as often as its cap allows.
+// The share of a worker in the longest request, which is cut as often as its cap allows.
 double largest_share(const Batch& batch) {
   std::int64_t blocks = 1;
   for (std::int32_t r = 0; r < batch.params.requests; ++r)
@@ -51,9 +52,9 @@ void expect_balanced(const Batch& batch) {
   const Load load = load_of(batch);
   const CostModel& cost = batch.params.cost;
   const WorkerSpeeds& speeds = batch.params.speeds;
-  const double part = load.total / speeds.parts(batch.params.workers);
+  const double share = load.total / speeds.total(batch.params.workers);
   const auto bound = [&](std::int32_t speed) {
-    return 1.05 * std::max(part * speed, largest_share(batch)) + cost.block_ns + cost.segment_ns;
+    return 1.05 * std::max(share * speed, largest_share(batch)) + cost.block_ns + cost.segment_ns;
   };
   ASSERT_LE(load.fast_worker, bound(speeds.fast));
   ASSERT_LE(load.slow_worker, bound(speeds.slow));
@@ -83,8 +84,8 @@ TEST(SplitKvBalance, HoldsForFewRequestsOfAnyLength) {
   }
 }
 
-// Requests of equal length get workers of their own: nobody has two of them, and where the blocks
-// come out even so do the pieces.
+// Requests of equal length get workers of their own: no worker has two requests, and where the
+// number of blocks can be divided evenly all segments are equally long.
 TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -102,7 +103,7 @@ TEST(SplitKvBalance, GivesEqualRequestsTheirOwnWorkers) {
   }
 }
 
-// One that is twice as long as the others does not get as many as they.
+// A request that is twice as long as the others gets more workers than they.
 TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
   const Batch batch = batch_of({6400, 12800, 6400, 6400}, 40, hopper_cost_model(128, 64));
   const Schedule schedule = make_schedule(batch);
@@ -113,7 +114,7 @@ TEST(SplitKvBalance, GivesALongerRequestMoreWorkers) {
   ASSERT_NO_FATAL_FAILURE(expect_balanced(batch));
 }
 
-// One long request among many short ones is what the cap must not spoil.
+// One long request among many short ones stays balanced, whatever its cap is.
 TEST(SplitKvBalance, CutsOneLongRequestAmongManyWorkers) {
   const Batch batch = batch_of({1 << 20}, 132, hopper_cost_model(128, 64));
   const auto shares = segments_of(batch, make_schedule(batch));

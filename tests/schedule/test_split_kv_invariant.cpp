@@ -1,4 +1,4 @@
-// Batch-invariant mode: how a request is cut depends on its own length and on nothing else.
+// Batch-invariant mode: the cuts of a request depend only on its own length.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace flashmla::schedule {
 
 namespace {
 
-// First and end block and number of each segment of a request, whoever computes them.
+// The first block, end block and number of each segment of a request, whichever worker computes it.
 std::vector<std::array<std::int32_t, 3>> cut_of(const Batch& batch, std::int32_t request) {
   std::vector<std::array<std::int32_t, 3>> cut;
   for (const auto& share : segments_of(batch, make_schedule(batch)))

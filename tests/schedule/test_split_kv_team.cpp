@@ -1,4 +1,4 @@
-// Many threads make the very schedule that one thread makes.
+// Many threads make the same schedule as one thread.
 #include <gtest/gtest.h>
 
 #include "tests/schedule/drawn_batch.h"

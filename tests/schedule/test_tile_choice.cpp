@@ -1,4 +1,4 @@
-// How many rows a tile gets.
+// The choice of tiles: how many rows they have, and how many of them form a cluster.
 #include <gtest/gtest.h>
 
 #include "schedule/tile_choice.h"
@@ -12,7 +12,7 @@ constexpr std::int64_t multiprocessors = 132;
 constexpr std::int64_t h100_memory_ps = 21994;  // 73,728 bytes at 3.35 TB/s
 constexpr std::int64_t h200_memory_ps = 14994;  // at 4.92 TB/s
 
-// Requests of at most `tokens`, one KV head.
+// Requests of at most `tokens` tokens, with one KV head.
 constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std::int64_t tokens) {
   return {.requests = requests,
           .blocks = divide_up(tokens, 64),
@@ -24,7 +24,7 @@ constexpr TileQuestion question_of(std::int64_t requests, std::int64_t rows, std
           .clusters_load_once = true};
 }
 
-// Up to 64.
+// The tile that takes all rows, up to 64.
 constexpr Tile tile_of_all(std::int64_t rows) {
   return {rows <= 16 ? 16 : rows <= 32 ? 32 : 64, cluster_of_large_tiles(rows)};
 }
@@ -39,7 +39,7 @@ constexpr Tile in_cluster(std::int64_t rows) {
 TEST(TileChoice, HoldsAllRowsWhereThereIsMuchToDo) {
   for (const std::int64_t requests : {1, 16, 128})
     for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128, 256}) {
-      // Of one request's 2,048 blocks there are few enough for 17 … 32 rows to make clusters.
+      // The 2,048 blocks of one request are few enough for clusters with 17 … 32 rows.
       const bool halved = requests == 1 && rows > 16 && rows <= 32;
       EXPECT_EQ(choose_tile(question_of(requests, rows, 131072)),
                 halved ? in_cluster(16) : tile_of_all(rows))
@@ -61,7 +61,7 @@ TEST(TileChoice, IsSmallWhereThereIsLittleToDo) {
   EXPECT_EQ(choose_tile(question_of(32, 128, 1024)), in_cluster(64));
 }
 
-// The same; where there is neither little to do nor much.
+// Measured in the same way, where workers have neither few blocks nor many.
 TEST(TileChoice, IsHalfInPairsWhereMemoryIsTheBound) {
   EXPECT_EQ(choose_tile(question_of(1, 32, 65536)), in_cluster(16));
   EXPECT_EQ(choose_tile(question_of(16, 32, 4096)), in_cluster(16));
@@ -98,7 +98,7 @@ TEST(TileChoice, HasNoSmallClustersWhereEachWouldLoadAllKeys) {
   EXPECT_EQ(choose_tile(question), alone(64));
 }
 
-// A worker has one request at most where tiles are smaller than they could be.
+// Where tiles are smaller than they could be, a worker has at most one request.
 TEST(TileChoice, IsNotSmallWhereThereAreManyRequests) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -161,7 +161,7 @@ TEST(TileChoice, IsNotInFoursWhereAnyOfWhatTheyNeedIsMissing) {
   EXPECT_TRUE(is_better_in_clusters_of_four(of_few));
 }
 
-// Neither how many other requests there are, nor how long they are.
+// The choice depends neither on the number of other requests nor on their lengths.
 TEST(TileChoice, DoesNotDependOnTheBatchInBatchInvariantMode) {
   for (const std::int64_t rows : {1, 16, 17, 32, 33, 64, 128})
     for (const std::int64_t requests : {1, 2, 128})

@@ -1,5 +1,5 @@
-// What a walk promises whatever numbers stand in a schedule; that of a sound one is in
-// test_split_kv.cpp.
+// The promises of a walk over a schedule with any numbers. test_split_kv.cpp has the walk over a
+// valid schedule.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -41,17 +41,17 @@ class HostileWalk {
       ASSERT_LE(segment.end_block, blocks_of(segment.length, walk_.block_tokens));
       ASSERT_TRUE(segment.partial >= -1 && segment.partial < walk_.partials) << segment.partial;
     });
-    // Requests without tokens may come a second time, if they stand in the range too.
+    // A request without tokens may come a second time, where it lies in the share of a worker too.
     ASSERT_LE(segments, std::int64_t{walk_.requests} * (max_pieces + 1));
   }
 
  private:
   std::int32_t number() {
-    constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    constexpr std::int32_t min_value = std::numeric_limits<std::int32_t>::min();
+    constexpr std::int32_t max_value = std::numeric_limits<std::int32_t>::max();
     return random_.pick({static_cast<std::int32_t>(random_.next()),
-                         static_cast<std::int32_t>(random_.between(-3, 40)), 0, 1, 3, -1, least,
-                         most, most - 1, 1 << 20});
+                         static_cast<std::int32_t>(random_.between(-3, 40)), 0, 1, 3, -1, min_value,
+                         max_value, max_value - 1, 1 << 20});
   }
 
   support::Random& random_;

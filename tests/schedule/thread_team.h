@@ -1,5 +1,5 @@
-// A team of threads with SerialTeam's interface, which stands for the thread block of a GPU: every
-// thread calls split_kv with its own rank, and all of them work on the same arrays.
+// A team of threads with the interface of SerialTeam. It stands for the thread block of a GPU:
+// every thread calls split_kv with its own rank, and all threads work on the same arrays.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace flashmla::schedule {
 
 class ThreadTeam {
  public:
-  // What the threads share.
+  // The data that the threads share.
   struct Common {
     explicit Common(std::int32_t threads) : barrier(threads), value(threads) {}
 

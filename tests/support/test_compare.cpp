@@ -1,5 +1,5 @@
-// The accuracy rules: each passes just below its bound, fails just above it, and never passes a
-// NaN.
+// The accuracy rules. Each rule passes just below its bound, fails just above it, and never passes
+// a NaN.
 #include "support/compare.h"
 
 #include <gtest/gtest.h>
@@ -23,8 +23,7 @@ struct Row {
   float lse;
 };
 
-// A right row: the reference itself in fp32, with a plain result that is off by `plain_error` in
-// norm.
+// A right row: the reference in fp32, with a plain result whose error has the norm `plain_error`.
 Row right_row(std::uint64_t seed, double plain_error = 0) {
   Row row;
   row.out.resize(512);
@@ -204,7 +203,7 @@ TEST(Compare, ElementRule) {
   }
 }
 
-// Whatever weight its heaviest token has.
+// The rule holds whatever weight the heaviest token has.
 TEST(Compare, ElementRuleOfRoundedWeights) {
   const auto failures = [](double weight, double error, std::int64_t tokens = 1024) {
     Row row = right_row(1);

@@ -1,5 +1,5 @@
-// The runner's verdicts: a right result passes, and each way of being wrong is found. The results
-// come from the oracle itself, so these tests need no backend.
+// The verdicts of the runner. A right result passes, and each kind of wrong result is found. The
+// results come from the oracle, so these tests need no backend.
 #include "support/dense_runner.h"
 
 #include <gmock/gmock.h>
@@ -42,7 +42,7 @@ float& lse_of(DenseTensors& tensors, std::int64_t r, std::int64_t t, std::int64_
   return static_cast<float*>(tensors.lse.view.data)[offset_of(tensors.lse.view, {r, h, t})];
 }
 
-// Every row by the oracle, stored in the type of the call.
+// Computes every row with the oracle and stores it in the type of the call.
 void compute(DenseTensors& tensors) {
   const DenseCase& c = tensors.dense_case;
   const auto row_size = static_cast<std::size_t>(c.qk_dim);
@@ -51,8 +51,7 @@ void compute(DenseTensors& tensors) {
       for (std::int64_t h = 0; h < c.query_heads; ++h) {
         std::vector<float> q(row_size);
         decode(c.type, {tensors.query_row(r, t, h), row_size}, q);
-        const OracleQuery query{q, c.visible_tokens(r, t),
-                                tensors.sink_values[static_cast<std::size_t>(h)]};
+        const OracleQuery query{q, c.visible_tokens(r, t), tensors.sink_values[h]};
         const auto rows = [&](std::int64_t first, std::int64_t count, float* values) {
           for (std::int64_t j = 0; j < count; ++j)
             decode(c.type,
@@ -66,7 +65,7 @@ void compute(DenseTensors& tensors) {
       }
 }
 
-// The verdict on right results that `spoil` then changed.
+// The verdict on right results after `spoil` has changed them.
 CaseResult verdict(const std::function<void(DenseTensors&)>& spoil) {
   HostMemory memory;
   return run_case(some_case(), memory, [&](DenseTensors& tensors, CaseResult&) {

@@ -1,4 +1,4 @@
-// What the suites promise to hold, for any seed.
+// The promises of the suites about their cases, for any seed.
 #include "support/dense_suite.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ std::map<std::string_view, int> count_options(const DenseSuite& suite) {
   return counts;
 }
 
-// Options that only some suites hold.
+// Options that only some suites have.
 const std::set<std::string_view> rare{"above_32768", "above_65536", "appended", "merged"};
 
 TEST(DenseSuite, FullHoldsWhatItPromises) {
@@ -97,7 +97,7 @@ TEST(DenseSuite, ShortHasEveryOptionAndTinyIsSmall) {
     ASSERT_LE(tiny.draw(i).row_tokens(), 100'000);
 }
 
-// What a run of the full suite costs stays within minutes for any seed.
+// A run of the full suite takes only minutes, for any seed.
 TEST(DenseSuite, FullStaysWithinItsBudget) {
   const std::uint64_t seed = fresh_seed();
   SCOPED_TRACE(seed);
@@ -108,13 +108,13 @@ TEST(DenseSuite, FullStaysWithinItsBudget) {
     const DenseCase c = suite.draw(i);
     row_tokens += static_cast<double>(c.row_tokens());
     for (const RowIndex& row : rows_to_check(c))
-      oracle_tokens += c.lengths[static_cast<std::size_t>(row.request)];
+      oracle_tokens += c.lengths[row.request];
   }
   EXPECT_LT(row_tokens, 1.5e9);
   EXPECT_LT(oracle_tokens, 4e8);
 }
 
-// On a GPU the suite begins with the CPU's cases and goes on with larger ones.
+// On a GPU the suite begins with the cases of the CPU. Larger cases follow.
 TEST(DenseSuite, OnAGpuFullHoldsMore) {
   const std::uint64_t seed = fresh_seed();
   SCOPED_TRACE(seed);
@@ -149,7 +149,7 @@ TEST(DenseSuite, OnAGpuFullHoldsMore) {
   EXPECT_TRUE(of_700);
 }
 
-// What each case beyond the CPU's costs on the host and in the GPU's memory, for any seed.
+// The cost of each of these larger cases on the host and in GPU memory, for any seed.
 TEST(DenseSuite, OnAGpuFullStaysWithinItsBudget) {
   const std::uint64_t seed = fresh_seed();
   SCOPED_TRACE(seed);
@@ -164,13 +164,13 @@ TEST(DenseSuite, OnAGpuFullStaysWithinItsBudget) {
     ASSERT_LT(bytes, 2e9) << describe(c);
     cache_bytes += bytes;
     for (const RowIndex& row : rows_to_check(c))
-      oracle_tokens += c.lengths[static_cast<std::size_t>(row.request)];
+      oracle_tokens += c.lengths[row.request];
   }
   EXPECT_LT(cache_bytes, 60e9);
   EXPECT_LT(oracle_tokens, 8e8);
 }
 
-// Every kernel, in every way that its launch depends on.
+// The sanitizer suite reaches every kernel and every branch of its launch.
 TEST(DenseSuite, SanitizerReachesWhatLaunchesDependOn) {
   const DenseSuite suite(SuiteSize::sanitizer, 1);
   EXPECT_GE(suite.cases(), 60);

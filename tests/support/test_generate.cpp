@@ -1,4 +1,4 @@
-// The tensors of a case: they follow from it alone, and whatever no result may depend on is
+// The tensors of a case follow from the case alone. Everything on which no result may depend is
 // poisoned.
 #include "support/generate.h"
 
@@ -55,7 +55,7 @@ TEST(Generate, FollowsFromTheCaseAlone) {
   EXPECT_NE(a.block_table.buffer.download(), other.block_table.buffer.download());
 }
 
-// Counts what is finite: exactly the numbers that a result may depend on.
+// Counts the finite elements, which are those on which a result may depend.
 TEST(Generate, EverythingElseIsPoison) {
   HostMemory memory;
   const std::uint64_t seed = fresh_seed();
@@ -68,7 +68,7 @@ TEST(Generate, EverythingElseIsPoison) {
       DenseTensors tensors(c, memory);
       std::int64_t tokens = 0;
       for (std::int64_t r = 0; r < c.batch(); ++r) {
-        const std::int64_t length = c.lengths[static_cast<std::size_t>(r)];
+        const std::int64_t length = c.lengths[r];
         tokens += length;
         for (std::int64_t j = 0; j < length; ++j)
           for (std::int64_t h = 0; h < c.kv_heads; ++h)
@@ -124,7 +124,7 @@ TEST(Generate, TableNamesDistinctPagesAndNoneBeyondALength) {
   std::set<std::int32_t> used;
   std::size_t pages = 0;
   for (std::int64_t r = 0; r < c.batch(); ++r)
-    for (std::int64_t i = 0; i * c.page_size < c.lengths[static_cast<std::size_t>(r)]; ++i) {
+    for (std::int64_t i = 0; i * c.page_size < c.lengths[r]; ++i) {
       const auto place = static_cast<std::size_t>(offset_of(tensors.block_table.view, {r, i}));
       counted[place] = true;
       ASSERT_TRUE(entries[place] >= 0 && entries[place] < blocks);

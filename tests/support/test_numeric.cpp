@@ -1,5 +1,5 @@
-// The codecs of support/, over all patterns, against values worked out from the definitions of the
-// formats in double.
+// Compares the codecs of support/ for all bit patterns with values that follow in double from the
+// definitions of the formats.
 #include "support/numeric.h"
 
 #include <gtest/gtest.h>
@@ -79,7 +79,8 @@ TEST(Numeric, KeepsInfinitiesAndNans) {
       }
 }
 
-// Between two neighbours: the midpoint goes to the even one, what lies beside it to the nearer one.
+// The midpoint of two neighbours is rounded to the even one. A number beside the midpoint is
+// rounded to the nearer neighbour.
 TEST(Numeric, RoundsToNearestEven) {
   for (const Format& format : formats)
     for (std::uint16_t bits = 0; bits < format.largest(); ++bits) {

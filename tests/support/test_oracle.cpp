@@ -1,5 +1,5 @@
-// The oracle against cases that can be worked out by hand and against the definition summed
-// directly.
+// Compares the oracle with cases that can be computed by hand, and with direct sums of the
+// definition.
 #include "support/oracle.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// A cache of [tokens][qk_dim] numbers.
+// A cache [tokens][qk_dim].
 struct Cache {
   OracleShape shape;
   std::vector<float> rows;
@@ -60,14 +60,14 @@ double relative_error(const Reference& reference) {
   return std::sqrt(error / norm);
 }
 
-// q = (1, 0), k = (ln 2, 1) and (ln 6, 3): weights 2 and 6 of 8, v the whole row.
+// q = (1, 0), k = (ln 2, 1) and (ln 6, 3), so that the weights are 2/8 and 6/8. v is the whole row.
 TEST(Oracle, TwoTokensByHand) {
   const Cache cache{{2, 2, 1.0, DType::fp16}, {std::log(2.0f), 1, std::log(6.0f), 3}};
   const Reference reference = cache.attend_one({1, 0}, 2);
   EXPECT_NEAR(reference.lse, std::log(8.0), 1e-7);
   EXPECT_NEAR(reference.out[1], 0.25 * 1 + 0.75 * 3, 1e-7);
   EXPECT_NEAR(reference.out[0], 0.25 * std::log(2.0) + 0.75 * std::log(6.0), 1e-7);
-  // All numbers of the second component are exact in fp16 but for the rounding of P = 1/3.
+  // All values of the second component are exact in fp16, except P = 1/3, which is rounded.
   EXPECT_NEAR(reference.plain[1], 2.5, 2.5 * 0x1p-11);
 }
 
@@ -93,7 +93,7 @@ TEST(Oracle, EqualScoresGiveTheMean) {
   }
 }
 
-// A token whose score is 100 above all others, wherever it stands.
+// A token whose score is 100 above all others, at any place.
 TEST(Oracle, OneDominatingScoreGivesItsRow) {
   const std::uint64_t seed = fresh_seed();
   SCOPED_TRACE(seed);
@@ -101,7 +101,7 @@ TEST(Oracle, OneDominatingScoreGivesItsRow) {
   for (const std::int64_t place : {0, 63, 64, 130, 199}) {
     Cache cache = random_cache(tokens, seed);
     for (std::int64_t j = 0; j < tokens; ++j)
-      cache.rows[static_cast<std::size_t>(j * 576 + 575)] = j == place ? 100.0f : 0.0f;
+      cache.rows[j * 576 + 575] = j == place ? 100.0f : 0.0f;
     std::vector<float> q(576, 0.0f);
     q[575] = 24;
     const Reference reference = cache.attend_one(q, tokens);
@@ -142,8 +142,8 @@ TEST(Oracle, SinkScalesOutAndLeavesLse) {
   EXPECT_EQ(all.lse, without.lse);
 }
 
-// Against the definition: all scores first, then one sum after the other. Queries of different
-// reach share the pass over the rows.
+// Compares with the definition: all scores first, then one sum after the other. Queries that see
+// different numbers of tokens share the pass over the rows.
 TEST(Oracle, AgreesWithTheDefinition) {
   const std::uint64_t seed = fresh_seed();
   SCOPED_TRACE(seed);
@@ -177,7 +177,7 @@ TEST(Oracle, AgreesWithTheDefinition) {
       EXPECT_NEAR(references[i].lse, std::log(sum), 1e-12);
       for (std::size_t d = 0; d < 512; ++d)
         ASSERT_NEAR(references[i].out[d], out[d] / sum, 1e-12) << i;
-      // What rounding P and out to 8 (11) bits costs, and not much less.
+      // The error of rounding P and out to 8 (fp16: 11) bits, and not much less.
       const double epsilon = type == DType::bf16 ? 0x1p-9 : 0x1p-12;
       EXPECT_LT(relative_error(references[i]), 2 * epsilon);
       if (queries[i].tokens > 1) {
@@ -195,7 +195,7 @@ TEST(Oracle, AsksForEachRowOnceAndForNoneBeyondTheLongestQuery) {
   const auto references =
       attend(cache.shape, queries, [&](std::int64_t first, std::int64_t count, float* rows) {
         for (std::int64_t j = first; j < first + count; ++j)
-          ++asked[static_cast<std::size_t>(j)];
+          ++asked[j];
         cache.source()(first, count, rows);
       });
   for (std::size_t j = 0; j < asked.size(); ++j)

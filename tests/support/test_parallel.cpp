@@ -12,7 +12,7 @@ namespace {
 TEST(Parallel, CallsTheBodyOnceForEachIndex) {
   for (const std::int64_t count : {0, 1, 2, 1000}) {
     std::vector<std::atomic<int>> calls(static_cast<std::size_t>(count));
-    parallel_for(count, [&](std::int64_t i) { ++calls[static_cast<std::size_t>(i)]; });
+    parallel_for(count, [&](std::int64_t i) { ++calls[i]; });
     for (const std::atomic<int>& call : calls)
       ASSERT_EQ(call, 1);
   }

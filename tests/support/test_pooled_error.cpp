@@ -1,5 +1,5 @@
-// The pooled rule: what counts, where the limit is, what it sees and what it lets through; and that
-// every suite has rows to judge and passes.
+// The pooled rule: which rows count, where the limit is, which errors it finds and which it passes.
+// Every suite has rows to judge and passes.
 #include "support/pooled_error.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::int64_t enough = PooledError::min_tokens;
 
-// A row of [1, 0, 0, …] · size, for which the model is off by 0.01 and `out` by `error`, relative.
+// A row [1, 0, 0, …] · size. The relative error of the model is 0.01, that of `out` is `error`.
 struct MadeUpRow {
   Reference reference;
   std::vector<float> out;
@@ -86,18 +86,18 @@ TEST(PooledError, LeavesOutWhatDoesNotAverageOut) {
   EXPECT_EQ(pool_of(MadeUpRow(1, 2 * small), 1, enough, DType::fp16).rows(), 1);
 }
 
-// How an emulated backend differs from exact arithmetic. Each of its parts raises the maximum that
-// tokens are weighed against when it is exceeded by `lag`, in base 2.
+// How an emulated backend differs from exact arithmetic. In each of its parts the reference maximum
+// rises only where a score exceeds it by `lag`, in base 2.
 struct Backend {
   int parts = 3;
   double lag = 0;
-  bool rounds_partials = false;  // to the type
+  bool rounds_partials = false;  // partial results are rounded to the type
 };
 
 constexpr std::size_t dim = 64;  // d_qk and d_v
 constexpr std::size_t block = 64;
 
-// Tokens first … end − 1, not normalised: out and, behind it, the sum and the maximum.
+// The result of tokens first … end − 1, not normalised: out, and behind it the sum and the maximum.
 std::vector<float> part_of(const Backend& backend, DType type, const std::vector<float>& scores,
                            const std::vector<float>& rows, std::size_t first, std::size_t end) {
   std::vector<float> out(dim, 0.0f);
@@ -144,13 +144,13 @@ std::vector<float> attend_by(const Backend& backend, DType type, const std::vect
   for (std::vector<float>& part : parts) {
     const float weight = std::exp(part[dim + 1] - maximum) * part[dim];
     total += weight;
-    const std::span<float> numbers(part.data(), dim);
-    for (float& number : numbers)
-      number /= part[dim];
+    const std::span<float> elements(part.data(), dim);
+    for (float& element : elements)
+      element /= part[dim];
     if (backend.rounds_partials)
-      round_through(type, numbers);
+      round_through(type, elements);
     for (std::size_t d = 0; d < dim; ++d)
-      out[d] += weight * numbers[d];
+      out[d] += weight * elements[d];
   }
   for (float& number : out)
     number /= total;
@@ -158,7 +158,7 @@ std::vector<float> attend_by(const Backend& backend, DType type, const std::vect
   return out;
 }
 
-// Rows of 1,024 tokens, whose scores have a spread of about 0.8 to `max_spread`.
+// Rows of 1,024 tokens, whose scores have a standard deviation of about 0.8 to `max_spread`.
 PooledError pool_of(const Backend& backend, double max_spread, std::uint64_t seed,
                     DType type = DType::bf16) {
   PooledError pool;
@@ -218,7 +218,7 @@ TEST(PooledError, SeesPartialResultsInTheType) {
   }
 }
 
-// Whatever the seed of a suite, without the cases that it draws at large.
+// The promise holds for any seed of a suite, even without the cases that it draws freely.
 TEST(PooledError, EverySuiteHasRowsToJudge) {
   const std::uint64_t seed = fresh_seed();
   SCOPED_TRACE(seed);
@@ -244,7 +244,7 @@ TEST(PooledError, EverySuiteHasRowsToJudge) {
   }
 }
 
-// Runs those cases of a suite of size tiny that are there for the rule.
+// Runs the cases of a suite of size tiny that exist for the rule.
 template <class Suite>
 ErrorPools pools_of(const Suite& suite) {
   HostMemory memory;

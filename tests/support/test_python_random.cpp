@@ -1,4 +1,4 @@
-// Against what CPython 3.11 prints.
+// Compares with the output of CPython 3.11.
 #include "support/python_random.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ TEST(PythonRandom, DrawsWhatPythonDraws) {
   }
 }
 
-// Beyond the 624 words of one state.
+// More numbers than the 624 words of one state.
 TEST(PythonRandom, GoesOnAsPythonDoes) {
   PythonRandom random(0);
   for (int i = 0; i < 2; ++i)

@@ -1,5 +1,5 @@
-// The runner's verdicts on sparse cases: a right result passes, and each way of being wrong is
-// found. The results come from the oracle itself, so these tests need no backend.
+// The verdicts of the runner on sparse cases. A right result passes, and each kind of wrong result
+// is found. The results come from the oracle, so these tests need no backend.
 #include "support/sparse_runner.h"
 
 #include <gmock/gmock.h>
@@ -125,7 +125,7 @@ TEST(SparseRunner, ErrorsOfTheLibraryAreFaults) {
   EXPECT_THROW(run(ErrorCode::unsupported), Error);
 }
 
-// What the oracle's rows come from: the tokens that the lists name, in order, poison left out.
+// The rows of the oracle are the tokens that the lists name, in order, without the poisoned ones.
 TEST(SparseTensorsTest, AttendedRowsAreThoseOfTheCountedSlots) {
   SparseCase c = some_case(decode_kind);
   c.topk_length = true;

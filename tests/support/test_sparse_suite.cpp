@@ -1,4 +1,4 @@
-// What the suites of sparse cases promise to hold, for any seed.
+// The promises of the sparse suites about their cases, for any seed.
 #include "support/sparse_suite.h"
 
 #include <gtest/gtest.h>

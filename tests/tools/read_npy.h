@@ -1,4 +1,4 @@
-// Reads .npy files by NumPy's description of the format, for tests.
+// Reads .npy files for tests. The code follows NumPy's description of the format.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@ struct NpyArray {
   std::vector<std::int64_t> shape;
   std::string bytes;
 
-  // Throws std::runtime_error when the type is another.
+  // Throws std::runtime_error where the file has another type.
   std::vector<float> floats() const;
   std::vector<std::int32_t> integers() const;
 };
 
-// Throws std::runtime_error naming what is wrong.
+// Throws std::runtime_error that says what is wrong.
 NpyArray parse_npy(const std::string& file);
 NpyArray read_npy(const std::filesystem::path& path);
 

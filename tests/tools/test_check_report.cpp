@@ -1,4 +1,4 @@
-// What `flashmla check` makes of the errors that its cases pooled.
+// How `flashmla check` judges the pooled errors of its cases.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// `rows` rows of one number, for which the model is off by 0.001 and out by `error`.
+// `rows` rows of one element. The error of the model is 0.001, that of out is `error`.
 CheckedCase case_of(std::int64_t rows, double error, support::Cut cut = support::Cut::in_two,
                     DType type = DType::bf16) {
   support::Reference reference;
@@ -51,7 +51,7 @@ TEST(CheckReport, AccurateSuitesPass) {
               HasSubstr("dense, bf16, requests cut in two: 1.000e-03 / 1.000e-03"));
 }
 
-// Neither case is beyond any bound of its own.
+// Neither case exceeds a bound of its own.
 TEST(CheckReport, ALossOverManyRowsFailsTheRun) {
   const CheckReport report =
       report_of({case_of(enough / 2, 0.0012), case_of(enough / 2, 0.0011), case_of(5, 0)});
@@ -68,7 +68,7 @@ TEST(CheckReport, ALossOverManyRowsFailsTheRun) {
   EXPECT_EQ(json["pooled_errors"][0]["passed"], false);
 }
 
-// Many accurate rows that are not cut do not hide a loss of those that are.
+// Many accurate rows of unsplit requests do not hide an error in rows of split requests.
 TEST(CheckReport, CutRequestsAreJudgedByThemselves) {
   const CheckReport report =
       report_of({case_of(enough, 0.0013), case_of(20 * enough, 0.0008, support::Cut::none)});

@@ -18,12 +18,12 @@ namespace {
 
 using testing::ElementsAre;
 
-// Parses the words as `flashmla plan` would.
+// Parses the words like `flashmla plan`.
 DenseOptions parse(std::vector<std::string> words) {
   CLI::App app;
   DenseOptions options;
   add_dense_options(app, options);
-  std::ranges::reverse(words);  // as CLI11 takes them
+  std::ranges::reverse(words);  // the order that CLI11 wants
   app.parse(words);
   return options;
 }

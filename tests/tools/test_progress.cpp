@@ -20,7 +20,8 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// What `work` writes to standard error while that is the far end of `slave`; read from `master`.
+// The text that `work` writes to standard error, which is a terminal meanwhile: `slave` is its end,
+// and `master` reads it.
 std::string error_output(int master, int slave, const std::function<void()>& work) {
   std::fflush(stderr);
   const int saved = ::dup(STDERR_FILENO);
@@ -95,9 +96,9 @@ TEST(Progress, DrawsAtMostEvery100Milliseconds) {
       progress.advance();
   });
   const auto elapsed = std::chrono::steady_clock::now() - start;
-  const auto most = 1 + static_cast<std::size_t>(elapsed / std::chrono::milliseconds(100));
+  const auto max_frames = 1 + static_cast<std::size_t>(elapsed / std::chrono::milliseconds(100));
   EXPECT_GE(count_of("work [", text), 2u);
-  EXPECT_LE(count_of("work [", text), most);
+  EXPECT_LE(count_of("work [", text), max_frames);
 }
 
 TEST(Progress, BearsMoreThanItsTotalAndNoneAtAll) {

@@ -30,7 +30,8 @@ DrawnPlan draw(support::Random& random) {
   return drawn;
 }
 
-// Each request's blocks come once, in order, its segments numbered from 0, as many as it says.
+// The blocks of each request come once and in order. Its segments are numbered from 0, and their
+// number is as stated.
 TEST(Segments, CoverEveryBlockOnce) {
   const std::uint64_t seed = support::fresh_seed();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -48,7 +49,7 @@ TEST(Segments, CoverEveryBlockOnce) {
     ASSERT_EQ(by_request.size(), drawn.lengths.size()) << "plan " << i;
     for (const auto& [request, segments] : by_request) {
       ASSERT_EQ(std::ssize(segments), segments_of(view, request)) << "plan " << i;
-      const std::int32_t tokens = drawn.lengths[static_cast<std::size_t>(request)];
+      const std::int32_t tokens = drawn.lengths[request];
       std::int32_t next = 0;
       for (std::size_t s = 0; s < segments.size(); ++s) {
         EXPECT_EQ(segments[s].split, static_cast<std::int32_t>(s)) << "plan " << i;

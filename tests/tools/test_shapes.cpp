@@ -43,11 +43,5 @@ TEST(Shapes, TheSuiteHasBothEnds) {
   EXPECT_TRUE(std::ranges::any_of(shapes, &Shape::causal));
 }
 
-TEST(Shapes, OfASuite) {
-  EXPECT_EQ(shapes_of_suite("dense").size(), dense_shapes().size());
-  EXPECT_EQ(shapes_of_suite("dense", true).size(), gpu_dense_shapes().size());
-  EXPECT_EQ(gpu_dense_shapes().size(), 36u);
-}
-
 }  // namespace
 }  // namespace flashmla::tools

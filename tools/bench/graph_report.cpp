@@ -38,7 +38,7 @@ std::string micros(double seconds) {
   return fmt::format("{:.1f}", seconds * 1e6);
 }
 
-// "cold hot × ×", or blanks.
+// The times of another library and the ratios to ours, cold and hot; blanks where it has none.
 std::string beside(const std::optional<CallTime>& theirs, const CallTime& ours) {
   if (!theirs)
     return fmt::format("{:>8} {:>8} {:>5} {:>5}", "", "", "", "");
@@ -85,7 +85,7 @@ std::string line_of(const char* whom, const Comparison& comparison) {
       comparison.least.hot);
 }
 
-// What --with-schedule and --host-time asked for.
+// The lines that --with-schedule and --host-time asked for.
 std::string extra_lines(const Timing& timing) {
   std::string lines;
   if (!timing.graph)

@@ -27,7 +27,7 @@ Comparison over_best(const std::vector<Timing>& timings);
 std::string graph_table(const std::vector<Timing>& timings, const Roofline& roofline,
                         const support::GpuFacts& gpu, const Recordings& recordings);
 
-// Members of a shape's entry, where it was timed in graphs, and of the whole report.
+// Add the figures of graphs to a shape's entry, and make the report's comparison with the records.
 void add_graph_members(Json& entry, const Timing& timing);
 Json comparison_json(const std::vector<Timing>& timings);
 

@@ -25,15 +25,6 @@ std::string key_of(const Shape& shape, std::int64_t tokens) {
   return fmt::format("{}={}", text_of(shape), tokens);
 }
 
-Shape shape_of(const json& row) {
-  return {.batch = row.at("b"),
-          .query_tokens = row.at("s_q"),
-          .query_heads = row.at("h_q"),
-          .tokens = row.at("s_k"),
-          .varlen = row.at("varlen"),
-          .causal = row.at("causal")};
-}
-
 std::map<std::string, CallTime> times_of(const json& row) {
   constexpr double microsecond = 1e-6;
   std::map<std::string, CallTime> times;
@@ -60,11 +51,11 @@ std::string card_of(std::string_view file_name) {
 
 }  // namespace
 
-void Recordings::add(std::string_view source, std::string_view text) {
+void Recordings::add(std::string_view source, std::string_view text, const std::string& table) {
   try {
     const json file = json::parse(text);
-    for (const json& row : file.at("dense_decode_bf16")) {
-      auto& libraries = times_[key_of(shape_of(row), row.at("tokens"))];
+    for (const json& row : file.at(table)) {
+      auto& libraries = times_[key_of(parse_shape(row.at("shape")), row.at("tokens"))];
       for (const auto& [name, time] : times_of(row)) {
         const auto [known, added] = libraries.emplace(name, time);
         if (!added)
@@ -97,15 +88,16 @@ std::optional<Recorded> Recordings::find(const Shape& shape, std::int64_t tokens
   return recorded;
 }
 
-Recordings recordings_of_card(std::string_view device_name) {
+Recordings recordings_of_card(std::string_view device_name, const std::string& table) {
   Recordings recordings;
   for (const ReferenceFile& file : reference_files())
-    if (device_name.find(card_of(file.name)) != std::string_view::npos)
-      recordings.add(file.name, file.json);
+    if (device_name.find(card_of(file.name)) != std::string_view::npos &&
+        json::parse(file.json).contains(table))
+      recordings.add(file.name, file.json, table);
   return recordings;
 }
 
-Recordings recordings_in(const std::vector<std::string>& paths) {
+Recordings recordings_in(const std::vector<std::string>& paths, const std::string& table) {
   Recordings recordings;
   for (const std::string& path : paths) {
     std::ifstream file(path);
@@ -114,7 +106,7 @@ Recordings recordings_in(const std::vector<std::string>& paths) {
       throw BadInput(
           fmt::format("--reference: given {}, wanted a file that can be read", shown(path)));
     try {
-      recordings.add(path, std::move(text).str());
+      recordings.add(path, std::move(text).str(), table);
     } catch (const BadInput& error) {
       throw BadInput(fmt::format("--reference: {}", error.what()));
     }

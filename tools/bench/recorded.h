@@ -30,10 +30,10 @@ struct Recorded {
 
 class Recordings {
  public:
-  // `json` has an array dense_decode_bf16 with a row for each shape: cold_us and hot_us
-  // (upstream's), or [cold, hot] in microseconds under the name of each library. Throws BadInput
-  // naming `source`.
-  void add(std::string_view source, std::string_view json);
+  // `json` has an array `table` with a row for each shape: its text ("1,1,16,65536,varlen"), its
+  // tokens, and either cold_us and hot_us (upstream's) or, under the name of each library,
+  // [cold, hot] in microseconds. Throws BadInput naming `source`.
+  void add(std::string_view source, std::string_view json, const std::string& table);
 
   // Of a shape with so many tokens altogether.
   std::optional<Recorded> find(const Shape& shape, std::int64_t tokens) const;
@@ -47,11 +47,12 @@ class Recordings {
   std::vector<std::string> sources_;
 };
 
-// The files of the build for a card with this name ("NVIDIA H200"); none for other cards.
-Recordings recordings_of_card(std::string_view device_name);
+// Figures of one kind and format: `table` names them ("dense_decode_bf16"). The files of the build
+// that have it, for a card with this name ("NVIDIA H200"); none for other cards.
+Recordings recordings_of_card(std::string_view device_name, const std::string& table);
 
-// Throws BadInput.
-Recordings recordings_in(const std::vector<std::string>& paths);
+// Throws BadInput, also where a file lacks the table.
+Recordings recordings_in(const std::vector<std::string>& paths, const std::string& table);
 
 // exp(mean of ln); 0 without values.
 double geometric_mean(const std::vector<double>& values);

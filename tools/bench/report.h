@@ -29,10 +29,10 @@ struct GraphFigures {
 // A shape's measurement beside what the machine could do.
 struct Timing {
   Shape shape{};
-  std::int64_t tokens = 0;  // that requests attend to, altogether
+  std::int64_t tokens = 0;  // cached ones that a call reads, of all requests
   Spread seconds;           // of single calls; on a GPU of cold replays
-  double bytes = 0;         // rows attended to, q and out
-  double flop = 0;          // 2 · h_q · (d_qk + d_v) for each row that a query token attends to
+  double bytes = 0;         // that a call moves, and
+  double flop = 0;          // what it computes: as Workload counts them
   double min_bytes = 0;     // seconds that the bytes take at the roofline's rate
   double min_flop = 0;      // the same for flop
   std::optional<GraphFigures> graph;

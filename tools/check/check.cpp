@@ -32,7 +32,7 @@ namespace flashmla::tools {
 
 namespace {
 
-// The suites of a name: their cases by number.
+// A suite under its name: how many cases it has, and what runs one of them.
 struct Suite {
   std::string name;
   std::int64_t cases;
@@ -85,8 +85,8 @@ Shard shard_of(const std::string& text) {
   return shard;
 }
 
-// The cases of a suite that the options ask for, by number. Shards draw lots for them: the costs of
-// cases recur with their numbers.
+// The numbers of the cases of a suite that the options ask for. A hash assigns cases to shards,
+// because the costs of cases recur with their numbers.
 std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t suite_cases) {
   if (options.only_case) {
     if (*options.only_case >= suite_cases)
@@ -104,7 +104,8 @@ std::vector<std::int64_t> cases_of(const CheckOptions& options, std::int64_t sui
   return cases;
 }
 
-// The cases of all suites that the options ask for; finds what is wrong with the options.
+// How many cases of all suites the options ask for. Throws where something is wrong with the
+// options.
 std::int64_t count_cases(const CheckOptions& options) {
   std::int64_t cases = 0;
   for (const Suite& suite : suites_of(options, 0))
@@ -112,11 +113,11 @@ std::int64_t count_cases(const CheckOptions& options) {
   return cases;
 }
 
-// Several cases at a time: while one waits for its device, others draw their numbers.
+// Runs several cases at a time: while one waits for its device, others draw their numbers.
 void run_cases(const Suite& suite, const std::vector<std::int64_t>& cases, int jobs,
                support::Memory& memory, CheckReport& report, Progress& progress) {
   std::mutex mutex;
-  std::map<std::int64_t, CheckedCase> done;  // not reported yet; the report is in order
+  std::map<std::int64_t, CheckedCase> done;  // done, but not reported: the report is in order
   std::size_t reported = 0;
   support::parallel_for(std::ssize(cases), jobs, [&](std::int64_t i) {
     CheckedCase checked = suite.run(cases[i], memory);
@@ -137,7 +138,7 @@ int check(const CheckOptions& options) {
   const bool for_people = seeded.json != "-";
   if (!seeded.json.empty() && for_people)
     check_writable("--json", seeded.json);
-  count_cases(seeded);  // or what is wrong
+  count_cases(seeded);  // throws where an option is wrong
   // The seed comes first, so that it is known however the work ends.
   fmt::print(for_people ? stdout : stderr, "suite {} ({}) on {}, seed {}\n", seeded.suite,
              seeded.size, seeded.backend, *seeded.seed);
@@ -186,7 +187,7 @@ Subcommand add_check(CLI::App& parent) {
                      "Run the first cases of each suite alone")
       ->excludes(only_case);
   const auto take_shard = [options](const std::string& text) {
-    shard_of(text);  // or what is wrong with it
+    shard_of(text);  // throws where the text is no shard
     options->shard = text;
   };
   add_value_option(*app, "--shard", "i/n", take_shard, "The i-th of n parts of each suite")

@@ -17,9 +17,9 @@ class Buffer {
   std::byte* data() const { return data_.get(); }
   std::size_t bytes() const { return bytes_; }
   void poison();                 // fills it with NaN
-  void grow(std::size_t bytes);  // to at least so many; what it held is lost where it grows
+  void grow(std::size_t bytes);  // makes room for at least `bytes`; growing loses the contents
 
-  // Copies numbers to its beginning; it grows where it must.
+  // Copies numbers to the start of the buffer, which grows if it is too small.
   template <class T>
   void upload(std::span<const T> numbers) {
     grow(numbers.size_bytes());

@@ -19,23 +19,24 @@ struct TokenPlace {
   std::int64_t attempt;
 };
 
-// Keys of support::fill_normal(): of a latent row, and of a query.
+// The keys with which support::fill_normal() makes a latent row and a query.
 std::uint64_t row_key(std::uint64_t seed, const TokenPlace& place);
 std::uint64_t query_key(std::uint64_t seed, const TokenPlace& place, std::int64_t head);
 
-// Numbers of variance 1.
+// Fill a row or a query with numbers of variance 1.
 void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
 // Row `place.position` of the request's extra cache (selection.h).
 void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
 void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,
                 std::span<float> query);
 
-// How many of a step's drafts are accepted: 1 … min(drafts, left); `left` ≥ 1 are still to be
-// generated.
+// How many of a step's drafts are accepted: from 1 to min(drafts, left). `left` is the number of
+// tokens that are still to be generated, at least 1.
 std::int64_t accepted_drafts(std::uint64_t seed, std::int64_t request, std::int64_t step,
                              std::int64_t drafts, std::int64_t left);
 
-// Keys of what else a seed decides.
+// The keys of the other choices that a seed makes: the order of pages, the samples, the selection
+// of rows.
 std::uint64_t page_order_key(std::uint64_t seed);
 std::uint64_t sample_key(std::uint64_t seed);
 std::uint64_t selection_key(std::uint64_t seed, const TokenPlace& query);

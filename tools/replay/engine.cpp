@@ -67,7 +67,7 @@ Engine::Engine(const EngineOptions& options, support::Memory& memory)
       block_table_(memory, 0),
       row_keys_(memory, 0),
       query_keys_(memory, 0) {
-  plan_for(options.max_batch);  // or why not
+  plan_for(options.max_batch);  // throws where no backend serves it
   const std::int64_t rows = options.max_batch * options.drafts;
   cache_.grow(static_cast<std::size_t>(options.layers * options.pages * options.page_size *
                                        token_bytes(options.format, qk_dim_)));
@@ -102,7 +102,7 @@ Plan& Engine::plan_for(std::int64_t batch) {
   return found->second;
 }
 
-// Rows of these keys, in device memory, to the places in slots_.
+// Makes rows from `keys`, which lie in the device's memory, and writes them to the slots in slots_.
 void Engine::append_rows(const std::uint64_t* keys, std::int64_t count, std::int64_t layer) {
   memory_.fill_rows(rows_.data(), type_, qk_dim_, keys, count);
   options_.append(cache(layer), options_.format,
@@ -128,8 +128,8 @@ void Engine::prefill(const Session& session) {
     lists_->append_extra_rows(session, layer, 0, session.context);
 }
 
-// Nothing in it waits for a GPU but uploads, which come first: each launch finds the device at
-// work, so that the stopwatch sees kernels and not the host.
+// Only the uploads wait for a GPU, and they come first. Each launch then finds the device at work,
+// so that the stopwatch times kernels and not the host.
 double Engine::decode(std::span<const Session> sessions,
                       const std::function<void(std::int64_t layer)>& after_layer) {
   batch_ = std::ssize(sessions);
@@ -155,7 +155,7 @@ double Engine::decode(std::span<const Session> sessions,
   return stopwatch_->seconds();
 }
 
-// Entries of the block table past a request's pages are no page numbers at all.
+// Entries of the block table past a request's pages hold a number that no page has.
 void Engine::upload_tables(std::span<const Session> sessions) {
   std::vector<std::int32_t> lengths(sessions.size());
   std::vector<std::int32_t> table(sessions.size() * options_.max_pages,
@@ -173,7 +173,7 @@ void Engine::upload_tables(std::span<const Session> sessions) {
   slots_.upload<std::int64_t>(slots);
 }
 
-// Of the rows and queries of a step, all layers.
+// The keys of a step's rows and queries, for all layers.
 void Engine::upload_keys(std::span<const Session> sessions) {
   const std::int64_t rows = std::ssize(sessions) * options_.drafts;
   const auto place_of = [&](std::int64_t layer, std::int64_t row) {

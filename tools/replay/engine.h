@@ -46,7 +46,7 @@ struct Result {
 };
 
 // Everything that a step reads or writes lies in the memory of its device; rows and queries are
-// made there. The library throws where no backend serves the problem (at construction).
+// made there. The constructor throws the library's Error where no backend serves the problem.
 class Engine {
  public:
   static constexpr std::int64_t v_dim = 512;
@@ -54,15 +54,15 @@ class Engine {
   // `memory` is of options.device.
   Engine(const EngineOptions& options, support::Memory& memory);
 
-  // Writes the rows of a session's prompt, all layers.
+  // Writes the rows of a session's prompt to the caches of all layers.
   void prefill(const Session& session);
 
-  // Writes each session's drafts and attends to them, layer after layer; `after_layer` may read
-  // result(). Returns the seconds of schedule and run; on a GPU of the device alone.
+  // Writes each session's drafts and attends to them, layer after layer. `after_layer` may call
+  // result(). Returns the seconds that schedule and run took; on a GPU they are the device's time.
   double decode(std::span<const Session> sessions,
                 const std::function<void(std::int64_t layer)>& after_layer);
 
-  // Of the layer computed last; `slot` is the session's place in the batch.
+  // A result of the layer that was computed last. `slot` is the session's place in the batch.
   Result result(std::int64_t slot, std::int64_t query_token, std::int64_t head) const;
 
  private:
@@ -85,7 +85,7 @@ class Engine {
   Buffer run_workspace_;
   Buffer cache_;                      // [layers][pages][page_size][qk_dim]
   Buffer rows_;                       // rows on their way into the cache
-  Buffer slots_;                      // their places
+  Buffer slots_;                      // the slots of these rows
   Buffer queries_;                    // [b, s_q, h_q, qk_dim]
   Buffer out_;                        // [b, s_q, h_q, v_dim]
   Buffer lse_;                        // [b, h_q, s_q]
@@ -93,7 +93,7 @@ class Engine {
   Buffer block_table_;                // [b, max_pages]
   Buffer row_keys_;                   // [layers][rows]
   Buffer query_keys_;                 // [layers][b, s_q, h_q]
-  std::optional<SparseLists> lists_;  // of FP8 formats
+  std::optional<SparseLists> lists_;  // for FP8 formats alone
 };
 
 }  // namespace flashmla::tools

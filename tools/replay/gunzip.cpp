@@ -22,7 +22,8 @@ namespace {
 
 #if defined(FLASHMLA_HAS_ZLIB)
 
-// More than any trace; what is made to grow is refused before it fills the memory.
+// More than any trace has. A file that is made to expand beyond it is refused before it fills the
+// memory.
 constexpr std::size_t max_bytes = std::size_t{1} << 32;
 
 class Inflater {
@@ -36,7 +37,7 @@ class Inflater {
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
 
-  // Takes one member off `bytes` and appends what it holds to `text`.
+  // Takes one member off `bytes` and appends its decompressed bytes to `text`.
   void take_member(std::string_view& bytes, std::string& text) {
     inflateReset(&stream_);
     for (int status = Z_OK; status != Z_STREAM_END;) {
@@ -75,7 +76,7 @@ bool is_gzip(std::string_view bytes) {
 
 #if defined(FLASHMLA_HAS_ZLIB)
 
-// Bytes behind the last member that begin no other are padding, as gzip itself takes them.
+// Bytes behind the last member that do not begin another one are padding, as for gzip itself.
 std::string gunzip(std::string_view bytes, const std::string& name) {
   std::string text;
   Inflater inflater(name);

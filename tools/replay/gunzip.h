@@ -6,11 +6,11 @@
 
 namespace flashmla::tools {
 
-// By its first two bytes.
+// Whether gzip made these bytes, as the first two of them tell.
 bool is_gzip(std::string_view bytes);
 
-// All members of the file, one behind the other. Throws BadInput with one line that names the file:
-// where the data are damaged or end early, or in a build without zlib.
+// Decompresses all members of the file and joins them. Throws BadInput with one line that names the
+// file, where the data are damaged or end early and in a build without zlib.
 std::string gunzip(std::string_view bytes, const std::string& name);
 
 }  // namespace flashmla::tools

@@ -12,8 +12,7 @@ PagePool::PagePool(std::int64_t count, std::uint64_t seed)
   std::iota(free_.begin(), free_.end(), 0);
   support::Random random(seed);
   for (std::int64_t last = count - 1; last > 0; --last)
-    std::swap(free_[static_cast<std::size_t>(last)],
-              free_[static_cast<std::size_t>(random.between(0, last))]);
+    std::swap(free_[last], free_[random.between(0, last)]);
 }
 
 std::vector<std::int32_t> PagePool::take(std::int64_t count) {

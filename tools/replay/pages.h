@@ -6,15 +6,15 @@
 
 namespace flashmla::tools {
 
-// Pages 0 … count − 1, handed out in an order shuffled by the seed; pages that came back last go
-// out first, so that stale rows of earlier requests really are met again.
+// The pages 0 … count − 1 in an order that the seed shuffles. The pages that came back last are
+// handed out first, so that requests do meet stale rows of earlier ones.
 class PagePool {
  public:
   PagePool(std::int64_t count, std::uint64_t seed);
 
   std::int64_t free() const { return static_cast<std::int64_t>(free_.size()); }
 
-  // At most free() pages.
+  // Hands out `count` pages, at most free().
   std::vector<std::int32_t> take(std::int64_t count);
   void give_back(const std::vector<std::int32_t>& pages);
 

@@ -11,7 +11,7 @@ namespace flashmla::tools {
 
 namespace {
 
-// Of one step: the rows that its query tokens attend to.
+// The rows that the query tokens of one step attend to.
 std::int64_t token_steps(std::span<const Session> sessions, std::int64_t drafts, KvFormat format) {
   std::int64_t sum = 0;
   for (const Session& session : sessions)

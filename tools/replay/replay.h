@@ -22,8 +22,8 @@ struct ReplayOptions {
   std::int64_t samples = 1000;
 };
 
-// Known before anything is computed. A query token attends to the tokens before it and to itself,
-// over an FP8 cache to some of them (selection.h).
+// What is known of a replay before anything is computed. A query token attends to the tokens before
+// it and to itself, over an FP8 cache to some of them (selection.h).
 struct Forecast {
   std::int64_t steps = 0;
   std::int64_t query_tokens = 0;  // Σ over steps of requests · drafts
@@ -32,7 +32,7 @@ struct Forecast {
   std::int64_t max_pages = 0;     // pages of the largest request that is served
 };
 
-// What one decode step was like.
+// The measurements of one decode step.
 struct StepRecord {
   double clock = 0;                // seconds of the virtual clock when it began
   std::int64_t batch = 0;          // requests

@@ -1,4 +1,4 @@
-// `flashmla replay`: options, and the order of things.
+// `flashmla replay`: its options, and the steps from the trace to the report.
 #include <fmt/format.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
@@ -31,7 +31,7 @@ namespace flashmla::tools {
 namespace {
 
 constexpr std::int64_t most = 2147483647;
-constexpr std::int64_t default_tokens = 4096;  // of the cache for each request of the batch
+constexpr std::int64_t default_tokens = 4096;  // of the cache, for each request of the batch
 
 struct Arguments {
   std::string trace;
@@ -48,7 +48,7 @@ struct Arguments {
   bool no_check = false;
 };
 
-// Of the machine, or of the GPU that computes.
+// The memory of the machine, or of the GPU that computes.
 double memory_bytes(const std::string& backend) {
   if (device_of_backend(backend).type == DeviceType::cuda)
     if (const auto gpu = support::gpu_facts(0))
@@ -56,7 +56,7 @@ double memory_bytes(const std::string& backend) {
   return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
 }
 
-// Rather than to be killed for want of memory later.
+// Refuses what does not fit into the memory now; the system would end the process later.
 void require_memory(const ReplayOptions& options, const std::string& backend) {
   const ServerOptions& server = options.server;
   const auto cache_rows = static_cast<double>(server.pages * server.page_size * options.layers);

@@ -71,7 +71,7 @@ Json json_group(const support::GroupError& group) {
   return {{"count", group.count}, {"failures", group.failures}, {"worst", group.worst}};
 }
 
-// JSON has no infinity: the worst error of a NaN becomes null.
+// JSON has no infinity, so the worst error of a NaN becomes null.
 Json json_check(const Verdict& verdict) {
   return {{"samples", verdict.checked},
           {"passed", verdict.passed()},

@@ -24,7 +24,7 @@ class Sampler {
  public:
   Sampler(std::int64_t total, std::int64_t count, std::uint64_t key);
 
-  // The chosen among the next `count` results, as offsets from the first of these.
+  // Which of the next `count` results are chosen, as offsets from the first of them.
   std::vector<std::int64_t> among_next(std::int64_t count);
 
  private:

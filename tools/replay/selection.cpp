@@ -10,7 +10,7 @@ namespace flashmla::tools {
 
 namespace {
 
-// `count` distinct numbers below `limit`, in no order (Floyd's algorithm).
+// Draws `count` distinct numbers below `limit`, in no order (Floyd's algorithm).
 std::vector<std::int64_t> distinct(std::int64_t count, std::int64_t limit,
                                    support::Random& random) {
   std::unordered_set<std::int64_t> seen;

@@ -45,17 +45,18 @@ struct ServerCounts {
   double longest_wait = 0;
 };
 
-// A request is admitted, first come, first served, when the batch has room and the pages for its
-// context, all its tokens and the drafts of its last step can be reserved; so none is ever evicted.
-// A prompt is written at admission and takes no time on the clock; a request that generates nothing
-// is served then.
+// Requests are admitted in the order of their arrival, each when the batch has room and the pages
+// for its context, all its tokens and the drafts of its last step can be reserved. So no request is
+// ever evicted. A prompt is written at admission and takes no time on the clock. A request that
+// generates nothing is served at its admission.
 class Server {
  public:
   Server(std::span<const Request> requests, const ServerOptions& options);
 
-  // Brings in what has arrived (an idle clock jumps to the next arrival) and admits what fits;
-  // `admit` sees each admitted request once. False when every request has been served or rejected;
-  // otherwise running() is the batch to decode, which finish_step() must follow.
+  // Queues the requests that have arrived (an idle clock jumps to the next arrival) and admits
+  // those that fit. `admit` is called once for each admitted request. Returns false when every
+  // request has been served or rejected. Otherwise running() is the batch to decode, and
+  // finish_step() has to be called after it.
   bool next_step(const std::function<void(const Session&)>& admit);
   void finish_step();
 
@@ -80,7 +81,7 @@ class Server {
   ServerCounts counts_;
 };
 
-// Pages that a request reserves.
+// The number of pages that a request reserves.
 std::int64_t pages_needed(const Request& request, const ServerOptions& options);
 
 }  // namespace flashmla::tools

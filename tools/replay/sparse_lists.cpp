@@ -14,8 +14,8 @@ std::int64_t place_in(const Session& session, std::int64_t index, std::int64_t p
   return session.pages[index / page_size] * page_size + index % page_size;
 }
 
-// Slots of rows in a cache whose pages are numbered as the session's, then entries that are none.
-// Returns how many are some.
+// Writes the slots of `rows`, in a cache whose pages have the numbers of the session's pages, and
+// after them entries that name no slot. Returns how many entries name one.
 std::int32_t write_list(const Session& session, const std::vector<std::int64_t>& rows,
                         std::int64_t page_size, std::span<std::int32_t> list) {
   std::ranges::fill(list, -1);

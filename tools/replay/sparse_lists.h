@@ -19,11 +19,13 @@ class SparseLists {
  public:
   SparseLists(const EngineOptions& options, support::Memory& memory);
 
-  // Extra rows that became complete when tokens first … end − 1 of the session were settled.
+  // Appends the extra rows that became complete when tokens first … end − 1 of the session were
+  // settled.
   void append_extra_rows(const Session& session, std::int64_t layer, std::int64_t first,
                          std::int64_t end);
 
-  // The lists of a step, after the extra rows that the last step's tokens completed.
+  // Makes the lists of a step. Before that it appends the extra rows that the last step's tokens
+  // completed.
   void fill(std::span<const Session> sessions, std::int64_t layer);
   void add_to(Inputs& inputs, std::int64_t batch, std::int64_t layer) const;
 
@@ -43,7 +45,7 @@ class SparseLists {
   std::vector<std::int64_t> slots_;
 };
 
-// The sparse fields of a step's problem.
+// Sets those fields of a step's problem that sparse attention alone has.
 void make_sparse(Problem& problem, const EngineOptions& options);
 
 }  // namespace flashmla::tools

@@ -16,8 +16,8 @@ struct Latency {
   double longest = 0;
 };
 
-// Of the steps' schedule and run; the p-th percentile is the smallest latency that at least p % of
-// the steps do not exceed. All zero without steps.
+// The latency of the steps' schedule and run. The p-th percentile is the smallest latency that at
+// least p % of the steps do not exceed. All figures are zero without steps.
 Latency latency_of(std::span<const StepRecord> steps);
 
 // What the decode calls moved and computed.

@@ -17,7 +17,7 @@ struct Picture {
   double step_seconds = 0.03;  // how long a step lasts on the virtual clock
 };
 
-// A complete SVG document. Any number of steps, none included; a curve has at most 1,500 points.
+// A complete SVG document, of any number of steps, 0 included. A curve has at most 900 points.
 std::string draw_svg(const Picture& picture, std::span<const StepRecord> steps);
 
 // Text as it may stand in XML content and attributes. Control characters, which XML cannot hold,
@@ -29,8 +29,8 @@ struct Point {
   double y = 0;
 };
 
-// At most `limit` of the points, which are ordered by x ≥ 0: the lowest and the highest of each of
-// limit / 2 equal columns, so that peaks survive.
+// Keeps at most `limit` of the points, which are ordered by x ≥ 0. It divides them into limit / 2
+// equal columns and keeps the lowest and the highest point of each, so that peaks survive.
 std::vector<Point> thin_out(std::span<const Point> points, std::size_t limit);
 
 // A distance of axis ticks, 1, 2 or 5 times a power of ten, that puts 4 … 8 of them from 0 to

@@ -7,7 +7,7 @@ namespace flashmla::tools {
 
 namespace {
 
-// Takes a text apart from its start; `sound` turns false at what is not as wanted.
+// Reads a text from its start. `sound` turns false at the first character that is not as wanted.
 class Scanner {
  public:
   explicit Scanner(std::string_view text) : rest_(text) {}
@@ -18,7 +18,7 @@ class Scanner {
   bool next_is(char c) const { return !rest_.empty() && rest_[0] == c; }
   bool digit() const { return !rest_.empty() && rest_[0] >= '0' && rest_[0] <= '9'; }
 
-  // Exactly so many digits, a number from `least` to `most`.
+  // Reads a number of exactly `digits` digits, from `least` to `most`.
   int number(int digits, int least, int most) {
     int value = 0;
     for (int i = 0; i < digits; ++i) {
@@ -31,7 +31,7 @@ class Scanner {
     return value;
   }
 
-  // One of these characters, which comes back.
+  // Reads one of these characters and returns it.
   char one_of(std::string_view choices) {
     sound_ = sound_ && !rest_.empty() && choices.find(rest_[0]) != std::string_view::npos;
     return sound_ ? take() : '\0';
@@ -48,7 +48,7 @@ class Scanner {
   bool sound_ = true;
 };
 
-// Behind the point: nanoseconds.
+// The digits behind the decimal point, as nanoseconds.
 std::int64_t fraction(Scanner& scanner) {
   if (!scanner.digit())
     scanner.fail();
@@ -59,7 +59,7 @@ std::int64_t fraction(Scanner& scanner) {
   return nanoseconds;
 }
 
-// What is to be added to a local time, in seconds.
+// The seconds that have to be added to a local time to make it UTC.
 std::int64_t offset(Scanner& scanner) {
   const char sign = scanner.one_of("Zz+-");
   if (sign != '+' && sign != '-')

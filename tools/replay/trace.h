@@ -28,8 +28,8 @@ struct Trace {
 // Throws BadInput with one line that names file, line, what was given and what is wanted.
 Trace parse_trace(std::string_view text, std::string_view name);
 
-// The same from a file, or from standard input where the path is "-"; either may be compressed by
-// gzip. Throws BadInput where it cannot be read.
+// Reads a trace from a file, or from standard input where the path is "-". Either may be compressed
+// by gzip. Throws BadInput where it cannot be read.
 Trace read_trace(const std::string& path);
 
 }  // namespace flashmla::tools

@@ -1,5 +1,5 @@
-// CSV as RFC 4180 has it: fields may be quoted, and then hold commas, line breaks and, doubled,
-// quotes.
+// CSV by RFC 4180: a field may be quoted. A quoted field may hold commas and line breaks, and
+// quotes where each is doubled.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,7 +20,7 @@ constexpr FieldNames azure_names{
     .arrival = "TIMESTAMP", .context = "ContextTokens", .generated = "GeneratedTokens"};
 constexpr std::string_view wanted_columns = "arrival_s, context_tokens, generated_tokens";
 
-// Records of a text one by one.
+// Reads the records of a text one by one.
 class Records {
  public:
   Records(std::string_view text, std::string_view name) : rest_(text), place_{name, 0} {}
@@ -28,9 +28,9 @@ class Records {
   // Where the last record began.
   const Place& place() const { return place_; }
   const std::vector<std::string>& fields() const { return fields_; }
-  std::string_view line() const { return line_; }  // the record's first
+  std::string_view line() const { return line_; }  // the first line of the record
 
-  // Reads the next record that is no empty line; false where there is none.
+  // Reads the next record that is not an empty line. Returns false where there is none.
   bool next() {
     while (!rest_.empty()) {
       place_.line += 1 + extra_lines_;
@@ -63,8 +63,8 @@ class Records {
     }
   }
 
-  // `line` begins behind the quote; takes what belongs to the field off it, and where the field
-  // goes on in the next line that line.
+  // Reads the rest of a quoted field, whose opening quote lies in front of `line`. Takes the field
+  // off the line, and takes the next line of the text where the field goes on there.
   void take_quoted(std::string_view& line) {
     std::string& field = fields_.emplace_back();
     for (;;) {
@@ -94,7 +94,7 @@ class Records {
   std::string_view rest_;
   Place place_;
   std::string_view line_;
-  std::size_t extra_lines_ = 0;  // of the last record, behind its first
+  std::size_t extra_lines_ = 0;  // lines of the last record behind its first one
   std::vector<std::string> fields_;
 };
 

@@ -1,19 +1,18 @@
 // What the readers of traces share: where a message points, and the numbers of a request.
 #pragma once
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 
+#include "tools/parse_number.h"
 #include "tools/replay/trace.h"
 
 namespace flashmla::tools {
 
-// Any bytes as one short piece of a line: control and non-ASCII bytes as \xNN, long texts cut.
+// Bytes as they may stand in a message of one line: control and non-ASCII bytes as \xNN, long texts
+// cut short.
 std::string in_quotes(std::string_view bytes);
 
 // Where in the file the reader is.
@@ -25,23 +24,13 @@ struct Place {
   [[noreturn]] void reject(std::string_view given, std::string_view wanted) const;
 };
 
-// Without the blanks and tabs at both ends.
+// The text without the blanks and tabs at both ends.
 std::string_view trimmed(std::string_view text);
 
 // Takes the next line off `text`, without its LF or CRLF.
 std::string_view take_line(std::string_view& text);
 
-// The whole text as a number; nothing where it is none.
-template <class Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end != text.data() + text.size())
-    return std::nullopt;
-  return number;
-}
-
-inline constexpr std::int64_t max_tokens = 2147483647;  // of a request, all in all
+inline constexpr std::int64_t max_tokens = 2147483647;  // of a request, context and generated
 
 // The names that a format has for what a request is.
 struct FieldNames {
@@ -50,7 +39,8 @@ struct FieldNames {
   std::string_view generated;
 };
 
-// A request without its arrival. Rejects numbers of tokens beyond max_tokens together.
+// Makes a request that has no arrival yet. Rejects one whose tokens are more than max_tokens in
+// all.
 Request request_of(std::int64_t context, std::int64_t generated, const FieldNames& names,
                    const Place& place);
 

@@ -17,7 +17,7 @@ namespace flashmla::tools {
 
 namespace {
 
-// As it comes out of the cache.
+// The row as it comes out of the cache.
 void store_and_load(const VerifyOptions& options, std::span<float> row) {
   if (is_plain(options.format))
     return support::round_through(options.type, row);
@@ -28,7 +28,8 @@ void store_and_load(const VerifyOptions& options, std::span<float> row) {
   support::decode(DType::bf16, support::dequantise_token(token), row);
 }
 
-// What a sample's query token attends to: its tokens, or the rows that it selects.
+// The rows that a sample's query token attends to: those of all its tokens, or those that it
+// selects.
 class AttendedRows {
  public:
   AttendedRows(const Sample& sample, std::vector<std::int64_t> attempts,
@@ -111,7 +112,8 @@ support::Comparison compare(const Sample& sample, std::span<const Request> reque
   return comparison;
 }
 
-// Empty where the row is right. The rules for whole tensors are for all samples together.
+// What is wrong with a row; empty where it is right. The rules for whole tensors judge all samples
+// together.
 std::string mismatch(const Sample& sample, const support::Comparison& comparison) {
   const support::Errors errors = comparison.finish();
   if (errors.out_row.failures + errors.lse.failures + errors.element.failures == 0)

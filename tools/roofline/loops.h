@@ -16,7 +16,7 @@ struct RooflineLoops {
 };
 
 extern const RooflineLoops baseline_loops;
-extern const RooflineLoops avx2_loops;    // x86-64 alone, as is
-extern const RooflineLoops avx512_loops;  // this one
+extern const RooflineLoops avx2_loops;    // on x86-64 alone
+extern const RooflineLoops avx512_loops;  // on x86-64 alone
 
 }  // namespace flashmla::tools

@@ -11,24 +11,24 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// Tensors without elements may have sizes that are not 0 and no memory: each function below leaves
-// them before it computes an address.
-constexpr std::int64_t bytes_worth_a_thread = 1 << 20;
+// NOTE: a tensor without elements may have no memory. Each function below returns before it
+// computes an address in such a tensor.
+constexpr std::int64_t min_bytes_of_thread = 1 << 20;
 constexpr std::int64_t slots_at_a_time = 64;
 
-// A cache and rows that are to be copied between them: rows of h_kv heads, each `numbers` long.
+// Copies rows between a cache and a tensor of rows. A row has h_kv heads of `elements` elements.
 class RowCopy {
  public:
-  RowCopy(const TensorView& cache, KvFormat format, std::int64_t heads, std::int64_t numbers)
+  RowCopy(const TensorView& cache, KvFormat format, std::int64_t heads, std::int64_t elements)
       : slots_(cache, format),
         format_(format),
         heads_(heads),
         head_stride_(cache.strides[2]),
-        numbers_(numbers) {}
+        elements_(elements) {}
 
   const CacheSlots& slots() const { return slots_; }
 
-  // `row` begins at the first head; `head_stride` is in elements, which have 16 bits.
+  // `row` points to the first head of a row. `head_stride` is in elements of 16 bits.
   void write(const std::uint16_t* row, std::int64_t head_stride, std::int64_t slot) const {
     const CachedToken token = slots_.locate(slot);
     if (!is_plain(format_))
@@ -47,19 +47,19 @@ class RowCopy {
 
   void clear(std::uint16_t* row, std::int64_t head_stride) const {
     for (std::int64_t head = 0; head < heads_; ++head)
-      std::fill_n(row + head * head_stride, numbers_, std::uint16_t{0});
+      std::fill_n(row + head * head_stride, elements_, std::uint16_t{0});
   }
 
  private:
   std::size_t row_bytes() const {
-    return static_cast<std::size_t>(numbers_) * sizeof(std::uint16_t);
+    return static_cast<std::size_t>(elements_) * sizeof(std::uint16_t);
   }
 
   CacheSlots slots_;
   KvFormat format_;
   std::int64_t heads_;
   std::int64_t head_stride_;  // of the cache, in elements of 16 bits
-  std::int64_t numbers_;
+  std::int64_t elements_;
 };
 
 RowCopy copy_of_rows(const TensorView& cache, KvFormat format, const TensorView& rows) {
@@ -75,7 +75,7 @@ std::int64_t slot_of(const TensorView& slots, std::int64_t row) {
                                    : static_cast<const std::int64_t*>(slots.data)[row];
 }
 
-// body(slot, row of `plain`) for every slot of a cache.
+// Calls body(slot, row of `plain`) for every slot of a cache.
 template <class Body>
 void for_each_slot(const TensorView& plain, Body body) {
   if (plain.element_count() == 0)
@@ -98,12 +98,13 @@ void append_rows(const TensorView& cache, KvFormat format, const TensorView& row
     return;
   const RowCopy copy = copy_of_rows(cache, format, rows);
   const std::int64_t bytes = rows.element_count() * static_cast<std::int64_t>(size_of(rows.dtype));
-  // A slot belongs to one part, so that no two threads write it and its last row wins.
-  const std::int64_t parts = std::clamp<std::int64_t>(bytes / bytes_worth_a_thread, 1, threads());
-  parallel_for(parts, 0, [&](std::int64_t part) {
+  // Writer slot % writers writes a slot. So no two threads write the same slot, and the last one of
+  // its rows stays.
+  const std::int64_t writers = std::clamp<std::int64_t>(bytes / min_bytes_of_thread, 1, threads());
+  parallel_for(writers, 0, [&](std::int64_t writer) {
     for (std::int64_t row = 0; row < rows.shape[0]; ++row) {
       const std::int64_t slot = slot_of(slots, row);
-      if (copy.slots().holds(slot) && slot % parts == part)
+      if (copy.slots().holds(slot) && slot % writers == writer)
         copy.write(row_of(rows, row), rows.strides[1], slot);
     }
   });

@@ -11,7 +11,7 @@ void append_rows(const TensorView& cache, KvFormat format, const TensorView& row
 void gather_rows(const TensorView& cache, KvFormat format, const TensorView& slots,
                  const TensorView& rows);
 
-// Whole caches; `plain` is [num_pages, page_size, h_kv, d_qk].
+// These two convert a whole cache. `plain` is [num_pages, page_size, h_kv, d_qk].
 void quantise_cache(const TensorView& plain, const TensorView& cache, KvFormat format);
 void dequantise_cache(const TensorView& cache, KvFormat format, const TensorView& plain);
 

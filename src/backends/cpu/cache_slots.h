@@ -1,4 +1,4 @@
-// Where a cache keeps the token of a slot (page · page_size + offset in page), for every format.
+// Where the token of a slot (page · page_size + offset in page) lies in a cache, for every format.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ namespace flashmla::backends::cpu {
 
 struct CachedToken {
   std::byte* row;     // of the first KV head
-  std::byte* scales;  // of an FP8 format; null in a plain one
+  std::byte* scales;  // of an FP8 format; null in bf16 and fp16
 };
 
 class CacheSlots {
@@ -29,7 +29,7 @@ class CacheSlots {
   bool holds(std::int64_t slot) const { return slot >= 0 && slot < capacity_; }
   std::int64_t capacity() const { return capacity_; }
 
-  // `slot` is one that holds().
+  // holds(slot) must be true.
   CachedToken locate(std::int64_t slot) const {
     const std::int64_t token = slot % page_size_;
     std::byte* const page = data_ + slot / page_size_ * page_stride_ * element_;
@@ -49,10 +49,10 @@ class CacheSlots {
   std::byte* data_;
   std::int64_t page_size_;
   std::int64_t capacity_;
-  // In elements: strides of dimensions of size 1 may be anything, so only a product with an index
-  // is sure to fit.
+  // Strides are in elements. The stride of a dimension of size 1 may be any number, so it must not
+  // be converted to bytes: only its product with an index is sure to fit.
   std::int64_t page_stride_;
-  std::int64_t row_stride_;  // plain formats: that of FP8 formats is fixed
+  std::int64_t row_stride_;  // of bf16 and fp16; FP8 tokens lie back to back
   std::int64_t element_;     // bytes
 };
 

@@ -13,14 +13,14 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t rows_at_a_time = 64;
 
-// One row of a request whose partial results are first … end − 1:
+// Combines one row of a request whose partial results are p = first … end − 1:
 //   lse = ln Σ_p exp(lse_p),  out = Σ_p exp(lse_p − lse) out_p
-void combine_row(const KernelTable& kernels, std::int64_t v_numbers, const Partials& partials,
+void combine_row(const KernelTable& kernels, std::int64_t v_elements, const Partials& partials,
                  const OutputRows& outputs, std::int64_t request, std::int64_t row,
                  std::int64_t first, std::int64_t end) {
   const std::int64_t output_row = request * partials.rows() + row;
   double max_logit = -infinity;
-  double largest = -infinity;  // NaN aside, which reaches the result through its weight
+  double largest = -infinity;  // fmax ignores NaN; a NaN reaches the result through its weight
   bool empty = true;
   for (std::int64_t p = first; p < end; ++p) {
     largest = std::fmax(largest, partials.lse(p, row));
@@ -31,15 +31,15 @@ void combine_row(const KernelTable& kernels, std::int64_t v_numbers, const Parti
   if (empty)
     return outputs.write_empty(output_row);
 
-  const auto v_dim = static_cast<std::int32_t>(v_numbers);
+  const auto v_dim = static_cast<std::int32_t>(v_elements);
   float* const sum = thread_scratch(static_cast<std::size_t>(v_dim));
   std::fill_n(sum, v_dim, 0.0f);
   double total = 0;
   for (std::int64_t p = first; p < end; ++p) {
-    const double part = partials.lse(p, row);
-    if (part == -infinity)
+    const double lse = partials.lse(p, row);
+    if (lse == -infinity)
       continue;
-    const double weight = std::exp(part - largest);
+    const double weight = std::exp(lse - largest);
     total += weight;
     kernels.add_scaled(partials.out(p, row), sum, v_dim, static_cast<float>(weight));
   }
@@ -55,15 +55,15 @@ void combine_partials(const KernelTable& kernels, const PlannedProblem& planned,
   const std::int64_t requests = planned.params.requests;
   if (split_offset[requests] == 0)
     return;
-  const std::int64_t chunks = schedule::divide_up(partials.rows(), rows_at_a_time);
-  parallel_for(requests * chunks, problem.max_workers, [&](std::int64_t unit) {
-    const std::int64_t request = unit / chunks;
-    // Any numbers may stand there: PlannedProblem::walk().
+  const std::int64_t groups = schedule::divide_up(partials.rows(), rows_at_a_time);
+  parallel_for(requests * groups, problem.max_workers, [&](std::int64_t unit) {
+    const std::int64_t request = unit / groups;
+    // The schedule may hold any numbers (PlannedProblem::walk()), so they are clamped.
     const auto first = std::clamp<std::int64_t>(split_offset[request], 0, partials.count());
     const auto end = std::clamp<std::int64_t>(split_offset[request + 1], first, partials.count());
     if (first == end)
       return;
-    const std::int64_t begin_row = unit % chunks * rows_at_a_time;
+    const std::int64_t begin_row = unit % groups * rows_at_a_time;
     const std::int64_t end_row = std::min(begin_row + rows_at_a_time, partials.rows());
     for (std::int64_t row = begin_row; row < end_row; ++row)
       combine_row(kernels, problem.v_dim, partials, outputs, request, row, first, end);

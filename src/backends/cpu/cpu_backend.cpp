@@ -17,8 +17,8 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// Work units of a call: schedule workers × row tiles. A constant, so that a schedule, and with it
-// every bit of a result, is the same with any number of threads.
+// The number of work units of a call: workers of the schedule × row tiles. It is a constant, so
+// that the schedule and all bits of a result do not depend on the number of threads.
 constexpr std::int64_t work_units = 128;
 
 schedule::SplitParams split_params(const Problem& problem) {
@@ -26,8 +26,8 @@ schedule::SplitParams split_params(const Problem& problem) {
   std::int64_t workers = std::max<std::int64_t>(1, work_units / tiles.total);
   if (problem.max_workers > 0)
     workers = std::min<std::int64_t>(workers, problem.max_workers);
-  // With so many tiles there is one worker, which splits nothing: each request is computed on its
-  // own already, and needs no fixed pieces and no partial results.
+  // With so many tiles there is one worker, which splits no request. The results are then
+  // batch-invariant without fixed pieces and without partial results.
   const bool never_split = tiles.total >= work_units;
   return {.requests = static_cast<std::int32_t>(ScheduleShape(problem).requests),
           .workers = static_cast<std::int32_t>(workers),
@@ -72,16 +72,16 @@ class CpuBackend final : public Backend {
 
   std::optional<std::string> refuses(const Problem& problem) const override {
     if (problem.kind == AttentionKind::dense_decode && !is_plain(problem.kv_format))
-      return text("reads bf16 and fp16 caches alone in dense decoding, not ",
+      return text("reads only bf16 and fp16 caches in dense decoding, not ",
                   name_of(problem.kv_format));
     if (problem.ragged_queries)
-      return "has no ragged queries";
+      return "serves no ragged queries";
     if (problem.split_query && problem.kind != AttentionKind::dense_decode)
-      return "takes the query in two parts in dense decoding alone";
+      return "takes the query in two parts only in dense decoding";
     if (problem.scaled_cache)
-      return "has no caches with a scale";
+      return "serves no caches with a scale";
     if (problem.device.index != 0)
-      return text("has the one device cpu:0, not ", describe(problem.device));
+      return text("has only the device cpu:0, not ", describe(problem.device));
     return std::nullopt;
   }
 

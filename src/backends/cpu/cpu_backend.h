@@ -1,4 +1,4 @@
-// The CPU backend: always there, multi-threaded, walks the same schedule as the GPU.
+// The CPU backend. Every build has it. It has several threads and walks the same schedule as a GPU.
 #pragma once
 
 #include "backends/backend.h"

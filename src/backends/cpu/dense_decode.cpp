@@ -15,14 +15,14 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// What all work units of a call share.
+// The data that all work units of a call share.
 struct DenseCall {
   const KernelTable& kernels;
   const HalfCodec& codec;
   const PlannedProblem& planned;
   const schedule::PlanMemory memory;
   const Inputs& inputs;
-  const float query_factor;  // softmax_scale · log2 e: scores are in the base-2 logarithm domain
+  const float query_factor;  // softmax_scale · log2 e, so that weights are 2^score
   const RowTiles tiles;
   const Partials partials;
   const OutputRows outputs;
@@ -30,7 +30,7 @@ struct DenseCall {
 
   const Problem& problem() const { return planned.problem; }
 
-  // The status word keeps the smallest request; 0 is none. Several runs may share it.
+  // The status word holds 1 + the smallest bad request, or 0. Several runs may share it.
   void report_bad_page(std::int32_t request) const {
     std::atomic_ref<std::int32_t> status(*memory.status);
     std::int32_t seen = status.load();
@@ -39,7 +39,7 @@ struct DenseCall {
   }
 };
 
-// A row tile against one segment of one request.
+// Computes one row tile of one segment.
 class TileSegment {
  public:
   TileSegment(const DenseCall& call, const RowTile& tile, const schedule::Segment& segment)
@@ -79,7 +79,7 @@ class TileSegment {
     return tile_.kv_head * call_.tiles.group + (tile_.first_row + row) % call_.tiles.group;
   }
 
-  // The row sees tokens 0 … limit − 1. Causal masks are aligned to the bottom right.
+  // The row sees tokens 0 … limit − 1. With a causal mask the last query token sees all of them.
   std::int64_t limit(std::int32_t row) const {
     const std::int64_t length = rows_of_cache_.length();
     if (!call_.problem().causal)
@@ -110,7 +110,8 @@ class TileSegment {
     return complete;
   }
 
-  // To fp32 scratch; a token whose page is not there becomes 0, which its weight of 0 leaves 0.
+  // Converts the rows of a block to fp32 scratch memory. A token whose page lies outside the cache
+  // becomes zeros, since its weight of 0 times anything else might be NaN.
   void load_block(const void* const* rows, std::int32_t count) {
     const auto qk_dim = static_cast<std::int32_t>(call_.problem().qk_dim);
     for (std::int32_t i = 0; i < count; ++i) {
@@ -180,7 +181,7 @@ void run_dense_decode(const KernelTable& kernels, const PlannedProblem& planned,
   std::atomic_ref<std::int32_t>(*call.memory.status).store(0);
 
   const schedule::Walk walk = planned.walk();
-  // Later tiles come first: under a causal mask they take longest.
+  // The last tiles come first, because they take longest under a causal mask.
   parallel_for(planned.params.workers * call.tiles.total, problem.max_workers,
                [&](std::int64_t unit) {
                  const auto worker = static_cast<std::int32_t>(unit / call.tiles.total);

@@ -1,4 +1,4 @@
-// One token of an FP8 cache: quantised from bf16 numbers, and back.
+// Quantising one token of an FP8 cache from bf16 elements, and dequantising it.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,13 @@
 
 namespace flashmla::backends::cpu {
 
-// The scale of a tile: 2^ceil(log2(max(absmax / 448, 1e-4))), absmax over its finite numbers.
-float tile_scale(const std::uint16_t* numbers, std::int64_t count);
+// The scale of a tile of bf16 elements: 2^ceil(log2(max(absmax / 448, 1e-4))), where absmax is the
+// largest magnitude of its finite elements.
+float tile_scale(const std::uint16_t* elements, std::int64_t count);
 
-// `numbers` are d_qk bf16 numbers. Value = e4m3(x / scale) clamped to ±448, so that an infinity
-// becomes the tile's largest number; NaN stays NaN. The eighth scale byte of a v4 token becomes 0.
-void quantise_token(KvFormat format, const std::uint16_t* numbers, const CachedToken& token);
-void dequantise_token(KvFormat format, const CachedToken& token, std::uint16_t* numbers);
+// `elements` are d_qk bf16 elements. A token holds e4m3(x / scale), clamped to ±448: an infinity
+// becomes ±448, and NaN stays NaN. The eighth scale byte of a v4 token becomes 0.
+void quantise_token(KvFormat format, const std::uint16_t* elements, const CachedToken& token);
+void dequantise_token(KvFormat format, const CachedToken& token, std::uint16_t* elements);
 
 }  // namespace flashmla::backends::cpu

@@ -6,7 +6,7 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// Puts a dimension of one element in front.
+// Adds a first dimension of size 1.
 void add_request(TensorView& tensor) {
   if (!tensor.given())
     return;

@@ -9,13 +9,13 @@
 
 namespace flashmla::backends::cpu {
 
-// The tensors of a sparse call in the shapes of decoding: prefill is one request whose cache is one
-// page of s_kv tokens.
+// The tensors of a sparse call with the shapes of decoding. Prefill becomes one request, whose
+// cache is one page of s_kv tokens.
 Inputs as_decoding(const Problem& problem, Inputs inputs);
 Outputs as_decoding(const Problem& problem, Outputs outputs);
 
-// The lists of one query token, the extra one behind the other, cut to the entries that count.
-// `inputs` are as_decoding() and outlive it.
+// The lists of one query token: the main list, and the extra list behind it. Both are cut to the
+// entries that count. `inputs` come from as_decoding() and must outlive the object.
 class IndexLists {
  public:
   IndexLists(const Problem& problem, const Inputs& inputs, std::int64_t request,
@@ -23,16 +23,16 @@ class IndexLists {
 
   std::int64_t entries() const { return main_.entries + extra_.entries; }
 
-  // Finds the tokens of entries first … end − 1, leaving out the slots that are none. Returns their
-  // number, at most end − first.
+  // Finds the tokens of the entries first … end − 1. Slots outside the cache are left out. Returns
+  // the number of tokens, at most end − first.
   std::int32_t gather(std::int64_t first, std::int64_t end, CachedToken* tokens) const;
 
  private:
   struct List {
     CacheSlots cache;
     const std::int32_t* slots;
-    std::int64_t stride;   // between slots
-    std::int64_t entries;  // that count
+    std::int64_t stride;   // between slots, in elements
+    std::int64_t entries;  // how many entries count
 
     CachedToken* gather(std::int64_t first, std::int64_t end, CachedToken* tokens) const;
   };

@@ -40,7 +40,7 @@ const KernelTable& chosen_kernels() {
       return *kernels;
     names += text(names.empty() ? "" : ", ", kernels->name);
   }
-  reject("FLASHMLA_CPU_ISA", *wanted, text("one that this build and processor have: ", names));
+  reject("FLASHMLA_CPU_ISA", *wanted, text("one of those of this build and processor: ", names));
 }
 
 }  // namespace flashmla::backends::cpu

@@ -1,4 +1,4 @@
-// Which instruction set the kernels use: the best that the processor has, or FLASHMLA_CPU_ISA.
+// The choice of the instruction set: the best one of the processor, or that of FLASHMLA_CPU_ISA.
 #pragma once
 
 #include <vector>
@@ -8,10 +8,11 @@
 
 namespace flashmla::backends::cpu {
 
-// The tables that this processor can run, best first; never empty.
+// The kernel tables that this processor can run. The best one comes first. There is at least one.
 const std::vector<const KernelTable*>& usable_kernels();
 
-// The table to use now. Throws Error where FLASHMLA_CPU_ISA names none of usable_kernels().
+// The kernel table of the next call. Throws Error where FLASHMLA_CPU_ISA names none of
+// usable_kernels().
 const KernelTable& chosen_kernels();
 
 // `type` is bf16 or fp16.

@@ -15,8 +15,8 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t rows_at_a_time = 16;
 
-// Parts of a smaller weight, relative to the heaviest, are not read: the smallest normal fp32
-// number, as on a GPU.
+// A part is not read where its weight, relative to the largest weight, is below this. It is the
+// smallest normal fp32 number, as on a GPU.
 constexpr double min_weight = std::numeric_limits<float>::min();
 
 // One row [d_v] of a tensor [b, s_q, h_q, d_v].
@@ -37,7 +37,7 @@ struct Position {
 void add_row(const TensorView& tensor, std::int64_t offset, double weight, double* sum) {
   const std::int64_t count = tensor.shape[3];
   if (count == 0)
-    return;  // such a tensor has no memory
+    return;  // a tensor without columns has no memory
   const auto* const halves = static_cast<const std::uint16_t*>(tensor.data) + offset;
   switch (tensor.dtype) {
     case DType::bf16:
@@ -79,7 +79,7 @@ void store_row(const TensorView& tensor, std::int64_t offset, double factor, con
   }
 }
 
-// exp and ln in the base of the lse.
+// Powers and logarithms in the base of the lse.
 struct Logarithm {
   LseBase base;
 
@@ -92,7 +92,8 @@ struct Logarithm {
   double natural(double lse) const { return lse / scale_of(base); }
 };
 
-// Everything of the row is read before anything is written: out and lse may be a part's own.
+// All parts of the row are read before anything is written, because out and lse may be the tensors
+// of a part.
 void merge_row(std::span<const PartialResult> parts, const float* sink, const Outputs& outputs,
                const Position& row, double* sum) {
   const Logarithm logarithm{outputs.lse_base};

@@ -1,4 +1,4 @@
-// Finding the cached rows of one request and KV head through the block table.
+// Locates the cached rows of one request and one KV head through the block table.
 #pragma once
 
 #include <cstdint>
@@ -9,17 +9,17 @@ namespace flashmla::backends::cpu {
 
 class PagedRows {
  public:
-  // The first `length` tokens of the request are there; the table is read for no others.
+  // The request has `length` tokens. The block table is read only for these.
   PagedRows(const Inputs& inputs, std::int64_t request, std::int64_t kv_head, std::int64_t length);
 
   std::int64_t length() const { return length_; }
 
-  // rows[i] = the row of token first + i, null where its page number lies outside the cache.
-  // Returns whether all are there.
+  // Sets rows[i] to the row of token first + i, for i < count. The pointer is null where the page
+  // number lies outside the cache. Returns whether no pointer is null.
   bool gather(std::int64_t first, std::int64_t count, const void** rows) const;
 
  private:
-  // Null where the tensor has no elements: no address is computed before a token is looked up.
+  // Pointers are null where a tensor has no elements. So an address is computed only for a token.
   const std::int32_t* table_;
   std::int64_t first_entry_;   // of the request in the table
   std::int64_t entry_stride_;  // between a request's entries of the table

@@ -1,7 +1,9 @@
-// Partial results of split requests in the run workspace. Partial p holds, for each row (query
-// token · h_q + query head; sparse attention: query head) of its request, out [d_v] fp32,
-// normalised, in pair-split order (kernel/table.h), and lse, natural logarithm; −inf where the row
-// saw no token: then out is not written. In prefill there is also the largest score.
+// The partial results of split requests in the run workspace. A partial result belongs to one
+// segment of a request. For each row of the request (query token · h_q + query head; in sparse
+// attention the query head) it holds
+//   out        [d_v] fp32, normalised, in pair-split order (kernel/table.h)
+//   lse        fp32, natural logarithm; −inf where the row saw no token, and out is not written
+//   then max_logit  fp32, the largest score, only in sparse prefill
 #pragma once
 
 #include <algorithm>

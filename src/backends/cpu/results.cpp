@@ -46,7 +46,7 @@ void* OutputRows::out_row(std::int64_t row) const {
          token % problem_.query_tokens * out_.strides[1] + head * out_.strides[2];
 }
 
-// [b, h_q, s_q], in prefill [s_q, h_q].
+// lse is [b, h_q, s_q], in prefill [s_q, h_q]. max_logits is [s_q, h_q].
 void OutputRows::write_statistics(std::int64_t row, float lse, double max_logit) const {
   std::int64_t place = row;
   if (problem_.kind != AttentionKind::sparse_prefill) {

@@ -1,4 +1,4 @@
-// Where results go: rows of out, lse and max_logits, or partial results of split requests.
+// Writing results: rows of out, lse and max_logits, or partial results of split requests.
 #pragma once
 
 #include "backends/backend.h"
@@ -8,14 +8,14 @@
 
 namespace flashmla::backends::cpu {
 
-// Rows are numbered (request · s_q + query token) · h_q + query head, and `out` has rank 4.
+// The outputs of a call. Row (request · s_q + query token) · h_q + query head. `out` has rank 4.
 class OutputRows {
  public:
   OutputRows(const KernelTable& kernels, const Problem& problem, const Inputs& inputs,
              const Outputs& outputs);
 
-  // Writes values × (1 / weight), scaled by the head's sink, and the statistics, which are natural
-  // here. `values` are in pair-split order.
+  // Writes values / weight, multiplied by the factor of the head's sink, and lse and max_logit.
+  // `values` [d_v] are in pair-split order. `lse` and `max_logit` are natural.
   void write(std::int64_t row, const float* values, double weight, double lse,
              double max_logit) const;
   void write_empty(std::int64_t row) const;
@@ -28,20 +28,20 @@ class OutputRows {
   const Problem& problem_;
   const TensorView& out_;
   float* lse_;
-  float* max_logits_;  // null where nobody asks
-  const float* sink_;  // null without one
-  double lse_scale_;   // 1 or log2 e: from the natural logarithm to that of Outputs::lse_base
+  float* max_logits_;  // null where the caller wants none
+  const float* sink_;  // null where there is none
+  double lse_scale_;   // 1 or log2 e: turns natural logarithms into those of Outputs::lse_base
   float empty_lse_;
 };
 
-// What a tile computed for one segment goes to `out`, or to a partial result where the schedule
-// splits the request.
+// The results of a tile for one segment. They go to the outputs, or to a partial result where the
+// schedule splits the request.
 class SegmentResults {
  public:
   SegmentResults(const KernelTable& kernels, const Partials& partials, const OutputRows& outputs)
       : kernels_(kernels), partials_(partials), outputs_(outputs) {}
 
-  // `request_row`: the row's number in the schedule's request.
+  // `row` counts in the tile, `request_row` in the request of the schedule.
   void write(const schedule::Segment& segment, std::int64_t request_row, const TileMemory& memory,
              std::int32_t row) const;
 

@@ -1,6 +1,6 @@
-// How the query rows of a schedule's request are grouped. The rows of one KV head are its query
-// tokens (sparse attention: one) × the query heads that share it, row = token · group + head in
-// group; up to max_tile_rows of them share one pass over the cache.
+// Tiles of query rows. The rows of one KV head are query tokens (in sparse attention one) × the
+// query heads that use the KV head: row = token · group + head in group. A tile is up to
+// max_tile_rows of these rows, which share one pass over the cache.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ struct RowTiles {
         total(per_head * problem.kv_heads) {}
 };
 
-// One of them: rows first_row … first_row + rows − 1 of a KV head.
+// One tile: rows first_row … first_row + rows − 1 of a KV head.
 struct RowTile {
   std::int64_t kv_head;
   std::int64_t first_row;

@@ -1,12 +1,13 @@
-// Working memory of a thread, kept between calls and freed with the thread.
+// Scratch memory of a thread. It is kept between calls and freed with the thread.
 #pragma once
 
 #include <cstddef>
 
 namespace flashmla::backends::cpu {
 
-// `count` floats of the calling thread, aligned to scratch_alignment. They hold finite numbers at
-// first and later what the last user left; the next call may move them.
+// `count` floats of the calling thread, aligned to scratch_alignment bytes. New memory holds zeros,
+// and otherwise the memory holds what its last user left. The next call of this function may move
+// it.
 float* thread_scratch(std::size_t count);
 
 }  // namespace flashmla::backends::cpu

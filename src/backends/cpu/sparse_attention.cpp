@@ -16,13 +16,13 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// What all work units of a call share.
+// The data that all work units of a call share.
 struct SparseCall {
   const KernelTable& kernels;
   const PlannedProblem& planned;
   const schedule::PlanMemory memory;
   const Inputs& inputs;
-  const float query_factor;  // softmax_scale · log2 e: scores are in the base-2 logarithm domain
+  const float query_factor;  // softmax_scale · log2 e, so that weights are 2^score
   const RowTiles tiles;
   const Partials partials;
   const OutputRows outputs;
@@ -31,25 +31,25 @@ struct SparseCall {
   const Problem& problem() const { return planned.problem; }
 };
 
-// To fp32 scratch, in pair-split order.
+// load_v32() and load_v4() dequantise a token to fp32 scratch memory, in pair-split order.
 void load_v32(const KernelTable& kernels, const CachedToken& token, float* target) {
   float scales[V32Layout::tiles];
   std::memcpy(scales, token.scales, sizeof scales);
   for (std::int64_t tile = 0; tile < V32Layout::tiles; ++tile)
-    kernels.load_e4m3(token.row + tile * V32Layout::tile_numbers,
-                      target + tile * V32Layout::tile_numbers, V32Layout::tile_numbers,
+    kernels.load_e4m3(token.row + tile * V32Layout::tile_elements,
+                      target + tile * V32Layout::tile_elements, V32Layout::tile_elements,
                       scales[tile]);
-  kernels.bf16.load(token.row + V32Layout::rotary_offset, target + V32Layout::latent_numbers,
-                    rotary_numbers, 1.0f);
+  kernels.bf16.load(token.row + V32Layout::rotary_offset, target + V32Layout::latent_elements,
+                    rotary_elements, 1.0f);
 }
 
 void load_v4(const KernelTable& kernels, const CachedToken& token, float* target) {
   for (std::int64_t tile = 0; tile < V4Layout::tiles; ++tile)
-    kernels.load_e4m3(token.row + tile * V4Layout::tile_numbers,
-                      target + tile * V4Layout::tile_numbers, V4Layout::tile_numbers,
+    kernels.load_e4m3(token.row + tile * V4Layout::tile_elements,
+                      target + tile * V4Layout::tile_elements, V4Layout::tile_elements,
                       e8m0_to_float(static_cast<std::uint8_t>(token.scales[tile])));
-  kernels.bf16.load(token.row + V4Layout::rotary_offset, target + V4Layout::latent_numbers,
-                    rotary_numbers, 1.0f);
+  kernels.bf16.load(token.row + V4Layout::rotary_offset, target + V4Layout::latent_elements,
+                    rotary_elements, 1.0f);
 }
 
 // The tokens of one block of list entries.
@@ -58,7 +58,7 @@ struct TokenBlock {
   std::int32_t count = 0;
 };
 
-// A tile of query heads against one segment of a query token's lists.
+// Computes one tile of query heads of one segment of a query token's lists.
 class TileSegment {
  public:
   TileSegment(const SparseCall& call, const RowTile& tile, const schedule::Segment& segment)

@@ -24,8 +24,8 @@ namespace flashmla::backends::cpu {
 
 namespace {
 
-// One parallel_for. It lives on its caller's stack; helpers count themselves in and out under the
-// pool's mutex, so that the caller can wait for the last of them.
+// One call of parallel_for. It lives on the stack of the caller. The pool counts the helper threads
+// that work on it, so that the caller can wait for the last one.
 class Job {
  public:
   Job(std::int64_t count, int max_helpers, const std::function<void(std::int64_t)>& body)
@@ -50,8 +50,8 @@ class Job {
       std::rethrow_exception(error_);
   }
 
-  int wanted_helpers;      // that may still join; guarded by the pool's mutex
-  int active_helpers = 0;  // guarded by the pool's mutex
+  int wanted_helpers;      // helpers that may still join; guarded by the mutex of the pool
+  int active_helpers = 0;  // helpers that work on the job; guarded by the mutex of the pool
 
  private:
   std::atomic<std::int64_t> next_{0};
@@ -65,7 +65,9 @@ class Pool {
  public:
   explicit Pool(Pool* parents_pool) : before_fork(parents_pool), process_(getpid()) {}
 
-  Pool* const before_fork;  // keeps the parent's pool, whose threads a child lacks, reachable
+  // The pool of the parent process, or null. A leak checker must find it, but it has no threads
+  // here.
+  Pool* const before_fork;
 
   pid_t process() const { return process_; }
 
@@ -84,11 +86,11 @@ class Pool {
     const int threads_here = 1 + helpers_;
     lock.unlock();  // the callback may call the library
     if (first_shortage)
-      log(text("cpu backend: goes on with ", threads_here, " threads, the system gives no more"));
+      log(text("cpu backend: the system starts no more threads; ", threads_here, " are used"));
   }
 
  private:
-  // False where the system is out of threads: the pool goes on with those that it has.
+  // Returns false where the system starts no more threads. The pool then works with fewer.
   bool start_helpers(int wanted) {
     try {
       for (; helpers_ < wanted; ++helpers_)
@@ -127,11 +129,11 @@ class Pool {
   std::condition_variable helper_left_;
   std::list<Job*> jobs_;
   int helpers_ = 0;
-  bool was_short_ = false;  // of threads, once
+  bool was_short_ = false;  // whether the system has once refused to start a thread
 };
 
-// The pool of this process. It is never destroyed: its threads wait in it until the process ends,
-// and a child of fork, which has none of them, makes its own.
+// The pool of this process. It is never destroyed, because its threads wait in it until the process
+// ends. A child of fork has none of these threads, so it makes a pool of its own.
 Pool& pool() {
   static std::atomic<Pool*> current{nullptr};
   Pool* found = current.load();

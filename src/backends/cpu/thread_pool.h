@@ -1,4 +1,5 @@
-// The threads of the CPU backend: started at first use, shared by all callers, usable after fork.
+// The threads of the CPU backend. They start at first use. All callers share them. After a fork the
+// child starts its own.
 #pragma once
 
 #include <cstdint>
@@ -6,15 +7,16 @@
 
 namespace flashmla::backends::cpu {
 
-// Threads that a call uses, its caller included; 0 restores the default: FLASHMLA_NUM_THREADS, else
-// the processors that the process may use. Throws Error outside 0 … 4096.
+// The number of threads of a call, which includes the calling thread. 0 restores the default:
+// FLASHMLA_NUM_THREADS, or without it the number of processors that the process may use. Throws
+// Error outside 0 … 4096.
 void set_threads(int threads);
 int threads();
 
-// Calls body(0 … count − 1), each once, in any order, on at most min(threads(), max_threads)
-// threads (0: no further limit) of which the caller is one. Returns when all calls have returned.
-// An exception stops what has not begun; the first one is rethrown. Several threads may call at a
-// time; a body may call too.
+// Calls body(0), …, body(count − 1) in any order, on at most threads() threads and at most
+// max_threads of them (0: no further limit). The calling thread is one of them. Returns when all
+// calls have returned. After an exception no further call begins, and the first exception is thrown
+// again. Several threads may use this function at the same time, and a body may use it too.
 void parallel_for(std::int64_t count, int max_threads,
                   const std::function<void(std::int64_t)>& body);
 

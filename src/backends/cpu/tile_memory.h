@@ -1,4 +1,4 @@
-// The parts of a thread's scratch memory for a tile of query rows (kernel/table.h).
+// The scratch memory of a thread for one tile of query rows (kernel/table.h).
 #pragma once
 
 #include <algorithm>
@@ -32,25 +32,25 @@ struct TileMemory {
                                   rows * max_tile_tokens, rows * problem.v_dim,
                                   max_tile_rows,          max_tile_rows,
                                   max_tile_rows};
-    float** const parts[] = {&query, &cache, &scores, &out, &maximum, &sum, &rescale};
+    float** const arrays[] = {&query, &cache, &scores, &out, &maximum, &sum, &rescale};
     std::int64_t total = 0;
     for (const std::int64_t size : sizes)
       total += size;
     float* next = thread_scratch(static_cast<std::size_t>(total));
-    for (std::size_t i = 0; i < std::size(parts); ++i) {
-      *parts[i] = next;
+    for (std::size_t i = 0; i < std::size(arrays); ++i) {
+      *arrays[i] = next;
       next += sizes[i];
     }
   }
 
-  // Before the first block.
+  // Prepares the results for the first block.
   void clear(std::int64_t rows) const {
     std::fill_n(out, rows * v_dim, 0.0f);
     std::fill_n(maximum, rows, -std::numeric_limits<float>::infinity());
     std::fill_n(sum, rows, 0.0f);
   }
 
-  // Results so far. Scores are in the base-2 logarithm domain, what is returned is natural.
+  // The largest score and the lse of all blocks up to here, as natural logarithms.
   double max_logit(std::int32_t row) const {
     return static_cast<double>(maximum[row]) * std::numbers::ln2;
   }

@@ -45,7 +45,7 @@ RowTiles tiles_of(const Problem& problem) {
            .max_clusters_of_four = max_clusters_of_four}};
 }
 
-// Lengths are known: whether the schedule splits a request.
+// Whether the schedule splits a request, where the host knows the lengths.
 bool splits_a_request(const PlannedProblem& planned, const std::int32_t* lengths) {
   const schedule::SplitParams& params = planned.params;
   std::vector<std::byte> workspace(schedule::PlanLayout(params).bytes);
@@ -86,13 +86,13 @@ class CudaBackend final : public Backend {
   std::optional<std::string> refuses(const Problem& problem) const override {
     const std::vector<DeviceInfo>& list = gpu::devices().list;
     if (static_cast<std::size_t>(problem.device.index) >= list.size())
-      return text("finds no ", describe(problem.device), " among ", list.size(), " GPUs");
+      return text("has no ", describe(problem.device), " among its ", list.size(), " devices");
     const DeviceInfo& device = list[static_cast<std::size_t>(problem.device.index)];
     if (!is_hopper(device))
       return text("needs compute capability 9.0 (Hopper); ", describe(problem.device), " is ",
                   capability_of(device));
     if (problem.kind != AttentionKind::dense_decode)
-      return text("computes dense_decode alone, not ", name_of(problem.kind));
+      return text("computes only dense_decode, not ", name_of(problem.kind));
     return refuses_dense_decode(problem);
   }
 

@@ -23,8 +23,8 @@ PartialBytes bytes_of(DType type) {
   return {.element = bytes.number, .beside = bytes.beside};
 }
 
-// With one worker each request is computed on its own already, and needs no fixed pieces; the
-// number of workers does not depend on the batch.
+// One worker splits no request, so that batch-invariant mode needs no fixed pieces. The number of
+// workers does not depend on the batch.
 schedule::SplitParams split_params(const Problem& problem, const RowTiles& tiles) {
   return {.requests = static_cast<std::int32_t>(problem.batch),
           .workers = static_cast<std::int32_t>(tiles.workers),
@@ -56,10 +56,11 @@ bool rows_are_contiguous(const TensorView& cache) {
   return cache.shape[2] == 1 && cache.strides[1] == cache.shape[3];
 }
 
-// `p` is completed for the workers from p.first_worker on.
+// Launches the kernel for the workers from p.first_worker on, and completes `p` for them.
 void launch_workers(dense::Params& p, const dense::Kernel& kernel, const RowTiles& tiles,
                     std::int64_t workers, const Inputs& inputs, void* stream) {
-  // Worth it where tensor cores are the bound, and no other cluster asks for the same keys.
+  // The prefetch is faster where tensor cores are the bound and no other cluster loads the same
+  // keys.
   p.prefetches_keys =
       kernel.cluster > 1 && tiles.total == kernel.cluster && rows_are_contiguous(inputs.kv_cache);
   const dense::Maps maps = dense_maps(inputs, kernel, p);
@@ -139,7 +140,7 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
   set_tensors(p, inputs);
   p.tiles = static_cast<std::int32_t>(tiles_.tiles);
   p.by_tiles = FastDivisor::of(p.tiles);
-  // Clusters that share a request's keys meet in the L2 cache.
+  // Clusters that load the same keys share them in the L2 cache.
   p.key_policy = tiles_.total > tiles_.kernel.cluster ? sm90::ptx::L2Policy::evict_normal
                                                       : sm90::ptx::L2Policy::evict_first;
   p.q_box_rows = query_box_rows(inputs.q, tiles_);
@@ -153,17 +154,17 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
 
 std::optional<std::string> refuses_dense_decode(const Problem& problem) {
   if (problem.ragged_queries)
-    return "has no ragged queries";
+    return "serves no ragged queries";
   if (problem.split_query)
-    return "takes the query as one tensor only";
+    return "takes the query only as one tensor";
   if (problem.scaled_cache)
-    return "has no caches with a scale";
+    return "serves no caches with a scale";
   if (dense::find_kernel(problem.kv_format, problem.qk_dim, {schedule::large_tile, 1}) == nullptr)
     return text("has no dense decoding kernel for ", name_of(problem.kv_format),
                 " caches of d_qk = ", problem.qk_dim);
   constexpr std::int64_t max_rows = 1 << 30;
   if (problem.query_tokens > max_rows / problem.query_heads)
-    return text("has no more than ", max_rows, " rows a request, not ", problem.query_tokens,
+    return text("serves at most ", max_rows, " rows a request, not ", problem.query_tokens,
                 " query tokens of ", problem.query_heads, " heads");
   return std::nullopt;
 }

@@ -1,4 +1,4 @@
-// Dense decoding on the GPU: what is decided for a problem, and its launches.
+// Dense decoding on the GPU: the decisions for a problem, and the launches of a call.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,8 @@ namespace flashmla::backends::cuda {
 
 class DenseDecode final : public Computation {
  public:
-  // On a Hopper GPU. `multiprocessors`: all of the GPU's, which combine uses.
+  // For a Hopper GPU. `multiprocessors` is the number of all multiprocessors of the GPU, which
+  // combine uses.
   DenseDecode(const Problem& problem, const RowTiles& tiles, std::int64_t multiprocessors);
 
   std::string kernel() const override;
@@ -26,7 +27,7 @@ class DenseDecode final : public Computation {
   sm90::combine::Kernel combine_;
 };
 
-// Why no kernel computes the problem; nothing where one does.
+// Why no kernel computes the problem. Empty where one does.
 std::optional<std::string> refuses_dense_decode(const Problem& problem);
 
 }  // namespace flashmla::backends::cuda

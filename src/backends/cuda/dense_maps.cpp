@@ -17,14 +17,14 @@ std::uint64_t size_of(const TensorView& tensor, int d) {
   return static_cast<std::uint64_t>(tensor.shape[d]);
 }
 
-// NOTE: the stride of a dimension of size 1 may be anything, but not in a tensor map.
+// NOTE: the stride of a dimension of size 1 may be any number, but a tensor map needs a valid one.
 std::uint64_t stride_bytes(const TensorView& tensor, int d) {
   return tensor.shape[d] > 1 ? static_cast<std::uint64_t>(tensor.strides[d]) * sizeof(std::uint16_t)
                              : chunk_bytes;
 }
 
-// (column in chunk, token in page, chunk, KV head, page). Boxes have `rows` rows and `chunks`
-// chunks where a page holds whole blocks, otherwise one chunk of a page.
+// The dimensions are (column in chunk, token in page, chunk, KV head, page). A box has `rows` rows
+// and `chunks` chunks where a page holds whole blocks, and otherwise one chunk of a page.
 CUtensorMap key_map(const TensorView& cache, std::int32_t rows, std::int32_t chunks) {
   const bool whole_blocks = cache.shape[1] >= block_tokens;
   return gpu::make_tensor_map(
@@ -38,7 +38,7 @@ CUtensorMap key_map(const TensorView& cache, std::int32_t rows, std::int32_t chu
                static_cast<std::uint32_t>(whole_blocks ? chunks : 1), 1, 1}});
 }
 
-// (column in chunk, head, chunk, query token, request)
+// The dimensions are (column in chunk, head, chunk, query token, request).
 CUtensorMap query_map(const TensorView& q, const dense::Kernel& kernel, std::int32_t box_rows) {
   const bool whole_tile = box_rows == kernel.tile_rows;
   return gpu::make_tensor_map(

@@ -1,4 +1,4 @@
-// The tensor maps of dense decoding: how the copy engine loads queries and keys in boxes.
+// The tensor maps of dense decoding, with which the copy engine loads queries and keys in boxes.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace flashmla::backends::cuda {
 
-// Whether boxes can load the pages of a cache; otherwise its rows are gathered one by one.
+// Whether boxes can load the pages of a cache. Otherwise its rows are gathered one by one.
 bool boxes_fit(const TensorView& cache);
 
-// Rows of a box of queries: the whole tile where its rows are heads of one query token, or the
-// heads of a query token where a tile is made of several; 0 where neither fits.
+// The rows of a box of queries: the whole tile where its rows are heads of one query token, or the
+// heads of one query token where a tile has several query tokens. 0 where neither is possible.
 std::int32_t query_box_rows(const TensorView& q, const RowTiles& tiles);
 
-// Of a launch of `kernel`. `p` says which of the maps it uses.
+// The maps of a launch of `kernel`. `p` says which of them it uses.
 sm90::dense_decode::Maps dense_maps(const Inputs& inputs, const sm90::dense_decode::Kernel& kernel,
                                     const sm90::dense_decode::Params& p);
 

@@ -15,8 +15,9 @@ using sm90::ops::FastDivisor;
 
 namespace {
 
-// Elements between the rows of a KV head in the output: heads of a query token, then the next
-// token. 0 where the distances differ, or rows do not begin at multiples of 16 bytes.
+// Elements between neighbouring rows of a KV head in the output, which are the heads of a query
+// token and then those of the next one. 0 where the distances differ or rows do not begin at
+// multiples of 16 bytes.
 std::int64_t row_distance(const attend::Output& output, const attend::Rows& rows) {
   const bool even =
       rows.query_tokens == 1 || output.strides.middle == rows.group * output.strides.head;
@@ -73,7 +74,7 @@ attend::Partials partials_of(void* run_workspace, const PartialLayout& layout) {
 }
 
 attend::Scores scores_of(const Problem& problem, float softmax_scale) {
-  // NOTE: the scale is not 0, for a masked score of −inf times 0 is NaN.
+  // NOTE: the scale is not 0, because a masked score of −inf times 0 is NaN.
   return {.scale = std::max(std::abs(softmax_scale) * std::numbers::log2e_v<float>, FLT_MIN),
           .negated = softmax_scale < 0,
           .causal = problem.causal};

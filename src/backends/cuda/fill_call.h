@@ -1,4 +1,4 @@
-// From the arguments of a call to what its kernels are told (sm90/attend/call.h), by meaning.
+// Fills the parameters of kernels (sm90/attend/call.h) from the arguments of a call.
 #pragma once
 
 #include "backends/backend.h"
@@ -6,10 +6,10 @@
 
 namespace flashmla::backends::cuda {
 
-// Strides of the first three dimensions.
+// The strides of the first three dimensions.
 sm90::attend::Strides strides_of(const TensorView& tensor);
 
-// `partials`: how many there is room for.
+// `partials` is the number of partial results for which there is room.
 sm90::attend::Schedule schedule_of(const PlannedProblem& planned, const PartialLayout& partials);
 
 sm90::attend::Rows rows_of(const Problem& problem);

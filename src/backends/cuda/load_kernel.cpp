@@ -15,7 +15,7 @@ namespace {
 namespace dense = sm90::dense_decode;
 using gpu::check;
 
-// Of a loaded kernel, on the current device.
+// The number for a loaded kernel, on the current device.
 int clusters_at_once(const dense::Kernel& kernel) {
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
@@ -40,20 +40,22 @@ void load_kernel(const dense::Kernel& kernel) {
   check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(kernel.shared_bytes)),
         "cudaFuncSetAttribute");
-  // Left to itself, the driver gives it so little more than it asks for that no block of combine
-  // fits beside it.
+  // By default the driver makes so little of a multiprocessor's memory shared memory that no thread
+  // block of combine fits beside the kernel.
   check(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
                              cudaSharedmemCarveoutMaxShared),
         "cudaFuncSetAttribute");
 }
 
 std::int64_t max_clusters_of_four(std::int32_t device) {
-  // 1 + what the runtime said; 0: not asked yet. Threads that ask at the same time get the same.
+  // 1 + the answer of the runtime; 0: not asked yet. Threads that ask at the same time get the same
+  // answer.
   static std::vector<std::atomic<int>> known(gpu::devices().list.size());
   std::atomic<int>& of_device = known[static_cast<std::size_t>(device)];
   if (of_device == 0) {
     const gpu::DeviceScope scope(device);
-    // Every instance has a multiprocessor to itself, so that one speaks for all.
+    // A CTA of every instance has a multiprocessor to itself, so that the answer for one instance
+    // holds for all.
     const dense::Kernel& four = *dense::find_kernel(KvFormat::bf16, 576, {schedule::large_tile, 4});
     load_kernel(four);
     of_device = 1 + clusters_at_once(four);

@@ -1,4 +1,4 @@
-// Making a dense decoding kernel ready, and asking the runtime how much of a device it fills.
+// Loading a dense decoding kernel, and asking the runtime how many clusters of it a device runs.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace flashmla::backends::cuda {
 
-// Loads it on the current device, with all the shared memory that it asks for.
+// Loads the kernel on the current device and allows the shared memory that it needs.
 void load_kernel(const sm90::dense_decode::Kernel& kernel);
 
-// How many clusters of four tiles of 64 rows a device runs at once. Not a quarter of its
-// multiprocessors: a cluster lies within one group of them, which need not hold a multiple of four.
-// The runtime is asked for it once a device.
+// How many clusters of four tiles of 64 rows a device runs at the same time. This is fewer than a
+// quarter of its multiprocessors: a cluster lies within one group of them, whose size need not be a
+// multiple of four. The runtime is asked once for each device.
 std::int64_t max_clusters_of_four(std::int32_t device);
 
 }  // namespace flashmla::backends::cuda

@@ -14,7 +14,7 @@ using schedule::divide_up;
 
 constexpr schedule::Tile cluster_of_four{schedule::large_tile, 4};
 
-// Of the longest request, as far as the plan knows.
+// Blocks of a request that is as long as the plan allows.
 std::int64_t blocks_of(const Problem& problem) {
   return divide_up(problem.max_pages * problem.page_size, dense::block_tokens);
 }
@@ -35,8 +35,8 @@ dense::Kernel choose_kernel(const Problem& problem, std::int64_t rows, const Til
   return *dense::find_kernel(problem.kv_format, problem.qk_dim, tile);
 }
 
-// With a block for every multiprocessor there are as many workers with clusters of four as without:
-// where no cluster of four fits, a worker has clusters of two.
+// With a thread block on every multiprocessor the number of workers is the same with and without
+// clusters of four: where no cluster of four fits, a worker has two clusters of two.
 std::int64_t choose_fast_workers(const Problem& problem, const RowTiles& tiles,
                                  const TileDevice& device) {
   if (problem.max_workers > 0 || tiles.kernel.tile_rows != schedule::large_tile)

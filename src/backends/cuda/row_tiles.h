@@ -1,5 +1,5 @@
-// How the query rows of a call are divided among thread blocks. The rows of one KV head are its
-// query tokens × the query heads that share it: row = token · group + head in group.
+// How the query rows of a call are divided among thread blocks. The rows of one KV head are query
+// tokens × the query heads that use it: row = token · group + head in group.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,12 @@
 
 namespace flashmla::backends::cuda {
 
-// What the choice of tiles is told of a GPU.
+// The properties of a GPU that the choice of tiles uses.
 struct TileDevice {
   std::int32_t index;
-  std::int64_t multiprocessors;  // those that the call may use
-  double memory_rate;            // bytes a second of device memory, nominal; 0: not known
-  // How many clusters of four tiles it runs at once; asked for where it matters.
+  std::int64_t multiprocessors;  // multiprocessors that the call may use
+  double memory_rate;            // nominal rate of device memory, bytes per second; 0: not known
+  // How many clusters of four tiles the GPU runs at the same time. Called only where it matters.
   std::int64_t (*max_clusters_of_four)(std::int32_t index);
 };
 
@@ -23,11 +23,12 @@ struct RowTiles {
   std::int64_t group;  // query heads of one KV head
   std::int64_t rows;   // of one KV head
   sm90::dense_decode::Kernel kernel;
-  std::int64_t tiles;    // of one KV head
-  std::int64_t total;    // tiles of all KV heads
-  std::int64_t workers;  // of the schedule: each has a block of threads for every tile
-  std::int64_t blocks;   // of threads for a worker; fewer than tiles where those exceed the GPU
-  std::int64_t fast_workers;  // the first ones: their four tiles are one cluster of fast_kernel
+  std::int64_t tiles;         // of one KV head
+  std::int64_t total;         // tiles of all KV heads
+  std::int64_t workers;       // of the schedule; a worker has a thread block for every tile
+  std::int64_t blocks;        // thread blocks of a worker; fewer than tiles where the GPU has fewer
+                              // multiprocessors
+  std::int64_t fast_workers;  // the first workers, whose four tiles are one cluster of fast_kernel
   sm90::dense_decode::Kernel fast_kernel{};
 
   RowTiles(const Problem& problem, const TileDevice& device);

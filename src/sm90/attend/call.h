@@ -1,5 +1,5 @@
-// What a kernel is told of an attention call, by meaning: each kernel's Params are made of these.
-// Strides are in elements of 16 bits.
+// The parameters of an attention call, grouped by meaning. The Params of each kernel consist of
+// these structs. Strides are in elements of 16 bits.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ struct Strides {
   std::int64_t head;
 };
 
-// How the call is divided among workers. A schedule is memory that a caller may have handed over:
-// any numbers may stand in its arrays.
+// How the call is divided among workers. A caller may have handed over the memory of the schedule,
+// so that its arrays may hold any numbers.
 struct Schedule {
   std::int32_t requests;  // b
   std::int32_t workers;
@@ -29,8 +29,8 @@ struct Schedule {
   const std::int32_t* split_offset;          // [b + 1]
   const schedule::SplitRequest* split_list;  // [workers + 1]
   const std::int32_t* lengths;               // [b]
-  std::int32_t planned_tokens;               // no request has more, says the plan
-  std::int32_t partials;                     // how many partial results there is room for
+  std::int32_t planned_tokens;               // the plan allows no longer request
+  std::int32_t partials;                     // room for partial results of all requests
   std::int32_t* status;  // 0, or 1 + the first request with a page outside the cache
 
   FLASHMLA_DEVICE schedule::Walk walk() const {
@@ -42,11 +42,11 @@ struct Schedule {
 struct RowPlace {
   std::int32_t token;
   std::int32_t head;
-  bool there;  // rows past the last one are padding
+  bool there;  // false: a row behind the last one, which is padding
 };
 
-// The query rows of a request. Those of one KV head are numbered: row = query token · group + head
-// in group.
+// The query rows of a request. The rows of one KV head have numbers: row = query token · group +
+// head in group.
 struct Rows {
   std::int32_t query_tokens;  // s_q
   std::int32_t query_heads;   // h_q
@@ -61,14 +61,15 @@ struct Rows {
   }
 };
 
-// Where results go.
+// The output tensors.
 struct Output {
   std::uint16_t* out;  // [b, s_q, h_q, 512]
   Strides strides;
-  std::int64_t row_distance;  // between rows of a KV head; 0: not equal, or not aligned
+  std::int64_t row_distance;  // elements between neighbouring rows of a KV head; 0: distances
+                              // differ, or rows are not aligned
   float* lse;                 // [b, h_q, s_q]
-  float lse_scale;            // what an lse is of one to base 2
-  float empty_lse;            // the lse of a row without tokens
+  float lse_scale;            // factor that turns an lse to base 2 into the caller's base
+  float empty_lse;            // lse of a row without tokens
   const float* sink;          // [h_q] or null
   bool aligned;               // rows begin at multiples of 16 bytes
 
@@ -83,19 +84,19 @@ struct Output {
   }
 };
 
-// Partial results of requests that several workers share, in the run workspace.
+// The partial results of split requests, in the run workspace.
 struct Partials {
   void* out;         // PartialNumber<T> [partials, kv_heads · rows, 512]
   PartialRow* rows;  // [partials, kv_heads · rows, row_entries<T>]
 };
 
-// How a score is made of a product of query and key.
+// How a score follows from the product of a query and a key.
 struct Scores {
-  float scale;   // |softmax_scale| · log2 e, above 0: scores are in the base-2 logarithm domain
+  float scale;   // |softmax_scale| · log2 e, above 0, so that weights are 2^score
   bool negated;  // softmax_scale < 0
-  bool causal;   // query token t sees the tokens j ≤ s_k − s_q + t alone
+  bool causal;   // query token t sees only the tokens j ≤ s_k − s_q + t
 
-  // Tokens that a query token sees of a request of `length` tokens; not below 0.
+  // How many tokens of a request of `length` tokens a query token sees, at least 0.
   FLASHMLA_DEVICE std::int32_t visible_tokens(const Rows& rows, std::int32_t length,
                                               std::int32_t query_token) const {
     return causal ? schedule::larger(0, length - rows.query_tokens + query_token + 1) : length;

@@ -1,5 +1,5 @@
-// Division by a number that the host knows, as a multiplication: a division of integers is some
-// twenty instructions, and code that runs once a launch finds the instruction cache cold.
+// Division by a number that the host knows, computed as a multiplication. An integer division is
+// about twenty instructions, and code that runs once in a launch finds the instruction cache cold.
 #pragma once
 
 #include <bit>

@@ -1,4 +1,4 @@
-// Whether fp32 values, packed as pairs of fp16 numbers, are good as such.
+// Whether fp32 values that were packed as fp16 have kept their accuracy.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +7,18 @@
 
 namespace flashmla::sm90::ops {
 
-// Bounds of Σ |number| of what a thread holds of a row, some 16 to 64 numbers. Above, one of them
-// may have overflowed; below, too many of them lose bits, or are 0 that should not be.
+// Bounds of Σ |element| over the elements of a row that a thread holds, 16 to 64 elements. Above
+// the upper bound one of them may have overflowed. Below the lower bound too many of them lose bits
+// or become 0.
 inline constexpr float largest_good = 0x1p15f;
 inline constexpr float min_good = 0x1p-3f;
 
-// Of two rows, or of two parts of a row: what is packed in the low and in the high halves.
+// The sums of two rows, or of two parts of a row: that of the elements in the low halves of words,
+// and that of the elements in the high halves.
 struct HalfRange {
   std::uint32_t magnitudes = 0;
 
-  // NOTE: a sum, in fp16: instructions that find maxima take several times as long.
+  // NOTE: the sum of magnitudes, in fp16. Instructions that find maxima take several times as long.
   FLASHMLA_DEVICE void add(std::uint32_t pair) {
     magnitudes = ptx::add_magnitudes_half2(magnitudes, pair);
   }

@@ -1,4 +1,4 @@
-// Loading single rows of 16-bit numbers from global memory into swizzled chunks, by a warp.
+// Loading single rows of 16-bit elements from global memory into swizzled chunks. A warp does it.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace flashmla::sm90::ops {
 
-// Copies one 16-byte unit; writes zeros where `wanted` is false. Rows that begin at odd addresses
-// are read number by number.
+// Copies one unit of 16 bytes, or writes zeros where `wanted` is false. Rows that do not begin at a
+// multiple of 16 bytes are read element by element.
 FLASHMLA_DEVICE void load_unit(std::uint32_t target, const std::uint16_t* source, bool wanted,
                                bool aligned) {
   if (aligned) {

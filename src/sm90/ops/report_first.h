@@ -1,4 +1,4 @@
-// The status word of a schedule, which threads of any block may write.
+// The status word of a schedule, which threads of all thread blocks may write.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace flashmla::sm90::ops {
 
-// `status` is 0, or 1 + the first request that somebody reported. `seen`: what the caller takes it
-// for; a wrong one costs a turn.
+// Reports a bad request. `status` holds 0, or 1 + the first request that was reported. `seen` is
+// the value that the caller expects in `status`; another value costs one more round of the loop.
 FLASHMLA_DEVICE void report_first(std::int32_t* status, std::int32_t request,
                                   std::int32_t seen = 0) {
   while (seen == 0 || request + 1 < seen) {

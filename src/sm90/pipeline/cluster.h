@@ -1,5 +1,5 @@
-// What a CTA does together with all CTAs of its cluster, itself among them. In a cluster of one it
-// costs no more than without clusters.
+// Operations of a CTA with all CTAs of its cluster, which include itself. With cluster size 1 they
+// cost no more than without clusters.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace flashmla::sm90::pipeline {
 
-// Waits at the named barrier, and then for the cluster: what was set in front of either is seen
-// from then on. Every warp calls it once, at a barrier of its own.
+// Waits at the named barrier, and then for the cluster. Afterwards all threads see what was written
+// in front of either wait. Every warp calls the function once, at a barrier of its own.
 template <int ClusterSize>
 FLASHMLA_DEVICE void join_cluster(int barrier, int barrier_threads) {
   ptx::barrier_sync(barrier, barrier_threads);
@@ -20,7 +20,8 @@ FLASHMLA_DEVICE void join_cluster(int barrier, int barrier_threads) {
     ptx::cluster_sync();
 }
 
-// At a kernel's end, every warp: no CTA leaves while another one may still reach its memory.
+// Every warp calls this at the end of a kernel: no CTA may end while another one may still write to
+// its memory.
 template <int ClusterSize>
 FLASHMLA_DEVICE void leave_cluster() {
   if constexpr (ClusterSize > 1) {
@@ -29,7 +30,7 @@ FLASHMLA_DEVICE void leave_cluster() {
   }
 }
 
-// A box of a tensor map to the same place in every CTA.
+// Copies a box of a tensor map to the same shared address in every CTA.
 template <int ClusterSize>
 FLASHMLA_DEVICE void load_to_cluster(std::uint32_t target, const CUtensorMap* map,
                                      std::uint32_t barrier, const ptx::BoxPlace& place,
@@ -40,8 +41,8 @@ FLASHMLA_DEVICE void load_to_cluster(std::uint32_t target, const CUtensorMap* ma
     ptx::tma_load_multicast(target, map, barrier, place, (1 << ClusterSize) - 1, policy);
 }
 
-// Arrives once at the mbarrier of every CTA that lies at the same place; `thread`: the caller's
-// number among those that call, who are at least as many as the CTAs.
+// Arrives once at the mbarrier of every CTA that has the same shared address. `thread` is the
+// number of the caller among the calling threads, of which there are at least as many as CTAs.
 template <int ClusterSize>
 FLASHMLA_DEVICE void arrive_at_cluster(std::uint32_t barrier, int thread) {
   if constexpr (ClusterSize == 1) {

@@ -1,5 +1,5 @@
-// How two groups of threads, sides 0 and 1, show each other what they have written to shared
-// memory. `Exchange` is an enumeration class of what they show; its last name is `count`.
+// With a handoff two groups of threads, sides 0 and 1, show each other that they have written data
+// to shared memory. `Exchange` is an enumeration of these data; its last name is `count`.
 //
 //   threads of side s                         threads of the other side
 //   … write …
@@ -7,9 +7,9 @@
 //                                             at.advance()
 //                                             … read …
 //
-// Unlike a ring, a handoff does not say that the data has been read. Before a side writes to the
-// same place again it has to know that in another way, usually because the other side has shown
-// something since.
+// Unlike a ring, a handoff does not say that the data have been read. A side has to know this in
+// another way before it writes to the same memory again, usually because the other side has shown
+// something later.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct Handoff {
 
   std::uint32_t shown;  // shared address of the barriers [exchange][side]
 
-  // One thread, before any other one uses the handoff; ptx::fence_mbarrier_init() follows. `side`
-  // has `threads` threads, all of which call show().
+  // One thread calls this before any other thread uses the handoff; ptx::fence_mbarrier_init()
+  // follows. `side` has `threads` threads, all of which call show().
   FLASHMLA_DEVICE void initialise(int side, int threads) const {
     for (int what = 0; what < exchanges; ++what)
       ptx::mbarrier_init(barrier(static_cast<Exchange>(what), side), threads);
@@ -38,8 +38,8 @@ struct Handoff {
     ptx::mbarrier_arrive(barrier(what, side));
   }
 
-  // `side`: the one that shows. `at`: how often the caller has awaited this before, or a position
-  // in a ring of one slot.
+  // `side` is the side that shows. `at` is the number of earlier waits of the caller for `what`, or
+  // a position in a ring of one slot.
   template <class Position>
   FLASHMLA_DEVICE void await(Exchange what, int side, const Position& at) const {
     ptx::mbarrier_wait(barrier(what, side), at.template phase_in<1>());

@@ -1,5 +1,5 @@
-// A barrier at which copies of the copy engine complete. Each slot of a ring has one. One that
-// stands alone serves a thread that changes the data before readers may see it:
+// A barrier at which copies of the copy engine complete. Each slot of a ring has one. A thread that
+// changes the data before readers may see them uses a barrier of its own:
 //
 //   expect(bytes)
 //   … start copies of so many bytes that complete at the barrier …
@@ -20,8 +20,8 @@ inline constexpr std::uint32_t barrier_bytes = 8;
 struct Landing {
   std::uint32_t barrier;  // shared address
 
-  // One thread, before any other one uses it; ptx::fence_mbarrier_init() follows. `arrivals`: how
-  // often expect() is called before the bytes are there.
+  // One thread calls this before any other thread uses the barrier; ptx::fence_mbarrier_init()
+  // follows. `arrivals` is the number of calls of expect() before the bytes are there.
   FLASHMLA_DEVICE void initialise(int arrivals) const { ptx::mbarrier_init(barrier, arrivals); }
 
   FLASHMLA_DEVICE std::uint32_t expect(std::uint32_t bytes) const {
@@ -29,7 +29,7 @@ struct Landing {
     return barrier;
   }
 
-  // `at`: how often the caller has waited before, or a position in a ring of one slot.
+  // `at` is the number of earlier waits of the caller, or a position in a ring of one slot.
   template <class Position>
   FLASHMLA_DEVICE void wait(const Position& at) const {
     ptx::mbarrier_wait(barrier, at.template phase_in<1>());

@@ -1,17 +1,16 @@
-// Where a thread stands in a ring (ring.h): the slot that it uses next, and the phase of the slot's
-// barriers. All phase arithmetic of the kernels is in this file.
+// The position of a thread in a ring (ring.h): the slot that it uses next, and the phase of the
+// slot's barriers. All phase arithmetic of the kernels is in this file.
 //
-// A barrier counts arrivals. When the last one comes, a phase of the barrier ends and the next one
-// begins, whose number is 1 where that of the phase before was 0, and 0 where it was 1. A thread
-// that waits names the phase whose end it waits for. A new barrier is in phase 0. So slots that are
-// filled for the first time are waited for with phase 0, those that are filled again with phase 1,
-// then with 0, and so on.
+// A barrier counts arrivals. With the last arrival a phase of the barrier ends and the next one
+// begins. Phases have the numbers 0, 1, 0, 1, … A thread that waits names the phase whose end it
+// waits for. A new barrier is in phase 0. So a thread waits with phase 0 until a slot is filled for
+// the first time, with phase 1 for the second time, then with 0, and so on.
 //
 // Every thread that uses a ring keeps a position of its own and advances it itself. All threads
 // visit the slots in the same order, so their positions agree without an exchange.
 //
-// There are several kinds of positions. Each of them says slot_in<Slots>() and phase_in<Slots>(),
-// the slot and the phase in a ring of so many slots.
+// There are several kinds of positions. Each kind has slot_in<Slots>() and phase_in<Slots>(), the
+// slot and the phase in a ring of `Slots` slots.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +19,7 @@
 
 namespace flashmla::sm90::pipeline {
 
-// For a thread that visits slot after slot.
+// A position for a thread that visits slot after slot.
 template <int Slots>
 struct RingPosition {
   int slot = 0;
@@ -45,7 +44,7 @@ struct RingPosition {
   }
 };
 
-// The same in a ring of one slot.
+// A position in a ring of one slot.
 template <>
 struct RingPosition<1> {
   std::uint32_t phase = 0;
@@ -63,14 +62,14 @@ struct RingPosition<1> {
   }
 };
 
-// How many slots a thread has used before. One count serves several rings that advance together,
-// such as the records and the queries of segments, whatever their numbers of slots. These have to
-// be powers of two: others would need a division.
+// The number of slots that a thread has used before. One count serves several rings that advance
+// together, such as the records and the queries of segments, even where they have different numbers
+// of slots. The numbers of slots have to be powers of two, because others would need a division.
 struct UseCount {
   std::uint32_t count = 0;
 
   FLASHMLA_DEVICE constexpr void advance() { ++count; }
-  // Advances; gives the count as it was.
+  // Advances, and returns the count before that.
   FLASHMLA_DEVICE constexpr UseCount next() { return {count++}; }
 
   template <int RingSlots>
@@ -85,11 +84,11 @@ struct UseCount {
   }
 };
 
-// A use of a ring of one slot, for a thread that waits in several places. The phases are computed
-// once, where the use begins.
+// One use of a ring of one slot, for a thread that waits in several places. The phases are computed
+// once, at the start of the use.
 struct SlotUse {
   std::uint32_t phase;
-  std::uint32_t before;  // the phase before it
+  std::uint32_t before;  // the phase in front of it
 
   FLASHMLA_DEVICE constexpr explicit SlotUse(UseCount n)
       : phase(n.phase_in<1>()), before(n.phase_in<1>() ^ 1) {}
@@ -105,10 +104,10 @@ struct SlotUse {
   }
 };
 
-// One slot of a group, for a thread that uses `GroupSlots` neighbouring slots at a time.
+// One slot of a group, for a thread that uses `GroupSlots` neighbouring slots together.
 template <int GroupSlots>
 struct SlotOfGroup {
-  UseCount group;  // how many groups were used before
+  UseCount group;  // number of groups used before
   int member;      // 0 … GroupSlots − 1
 
   template <int RingSlots>
@@ -122,7 +121,7 @@ struct SlotOfGroup {
   }
 };
 
-// The phase that ends before that of a position begins.
+// The phase in front of that of a position.
 template <int RingSlots, class Position>
 FLASHMLA_DEVICE constexpr std::uint32_t phase_before(const Position& at) {
   return at.template phase_in<RingSlots>() ^ 1;
@@ -132,7 +131,7 @@ FLASHMLA_DEVICE constexpr std::uint32_t phase_before(const SlotUse& at) {
   return at.before;
 }
 
-// The slot of a ring that has no other one, for calls that need no phase.
+// The slot of a ring of one slot, for calls that need no phase.
 using OnlySlot = RingPosition<1>;
 
 }  // namespace flashmla::sm90::pipeline

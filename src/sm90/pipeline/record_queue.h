@@ -1,7 +1,7 @@
-// How one warp tells the other threads of its CTA what to do next: it publishes a record of each
-// piece of work in a ring of two slots. The code that finds the next piece of work then exists once
-// in the kernel. It runs rarely, so that its instructions come from a cold cache, and one copy of
-// it is faster than one for each role.
+// With a record queue one warp tells the other threads of its CTA what to do next. It publishes a
+// record of each piece of work in a ring of two slots. So the code that finds the next piece of
+// work exists once in the kernel. This code runs rarely and comes from a cold instruction cache, so
+// that one copy of it is faster than a copy in each role.
 //
 // There are two kinds of readers:
 // - *Copiers* call for_each(). Each of their threads copies a record and releases its slot at once,
@@ -10,7 +10,7 @@
 //   it. Instead, the publisher has to know in another way that they are done with record n before
 //   it publishes record n + 2 in the same slot.
 //
-// A record has is_end(), which is true of the last one alone.
+// A record has is_end(), which is true only for the last one.
 #pragma once
 
 #include <cstdint>
@@ -20,23 +20,24 @@
 
 namespace flashmla::sm90::pipeline {
 
-// Lies in shared memory.
+// The part of the queue that lies in shared memory.
 template <class Record>
 struct RecordQueue {
   static constexpr int slots = 2;
 
   Record record[slots];
   std::uint64_t ready_of[slots];
-  std::uint64_t copied_of[slots];  // by the copiers, the slot's `free`
+  std::uint64_t copied_of[slots];  // the `free` barriers of the slots, at which copiers arrive
 
-  // One thread, before the others begin; ptx::fence_mbarrier_init() follows. `copiers`: threads.
+  // One thread calls this before the others begin; ptx::fence_mbarrier_init() follows. `copiers` is
+  // the number of copying threads.
   FLASHMLA_DEVICE void initialise(int copiers) { ring().initialise(1, copiers); }
 
-  // What Ring asks for.
+  // The addresses that Ring needs.
   FLASHMLA_DEVICE std::uint32_t ready(int slot) const { return shared_address(ready_of[slot]); }
   FLASHMLA_DEVICE std::uint32_t free(int slot) const { return shared_address(copied_of[slot]); }
 
-  // The whole warp. Record n.
+  // The whole warp calls this. Publishes record n.
   FLASHMLA_DEVICE void publish(UseCount n, const Record& next) {
     ring().acquire(n);
     if (ptx::elected()) {
@@ -45,13 +46,13 @@ struct RecordQueue {
     }
   }
 
-  // For holders.
+  // Holders call this.
   FLASHMLA_DEVICE const Record& wait(UseCount n) {
     ring().wait(n);
     return record[n.slot_in<slots>()];
   }
 
-  // For copiers. Calls body(record) for each record but the last.
+  // Copiers call this. It calls body(record) for each record but the last.
   template <class Body>
   FLASHMLA_DEVICE void for_each(Body body) {
     for (UseCount n;; n.advance()) {

@@ -9,18 +9,19 @@
 //                                       ◄───  release(at)  the slot is free
 //                                             at.advance()
 //
-// A writer that lets the copy engine write calls expect(bytes, at) instead of commit(at), and then
-// starts copies of so many bytes, which complete at the barrier that expect() returns. The slot is
-// filled when the bytes are there.
+// A writer that lets the copy engine write calls expect(bytes, at) instead of commit(at). Then it
+// starts copies of this many bytes, which complete at the barrier that expect() returns. The slot
+// is filled when the bytes are there.
 //
-// initialise() is told how many threads commit a slot and how many release it, each time. All slots
-// are free at first: acquire() does not wait before the ring is full for the first time.
+// initialise() takes the number of threads that commit a slot and the number of those that release
+// it, at each use. All slots are free at first: acquire() does not wait before the ring is full for
+// the first time.
 //
-// `at` is any position of position.h. Each thread has its own. commit, expect and release need no
+// `at` is a position of position.h. Each thread has its own. commit, expect and release need no
 // phase; in a ring of one slot they need no position.
 //
-// A ring is a small value, the address of its barriers, which is made where it is used. The kernel
-// knows what a slot holds, and where.
+// A Ring object holds only the address of the barriers and is made where it is used. The kernel
+// knows what a slot holds and where the slot lies.
 #pragma once
 
 #include <cstdint>
@@ -36,17 +37,18 @@ FLASHMLA_DEVICE std::uint32_t shared_address(const std::uint64_t& barrier) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(&barrier));
 }
 
-// A ring's barriers, in shared memory.
+// The barriers of a ring, in shared memory.
 template <int Slots>
 struct RingBarriers {
   std::uint64_t ready[Slots];
   std::uint64_t free[Slots];
 };
 
-// Where they lie. `FreeOffset`: bytes from a slot's `ready` to its `free`.
+// The shared addresses of the barriers. `FreeOffset` is the number of bytes from the `ready`
+// barrier of a slot to its `free` barrier.
 template <std::uint32_t FreeOffset>
 struct BarrierAddress {
-  std::uint32_t first;  // `ready` of the first slot
+  std::uint32_t first;  // `ready` barrier of the first slot
 
   FLASHMLA_DEVICE std::uint32_t ready(int slot) const { return first + slot * barrier_bytes; }
   FLASHMLA_DEVICE std::uint32_t free(int slot) const {
@@ -59,7 +61,8 @@ template <int Slots, class Barriers = BarrierAddress<Slots * barrier_bytes>>
 struct Ring {
   Barriers barriers;
 
-  // One thread, before any other one uses the ring; ptx::fence_mbarrier_init() follows.
+  // One thread calls this before any other thread uses the ring; ptx::fence_mbarrier_init()
+  // follows.
   FLASHMLA_DEVICE void initialise(int writers, int readers) const {
     for (int slot = 0; slot < Slots; ++slot) {
       ptx::mbarrier_init(barriers.ready(slot), writers);
@@ -68,7 +71,8 @@ struct Ring {
   }
 
   // NOTE: a slot that is filled for the n-th time has been released n − 1 times, so this is the
-  // phase before that of wait(). For a new barrier the phase before the first one is over.
+  // phase in front of that of wait(). On a new barrier a wait for the phase in front of the first
+  // one returns at once.
   template <class Position>
   FLASHMLA_DEVICE void acquire(const Position& at) const {
     ptx::mbarrier_wait(barriers.free(at.template slot_in<Slots>()), phase_before<Slots>(at));
@@ -81,7 +85,7 @@ struct Ring {
   FLASHMLA_DEVICE std::uint32_t expect(std::uint32_t bytes, const Position& at = {}) const {
     return landing(at).expect(bytes);
   }
-  // Where the copies of a slot complete.
+  // The barrier at which the copies of a slot complete.
   template <class Position = OnlySlot>
   FLASHMLA_DEVICE Landing landing(const Position& at = {}) const {
     return {barriers.ready(at.template slot_in<Slots>())};
@@ -97,7 +101,7 @@ struct Ring {
   }
 
   // In a cluster whose CTAs fill each other's slots: one release for the ring of every CTA.
-  // `thread`: the caller's number among the threads that call it together.
+  // `thread` is the number of the caller among the threads that call this together.
   template <int ClusterSize, class Position = OnlySlot>
   FLASHMLA_DEVICE void release_to_cluster(int thread, const Position& at = {}) const {
     arrive_at_cluster<ClusterSize>(barriers.free(at.template slot_in<Slots>()), thread);

@@ -13,8 +13,9 @@ FLASHMLA_DEVICE std::uint32_t cluster_rank() {
   return rank;
 }
 
-// Waits for all threads of the cluster. NOTE: relaxed, as the default orders all memory by a fence
-// of the whole GPU; it orders nothing but initialised barriers, which have their own fence.
+// Waits for all threads of the cluster. NOTE: the arrival is relaxed, because the default is a
+// fence of the whole GPU. Only initialised barriers have to be ordered, and these have their own
+// fence.
 FLASHMLA_DEVICE void cluster_sync() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::
                    : "memory");

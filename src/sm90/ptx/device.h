@@ -1,4 +1,5 @@
-// Marks device functions, which are always inlined: a call in a kernel would serialise its wgmma.
+// Marks device functions. They are always inlined, because a call in a kernel would serialise its
+// wgmma.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -5,12 +5,12 @@
 
 namespace flashmla::sm90::ptx {
 
-// Waits until the kernels before this one are complete and their writes visible.
+// Waits until the kernels in front of this one are complete and their writes are visible.
 FLASHMLA_DEVICE void wait_for_prerequisites() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 }
 
-// Lets the kernel after this one start, once every CTA has said so or ended.
+// Allows the next kernel to start, which it does when every CTA has called this or has ended.
 FLASHMLA_DEVICE void launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }

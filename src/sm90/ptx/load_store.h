@@ -56,8 +56,8 @@ FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool w
                : "memory");
 }
 
-// Of global memory, past the L1 cache; `otherwise` or zeros where `wanted` is false. NOTE: as a
-// branch, each would cost a jump.
+// Loads from global memory that bypass the L1 cache. They give `otherwise` or zeros where `wanted`
+// is false. NOTE: the loads are predicated, because a branch would cost a jump.
 FLASHMLA_DEVICE float load_if(bool wanted, const float* address, float otherwise) {
   float value;
   asm volatile(
@@ -107,12 +107,12 @@ FLASHMLA_DEVICE uint4 load_unit_if(bool wanted, const void* address) {
   return value;
 }
 
-// Copies of this thread since the last such call become a group.
+// The copies that this thread has started since the last call of this function become a group.
 FLASHMLA_DEVICE void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// Until all groups but the last `Pending` are there.
+// Waits until all groups but the last `Pending` have arrived.
 template <int Pending>
 FLASHMLA_DEVICE void wait_for_groups() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
@@ -140,7 +140,7 @@ FLASHMLA_DEVICE float log2(float x) {
   return y;
 }
 
-// Two numbers rounded to nearest even, the first one in the low half.
+// Rounds two numbers to nearest even and packs them, the first one in the low half.
 template <class T>
 FLASHMLA_DEVICE std::uint32_t pack(float low, float high);
 
@@ -180,7 +180,7 @@ FLASHMLA_DEVICE float2 unpack<__half>(std::uint32_t packed) {
   return values;
 }
 
-// sum + |pair| of two fp16 numbers each.
+// sum + |pair|, for two fp16 numbers in each word.
 FLASHMLA_DEVICE std::uint32_t add_magnitudes_half2(std::uint32_t sum, std::uint32_t pair) {
   std::uint32_t total;
   asm("{\n"
@@ -193,7 +193,8 @@ FLASHMLA_DEVICE std::uint32_t add_magnitudes_half2(std::uint32_t sum, std::uint3
   return total;
 }
 
-// unpack(), where it stands: the compiler does not move it before an earlier volatile instruction.
+// unpack() as a volatile instruction: the compiler does not move it in front of an earlier volatile
+// instruction.
 template <class T>
 FLASHMLA_DEVICE float2 unpack_in_order(std::uint32_t packed) {
   asm volatile("" : "+r"(packed));

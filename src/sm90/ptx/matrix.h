@@ -1,4 +1,4 @@
-// 8×8 matrices of 16-bit numbers between registers and shared memory.
+// Moving 8×8 matrices of 16-bit elements between registers and shared memory.
 #pragma once
 
 #include <cstdint>

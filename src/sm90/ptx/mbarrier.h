@@ -21,15 +21,16 @@ FLASHMLA_DEVICE void mbarrier_arrive(std::uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-// Arrives, and lets the phase wait for `bytes` more of copies.
+// Arrives, and makes the phase wait for `bytes` more bytes of copies.
 FLASHMLA_DEVICE void mbarrier_arrive_expect(std::uint32_t barrier, std::uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
 
-// Arrives at the barrier of CTA `rank` of the cluster that lies at the same place as `barrier`.
-// NOTE: without .release.cluster, which would compile to a fence of the whole GPU; what such an
-// arrival orders are reads of tiles that the copy engine overwrites, and it needs no more.
+// Arrives at the barrier of CTA `rank` of the cluster that has the same shared address as
+// `barrier`. NOTE: there is no .release.cluster, which would compile to a fence of the whole GPU.
+// Such an arrival only has to order reads of tiles that the copy engine overwrites, which it does
+// without.
 FLASHMLA_DEVICE void mbarrier_arrive_cluster(std::uint32_t barrier, std::uint32_t rank) {
   asm volatile(
       "{\n"
@@ -41,8 +42,8 @@ FLASHMLA_DEVICE void mbarrier_arrive_cluster(std::uint32_t barrier, std::uint32_
       : "memory");
 }
 
-// Waits for the end of the phase of this parity. With FLASHMLA_WAIT_LIMIT (clocks) defined, a wait
-// that takes longer traps: a debugger then shows where.
+// Waits for the end of the phase of this parity. Where FLASHMLA_WAIT_LIMIT (clocks) is defined, a
+// longer wait traps, so that a debugger shows its place.
 FLASHMLA_DEVICE void mbarrier_wait(std::uint32_t barrier, std::uint32_t parity) {
 #if defined(FLASHMLA_WAIT_LIMIT)
   asm volatile(

@@ -11,8 +11,8 @@
 
 namespace flashmla::sm90::ptx {
 
-// D (16 × 8, fp32) += A (16 × 16) · B (16 × 8). Lane l has, of D, rows l / 4 and l / 4 + 8, two
-// columns each; A as wgmma takes it from registers; of B, column l / 4.
+// D (16 × 8, fp32) += A (16 × 16) · B (16 × 8). Lane l has two columns of the rows l / 4 and l / 4
+// + 8 of D, A in the form of wgmma's register operand, and column l / 4 of B.
 template <class T>
 FLASHMLA_DEVICE void multiply_matrices(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
                                        std::uint32_t b1) {

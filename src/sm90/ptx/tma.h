@@ -1,5 +1,5 @@
-// The bulk tensor copy engine: boxes of a tensor map from global to shared memory. Coordinates
-// outside of the tensor are filled with zeros.
+// The copy engine (TMA), which copies boxes of a tensor map from global to shared memory. It writes
+// zeros for coordinates outside the tensor.
 #pragma once
 
 #include <cuda.h>
@@ -10,8 +10,8 @@
 
 namespace flashmla::sm90::ptx {
 
-// L2 policies of the copy engine: of data that is read once, that others read at about the same
-// time, and that others will read again.
+// L2 policies of the copy engine: for data that are read once, for data that others read at about
+// the same time, and for data that others will read again.
 enum class L2Policy : std::uint64_t {
   evict_first = 0x12F0000000000000,
   evict_normal = 0x1000000000000000,
@@ -41,7 +41,7 @@ FLASHMLA_DEVICE void tma_load(std::uint32_t target, const CUtensorMap* map, std:
       : "memory");
 }
 
-// The same box to the same place in each CTA of the cluster whose bit is set in `ranks`.
+// Copies the box to the same shared address in each CTA of the cluster whose bit is set in `ranks`.
 FLASHMLA_DEVICE void tma_load_multicast(std::uint32_t target, const CUtensorMap* map,
                                         std::uint32_t barrier, const BoxPlace& place,
                                         std::uint16_t ranks, std::uint64_t policy) {
@@ -54,7 +54,8 @@ FLASHMLA_DEVICE void tma_load_multicast(std::uint32_t target, const CUtensorMap*
       : "memory");
 }
 
-// Brings `bytes` of global memory, a multiple of 16 from an aligned address on, into the L2 cache.
+// Brings `bytes` bytes of global memory into the L2 cache. `bytes` and the address are multiples of
+// 16.
 FLASHMLA_DEVICE void prefetch_to_l2(const void* from, std::uint32_t bytes) {
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }

@@ -1,4 +1,4 @@
-// Register shares of warpgroups, named barriers, proxy fences.
+// Registers of warpgroups, named barriers, proxy fences.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,12 @@ FLASHMLA_DEVICE void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
 }
 
-// Named barrier `id` (1 … 15) of `threads` threads: waits for all of them.
+// Arrives at the named barrier `id` (1 … 15) of `threads` threads, and waits for all of them.
 FLASHMLA_DEVICE void barrier_sync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// The same without waiting.
+// Arrives without waiting.
 FLASHMLA_DEVICE void barrier_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
@@ -32,8 +32,9 @@ FLASHMLA_DEVICE void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// True in one thread of the warp, the same each time. The compiler knows that it is one, and issues
-// copies below it without the loop over threads that it puts below a comparison of thread numbers.
+// True in one thread of the warp, always the same one. The compiler knows that it is one thread. So
+// it issues copies in this branch without the loop over threads that it adds where a comparison of
+// thread numbers makes the choice.
 FLASHMLA_DEVICE bool elected() {
   std::uint32_t chosen;
   asm volatile(
@@ -46,7 +47,7 @@ FLASHMLA_DEVICE bool elected() {
   return chosen != 0;
 }
 
-// A value that all threads of the warp hold, known to be uniform.
+// A value that all threads of the warp hold. The compiler then knows that it is uniform.
 FLASHMLA_DEVICE std::uint32_t uniform(std::uint32_t value) {
   return __shfl_sync(0xffffffffu, value, 0);
 }

@@ -2,8 +2,8 @@
 // A comes from shared memory ("ss", a descriptor) or registers ("rs"), B from shared memory.
 // `accumulate` 0 overwrites D.
 //
-// NOTE: between a wait on a barrier and the next wgmma stands wgmma_fence(), and registers of D are
-// only touched after wgmma_wait(); otherwise the compiler serialises all of them.
+// NOTE: wgmma_fence() must be called between a wait for a barrier and the next wgmma, and registers
+// of D must be used only after wgmma_wait(). Otherwise the compiler serialises all wgmma.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -24,13 +24,13 @@ FLASHMLA_DEVICE void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-// Waits until at most `Pending` committed groups are under way.
+// Waits until at most `Pending` committed groups are not complete.
 template <int Pending>
 FLASHMLA_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
 }
 
-// Keeps the compiler from moving accesses of these registers over this point.
+// Prevents the compiler from moving accesses of these registers over this point.
 template <class Register, int N>
 FLASHMLA_DEVICE void pin(Register (&registers)[N]) {
 #pragma unroll

@@ -1,5 +1,5 @@
-// Descriptors by which wgmma finds its operands in shared memory: start address, two strides (all
-// in units of 16 bytes) and the kind of swizzle.
+// The descriptors of wgmma operands in shared memory: start address and two strides, all in units
+// of 16 bytes, and the kind of swizzle.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,12 @@
 
 namespace flashmla::sm90::tile {
 
-// Rows in groups of 8 (1024 bytes), 128-byte swizzle.
+// Groups of 8 rows (1,024 bytes), 128-byte swizzle.
 inline constexpr std::uint64_t descriptor_base =
     (std::uint64_t{1024 >> 4} << 32) | (std::uint64_t{1} << 62);
 
-// NOTE: in a cluster, bits 24 and up of a shared address name the CTA; a descriptor has 18 bits.
+// NOTE: in a cluster, bits 24 and up of a shared address name the CTA. A descriptor has only the
+// lower 18 bits.
 FLASHMLA_TILE_FUNCTION std::uint64_t encoded_address(std::uint32_t address) {
   return (address & 0x3FFFF) >> 4;
 }

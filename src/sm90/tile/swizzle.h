@@ -1,7 +1,7 @@
-// Where a byte of a tile lies in shared memory. A tile is cut into chunks of 64 columns (128
-// bytes); a chunk of R rows is R · 128 contiguous bytes, in which the 16-byte units of a row are
-// permuted by the row number ("128-byte swizzle"), as the copy engine writes them and wgmma reads
-// them.
+// Where a byte of a tile lies in shared memory. A tile consists of chunks of 64 columns (128
+// bytes). A chunk of R rows is R · 128 contiguous bytes. The units of 16 bytes of a row are
+// permuted by the row number ("128-byte swizzle"), in the way in which the copy engine writes them
+// and wgmma reads them.
 #pragma once
 
 #include <cstdint>

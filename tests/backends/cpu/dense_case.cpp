@@ -84,8 +84,9 @@ void DenseCase::make_query(std::mt19937& random) {
           query_[r * stride + t * token_stride + h * head_stride + d] = bits_of(normal(random));
 }
 
-// Pages are dealt in random order with spare ones between them. Whatever no request owns is NaN or
-// infinite, entries of the table past a request's last page are no pages at all.
+// Pages are dealt out in random order, with spare pages between them. Rows that belong to no
+// request are NaN or infinite. Entries of the block table behind the last page of a request are no
+// page numbers.
 void DenseCase::make_cache(std::mt19937& random) {
   std::normal_distribution<float> normal;
   const std::int64_t page = options_.page_size;
@@ -211,7 +212,7 @@ void DenseCase::expect_row(const CaseResult& result, std::int64_t r, std::int64_
 
   const double kept = sink_.empty() ? 1.0 : 1.0 / (1.0 + std::exp(sink_[h] - expected_lse));
   double error = 0;
-  double rounding = 0;  // of the exact result, to the output's type
+  double rounding = 0;  // error of the exact result, rounded to the type of the output
   double norm = 0;
   for (std::int64_t d = 0; d < v_dim; ++d) {
     double expected = 0;

@@ -1,5 +1,5 @@
-// A dense decoding call for tests of the CPU backend: random tensors in which everything that must
-// not be read is poisoned, and the expected result by plain loops in double.
+// A dense decoding call for tests of the CPU backend. Its tensors are random. Everything that must
+// not be read is poisoned. Plain loops in double compute the expected result.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,7 @@ struct CaseOptions {
 
 std::string describe(const CaseOptions& options);
 
-// Aligned memory that starts out as NaN.
+// Aligned memory, filled with NaN.
 class AlignedMemory {
  public:
   explicit AlignedMemory(std::size_t bytes);
@@ -42,10 +42,10 @@ class AlignedMemory {
   std::size_t offset_;
 };
 
-// out [b, s_q, h_q, d_v] as raw 16-bit numbers and lse [b, h_q, s_q].
+// out [b, s_q, h_q, d_v] as bit patterns of 16 bits, and lse [b, h_q, s_q].
 struct CaseResult {
   std::vector<std::uint16_t> out;
-  std::vector<std::uint32_t> lse;  // bit patterns, so that equality is that of bits
+  std::vector<std::uint32_t> lse;  // bit patterns, so that a comparison compares bits
   std::int32_t status;
 
   friend bool operator==(const CaseResult&, const CaseResult&) = default;
@@ -60,13 +60,13 @@ class DenseCase {
   std::vector<std::int32_t>& table() { return table_; }
   std::int64_t table_width() const { return problem_.max_pages; }
 
-  // Schedules with `params` and runs; outputs and workspaces start out as NaN.
+  // Schedules with `params` and runs. Outputs and workspaces start as NaN.
   CaseResult run(const KernelTable& kernels, const schedule::SplitParams& params);
-  // The same through the backend with its own parameters.
+  // Schedules and runs through the backend, with the parameters of the backend.
   CaseResult run();
 
-  // Expects every row to be as good as the exact result rounded to the output's type, but for the
-  // errors of fp32 arithmetic; empty rows to be exact.
+  // Expects every row to be the exact result, rounded to the type of the output, up to the errors
+  // of fp32 arithmetic. Rows without tokens must be exact.
   void expect_right(const CaseResult& result) const;
 
  private:

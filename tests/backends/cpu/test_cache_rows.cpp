@@ -17,8 +17,8 @@ struct Shape {
   std::int64_t blocks, page, heads, dim, rows, gap;
 };
 
-// Appends to a poisoned strided cache and compares every element of it with a copy made by plain
-// loops. Slots are distinct; every third one lies outside the cache.
+// Appends to a poisoned cache with strides, and compares every element with a copy that plain loops
+// make. Slots are distinct. Every third slot lies outside the cache.
 void expect_append(const Shape& s, unsigned seed) {
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
@@ -73,7 +73,7 @@ TEST(Append, WorksInParallel) {
   set_threads(0);
 }
 
-// Rows for one slot are copied by one thread in their order, so that the last one wins.
+// One thread copies all rows of a slot in their order, so that the last one stays.
 TEST(Append, ASlotThatIsNamedTwiceGetsItsLastRow) {
   set_threads(4);
   const std::int64_t count = 8001;

@@ -1,4 +1,5 @@
-// Results of every instruction set against double loops, under schedules that split in many ways.
+// Compares the results of every instruction set with loops in double, under schedules that split
+// requests in many ways.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -60,7 +61,7 @@ TEST_P(DenseDecode, EveryHeadCountIsRight) {
     expect_right({.lengths = {130, 65}, .query_heads = heads, .sink = true}, fresh_seed());
 }
 
-// Each length around a block's end, so that every tail of a register block is met.
+// All lengths around the end of a block, so that every remainder of a group of tokens occurs.
 TEST_P(DenseDecode, EveryTailIsRight) {
   CaseOptions options{.lengths = {}, .query_heads = 5, .page_size = 16};
   for (std::int32_t length = 0; length <= 130; ++length)
@@ -100,7 +101,8 @@ TEST_P(DenseDecode, AnEmptyBatchIsNothing) {
   EXPECT_TRUE(result.out.empty());
 }
 
-// What a query does not see must not reach it even where another row of its tile sees it.
+// A token that a query does not see must not reach its result, even where another row of the tile
+// sees it.
 TEST_P(DenseDecode, NanThatLaterQueriesSeeStaysWithThem) {
   const CaseOptions options{.lengths = {100}, .query_tokens = 4, .query_heads = 3, .causal = true};
   const unsigned seed = fresh_seed();
@@ -140,7 +142,7 @@ TEST_P(DenseDecode, HostilePagesAreSkippedAndTheFirstRequestIsNamed) {
   }
 }
 
-// A first page past the cache's end is one too many: num_pages itself.
+// The smallest page number outside the cache is num_pages.
 TEST_P(DenseDecode, ThePageAfterTheLastIsHostile) {
   DenseCase dense({.lengths = {10}}, fresh_seed());
   dense.table()[0] = static_cast<std::int32_t>(dense.inputs().kv_cache.shape[0]);
@@ -148,8 +150,8 @@ TEST_P(DenseDecode, ThePageAfterTheLastIsHostile) {
   EXPECT_EQ(result.status, 1);
 }
 
-// Tokens of a page that is not there count as unseen: bit for bit what a table without that page
-// gives, where the page ends a block and where it is a whole one.
+// Tokens of a page outside the cache count as unseen. The bits are those of a table without this
+// page, where the page is the end of a block and where it is a whole block.
 TEST_P(DenseDecode, TokensOfHostilePagesAreUnseen) {
   const unsigned seed = fresh_seed();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);

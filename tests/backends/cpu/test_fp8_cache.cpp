@@ -1,5 +1,5 @@
-// append, gather, quantise and dequantise of the FP8 formats, bit by bit against the codec of
-// support/, and the rows that a rule has to speak about: NaN, infinite, zero, subnormal.
+// Compares append, gather, quantise and dequantise of the FP8 formats with the codec of support/,
+// bit by bit. Some rows have NaN, infinities, zeros and subnormal numbers.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 
 using support::ScaleRule;
 
-// Pages further apart than their size, filled with a byte that nothing writes.
+// Pages that are further apart than their size, filled with a byte that nothing writes.
 struct Fp8Cache {
   static constexpr std::int64_t blocks = 3;
   static constexpr std::int64_t gap = 48;
@@ -90,7 +90,7 @@ TEST(Fp8Cache, AppendWritesTheBytesOfTheOtherCodec) {
       }
 }
 
-// Bytes that no quantiser of ours wrote: whatever stands there is read as the format says.
+// Bytes that this library did not write are read as the format says.
 TEST(Fp8Cache, GatherAndDequantiseReadAnyBytes) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
@@ -111,18 +111,18 @@ TEST(Fp8Cache, GatherAndDequantiseReadAnyBytes) {
              {rows.data(), DType::bf16, {count, 1, dim}});
       dequantise(cache.view, format, {plain.data(), DType::bf16, {3, page, 1, dim}});
       for (std::int64_t i = 0; i < count; ++i) {
-        const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+        const std::int64_t slot = slots[i];
         std::vector<std::uint16_t> expected(static_cast<std::size_t>(dim), 0);
         if (slot >= 0 && slot < cache.capacity())
           expected = support::dequantise_token(
               support::fetch_token(format, slot % page, page, cache.page_of(slot)));
         for (std::int64_t d = 0; d < dim; ++d) {
-          const std::uint16_t wanted = expected[static_cast<std::size_t>(d)];
-          const std::uint16_t got = rows[static_cast<std::size_t>(i * dim + d)];
+          const std::uint16_t wanted = expected[d];
+          const std::uint16_t got = rows[i * dim + d];
           const bool both_nan = std::isnan(bf16_to_float(wanted)) && std::isnan(bf16_to_float(got));
           ASSERT_TRUE(got == wanted || both_nan) << name_of(format) << " slot " << slot << " " << d;
           if (slot >= 0 && slot < cache.capacity()) {
-            ASSERT_EQ(plain[static_cast<std::size_t>(slot * dim + d)], got);
+            ASSERT_EQ(plain[slot * dim + d], got);
           }
         }
       }
@@ -147,7 +147,7 @@ TEST(Fp8Cache, QuantiseIsAppendToEverySlot) {
   set_threads(0);
 }
 
-// What other quantisers write comes back as bf16(e4m3 · scale).
+// What other quantisers write is read as bf16(e4m3 · scale).
 TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
   std::mt19937 random(7);
   for (const auto& [format, rule] : {std::pair{KvFormat::v32, ScaleRule::exact},
@@ -156,7 +156,7 @@ TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
     const std::int64_t dim = cache.qk_dim();
     std::vector<std::uint16_t> row(static_cast<std::size_t>(dim), 0);
     for (std::int64_t d = 128; d < dim; ++d)
-      row[static_cast<std::size_t>(d)] = float_to_bf16(static_cast<float>(random() % 1000) * 1e-4f);
+      row[d] = float_to_bf16(static_cast<float>(random() % 1000) * 1e-4f);
     write_with_support(cache, 5, row.data(), rule);
     std::vector<std::uint16_t> back(static_cast<std::size_t>(dim), 0x7fff);
     std::int32_t slot = 5;
@@ -164,21 +164,21 @@ TEST(Fp8Cache, ReadsTheScalesOfOtherQuantisers) {
     const auto numbers = support::quantise_token(format, row, rule);
     EXPECT_EQ(back, support::dequantise_token(numbers));
     for (std::int64_t d = 0; d < dim; ++d) {
-      const float wanted = bf16_to_float(row[static_cast<std::size_t>(d)]);
-      EXPECT_NEAR(bf16_to_float(back[static_cast<std::size_t>(d)]), wanted, wanted / 12 + 1e-4f);
+      const float wanted = bf16_to_float(row[d]);
+      EXPECT_NEAR(bf16_to_float(back[d]), wanted, wanted / 12 + 1e-4f);
     }
   }
 }
 
 struct SpecialRow {
   const char* name;
-  float number;    // of every element of the first tile but the first, which is 1
-  float expected;  // what comes back
+  float number;    // the value of all elements of the first tile but the first one, which is 1
+  float expected;  // the value that is read
 };
 
 TEST(Fp8Cache, SpecialNumbersAreDefined) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  // The tile's absmax is 1, its scale 2^-8: e4m3 reaches 448 / 256.
+  // The absmax of the tile is 1 and its scale is 2^-8, so e4m3 reaches 448 / 256.
   for (const SpecialRow& special :
        {SpecialRow{"inf", infinity, 1.75f}, SpecialRow{"-inf", -infinity, -1.75f},
         SpecialRow{"zero", 0.0f, 0.0f}, SpecialRow{"subnormal", 1e-40f, 0.0f},
@@ -202,7 +202,7 @@ TEST(Fp8Cache, SpecialNumbersAreDefined) {
     }
 }
 
-// All-zero, all-NaN, all-infinite and subnormal tiles take the smallest scale, 2^-13.
+// Tiles of nothing but zeros, NaN, infinities or subnormal numbers have the smallest scale, 2^-13.
 TEST(Fp8Cache, TilesWithoutALargeNumberTakeTheSmallestScale) {
   for (const float number : {0.0f, std::nanf(""), std::numeric_limits<float>::infinity(), 1e-40f}) {
     std::vector<std::uint16_t> row(512, float_to_bf16(number));
@@ -211,7 +211,7 @@ TEST(Fp8Cache, TilesWithoutALargeNumberTakeTheSmallestScale) {
     append(cache.view, KvFormat::v4, {row.data(), DType::bf16, {1, 1, 512}},
            {&slot, DType::i64, {1}});
     for (int tile = 0; tile < 7; ++tile)
-      EXPECT_EQ(cache.bytes[static_cast<std::size_t>(2 * 576 + tile)], std::byte{127 - 13});
+      EXPECT_EQ(cache.bytes[2 * 576 + tile], std::byte{127 - 13});
   }
 }
 

@@ -1,6 +1,6 @@
-// Contents that no check can see cheaply: page numbers, indices, list lengths. Any integer may
-// stand there; nothing outside the buffers is read or written, which AddressSanitizer would see,
-// as every tensor ends where its memory ends.
+// Page numbers, indices and lengths of lists, which no check reads, may be any integers. Nothing
+// outside the buffers is read or written. AddressSanitizer would see it, because every tensor ends
+// where its memory ends.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,17 +16,18 @@
 namespace flashmla::backends::cpu {
 namespace {
 
-constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+constexpr std::int32_t min_value = std::numeric_limits<std::int32_t>::min();
+constexpr std::int32_t max_value = std::numeric_limits<std::int32_t>::max();
 
 class Hostile : public testing::Test {
  protected:
   void SetUp() override { RecordProperty("seed", static_cast<int>(seed_)); }
 
-  // Mostly numbers at the edges of what is there.
+  // Most numbers are close to the limits of what exists.
   std::int32_t number(std::int64_t edge) {
     const auto at = static_cast<std::int32_t>(edge);
-    const std::int32_t choices[] = {-1, least, most, at, at - 1, at + 1, -at, 0, least + 1};
+    const std::int32_t choices[] = {-1,     min_value, max_value, at,           at - 1,
+                                    at + 1, -at,       0,         min_value + 1};
     const auto drawn = static_cast<std::uint32_t>(random_());
     return drawn % 3 == 0 ? static_cast<std::int32_t>(random_()) : choices[drawn % 9];
   }
@@ -174,7 +175,7 @@ TEST_F(Hostile, SlotsOfAppendAndGather) {
   }
 }
 
-// Strides of dimensions of one element are not looked at, and must not overflow anything.
+// Strides of dimensions of size 1 may be any numbers. They must not overflow anything.
 TEST_F(Hostile, StridesOfSingleElements) {
   constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
   auto cache = halves(1 * 4 * 576);

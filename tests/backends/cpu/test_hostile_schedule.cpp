@@ -1,7 +1,7 @@
-// A schedule is memory that a caller can hand over. What does not follow from its lengths is
-// refused by attach(); and whatever stands in it when a call runs, for it may have been overwritten
-// since, nothing outside of the tensors and workspaces is read or written. AddressSanitizer sees
-// such reads, as inputs end where their memory ends; guards see writes without it.
+// A caller can hand over the memory of a schedule. attach() refuses a schedule that does not follow
+// from its lengths. The memory may be overwritten after attach(). Whatever it holds when a call
+// runs, nothing outside the tensors and workspaces is read or written. AddressSanitizer sees such
+// reads, because inputs end where their memory ends. Guards see such writes without it.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ using support::Random;
 
 enum class Kind { dense, pieces, one_worker, sparse, prefill };
 
-// A small call of one of these kinds, some of whose requests are cut.
+// A small call of one of these kinds. Some of its requests are cut.
 class Call {
  public:
   Call(Kind kind, Random& random) : random_(random) {
@@ -125,15 +125,16 @@ class Call {
 
 class HostileSchedule : public testing::TestWithParam<Kind> {
  protected:
-  // A number that leads somewhere, if nobody looks.
+  // A number that leads outside the buffers where it is not checked.
   std::int32_t number() {
-    constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-    constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+    constexpr std::int32_t min_value = std::numeric_limits<std::int32_t>::min();
+    constexpr std::int32_t max_value = std::numeric_limits<std::int32_t>::max();
     if (random_.chance(0.3))
       return static_cast<std::int32_t>(random_.next());
     if (random_.chance(0.5))
       return static_cast<std::int32_t>(random_.between(-3, 300));
-    return random_.pick({-1, least, most, least + 1, most - 1, 1 << 20, -(1 << 20)});
+    return random_.pick(
+        {-1, min_value, max_value, min_value + 1, max_value - 1, 1 << 20, -(1 << 20)});
   }
 
   static std::span<std::int32_t> words(const GuardedBuffer& workspace) {
@@ -214,10 +215,10 @@ TEST_P(HostileSchedule, LeadsNowhereWhenItIsRun) {
     if (round % 3 == 0) {
       std::ranges::generate(all, [&] { return number(); });
     } else {
-      // Of the parts that are read: all but the last ones.
+      // One of the arrays that a run reads. The last arrays are scratch.
       const auto end = static_cast<std::int64_t>(all.size()) / 2;
       for (std::int64_t i = random_.between(1, 40); i > 0; --i)
-        all[static_cast<std::size_t>(random_.between(0, end))] = number();
+        all[random_.between(0, end)] = number();
     }
     call.run(plan, run_workspace);
     ASSERT_TRUE(call.guards_unchanged()) << "round " << round;

@@ -1,4 +1,5 @@
-// The vectorised conversions of every instruction set against the scalar ones, pattern by pattern.
+// Compares the vector conversions of every instruction set with the scalar ones, bit pattern by bit
+// pattern.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -24,23 +25,23 @@ const Scalar scalars[] = {{"bf16", &KernelTable::bf16, bf16_to_float, float_to_b
                           {"fp16", &KernelTable::fp16, fp16_to_float, float_to_fp16}};
 
 struct alignas(scratch_alignment) Row {
-  float numbers[row];
+  float elements[row];
 };
 
 class Kernels : public ::testing::TestWithParam<const KernelTable*> {
  protected:
   const KernelTable& kernels() const { return *GetParam(); }
 
-  // Where number i of a row lies in pair-split order, found by loading a row of marks.
+  // The place of element i of a row in pair-split order. It is found by loading a row of marks.
   std::vector<int> positions() const {
     std::vector<std::uint16_t> marks(row);
     for (int i = 0; i < row; ++i)
       marks[i] = float_to_fp16(static_cast<float>(i));
     Row loaded;
-    kernels().fp16.load(marks.data(), loaded.numbers, row, 1.0f);
+    kernels().fp16.load(marks.data(), loaded.elements, row, 1.0f);
     std::vector<int> position(row, -1);
     for (int i = 0; i < row; ++i)
-      position[static_cast<int>(loaded.numbers[i])] = i;
+      position[static_cast<int>(loaded.elements[i])] = i;
     return position;
   }
 };
@@ -58,10 +59,10 @@ TEST_P(Kernels, LoadsEveryPattern) {
       for (int i = 0; i < row; ++i)
         patterns[i] = static_cast<std::uint16_t>(first + i);
       Row loaded;
-      (kernels().*scalar.codec).load(patterns.data(), loaded.numbers, row, 1.0f);
+      (kernels().*scalar.codec).load(patterns.data(), loaded.elements, row, 1.0f);
       for (int i = 0; i < row; ++i) {
         const float expected = scalar.decode(patterns[i]);
-        const float got = loaded.numbers[position[i]];
+        const float got = loaded.elements[position[i]];
         if (std::isnan(expected))
           ASSERT_TRUE(std::isnan(got)) << scalar.name << " " << first + i;
         else
@@ -79,16 +80,16 @@ TEST_P(Kernels, StoresRoundLikeTheScalarCode) {
   for (const Scalar& scalar : scalars)
     for (int round = 0; round < 2000; ++round) {
       Row source;
-      for (float& number : source.numbers) {
-        // Half of them within fp16's range, where subnormals and overflow are near.
+      for (float& number : source.elements) {
+        // Half of the numbers lie in the range of fp16, with its subnormals and its limit.
         const std::uint32_t bits = static_cast<std::uint32_t>(random());
         number = std::bit_cast<float>(
             bits % 2 == 0 ? bits : (bits & 0x807fffffu) | ((100 + (bits >> 23) % 45) << 23));
       }
       std::vector<std::uint16_t> stored(row);
-      (kernels().*scalar.codec).store(source.numbers, stored.data(), row, 1.0f);
+      (kernels().*scalar.codec).store(source.elements, stored.data(), row, 1.0f);
       for (int i = 0; i < row; ++i) {
-        const float number = source.numbers[position[i]];
+        const float number = source.elements[position[i]];
         if (std::isnan(number))
           ASSERT_TRUE(std::isnan(scalar.decode(stored[i]))) << scalar.name;
         else
@@ -97,7 +98,7 @@ TEST_P(Kernels, StoresRoundLikeTheScalarCode) {
     }
 }
 
-// Every code with scales of every kind: powers of two, subnormal products, overflow, zero, NaN.
+// Every code with all kinds of scales: powers of two, subnormal products, overflow, zero, NaN.
 TEST_P(Kernels, LoadsEveryFp8CodeTimesItsScale) {
   const std::vector<int> position = positions();
   const unsigned seed = std::random_device{}();
@@ -112,10 +113,10 @@ TEST_P(Kernels, LoadsEveryFp8CodeTimesItsScale) {
     codes[i + 1] = static_cast<std::uint8_t>(i);
   for (const float scale : scales) {
     Row loaded;
-    kernels().load_e4m3(codes.data() + 1, loaded.numbers, row, scale);
+    kernels().load_e4m3(codes.data() + 1, loaded.elements, row, scale);
     for (int i = 0; i < row; ++i) {
       const float expected = bf16_to_float(float_to_bf16(e4m3_to_float(codes[i + 1]) * scale));
-      const float got = loaded.numbers[position[i]];
+      const float got = loaded.elements[position[i]];
       if (std::isnan(expected))
         ASSERT_TRUE(std::isnan(got)) << i << " times " << scale;
       else
@@ -129,37 +130,37 @@ TEST_P(Kernels, ScaleAndAddScaled) {
   Row source;
   Row target;
   for (int i = 0; i < row; ++i) {
-    source.numbers[i] = static_cast<float>(i - 100);
-    target.numbers[i] = std::nanf("");
+    source.elements[i] = static_cast<float>(i - 100);
+    target.elements[i] = std::nanf("");
   }
-  kernels().scale(source.numbers, target.numbers, row, 0.5f);
-  kernels().add_scaled(source.numbers, target.numbers, row, 2.0f);
+  kernels().scale(source.elements, target.elements, row, 0.5f);
+  kernels().add_scaled(source.elements, target.elements, row, 2.0f);
   for (int i = 0; i < row; ++i)
-    ASSERT_EQ(target.numbers[i], 2.5f * static_cast<float>(i - 100));
+    ASSERT_EQ(target.elements[i], 2.5f * static_cast<float>(i - 100));
 }
 
-// One row, one token each time: the weight of the second token is 2^(score difference), seen in
-// `sum`.
+// One row, and one token in each call. The weight of the second token is 2^(score difference),
+// which `sum` shows.
 TEST_P(Kernels, ExponentialIsAccurate) {
   Row query{};
   Row cache[max_tile_tokens] = {};
   Row out{};
-  query.numbers[0] = 1.0f;
+  query.elements[0] = 1.0f;
   for (double x = -126; x <= 0; x += 0.0137) {
-    cache[0].numbers[0] = 0.0f;
-    cache[1].numbers[0] = static_cast<float>(x);
+    cache[0].elements[0] = 0.0f;
+    cache[1].elements[0] = static_cast<float>(x);
     float scores[max_tile_tokens];
     float maximum = -std::numeric_limits<float>::infinity();
     float sum = 0;
     float rescale = 0;
     const std::int32_t visible = 2;
-    kernels().attend_block({.query = query.numbers,
-                            .cache = cache[0].numbers,
+    kernels().attend_block({.query = query.elements,
+                            .cache = cache[0].elements,
                             .visible = &visible,
                             .missing = nullptr,
                             .upcoming = nullptr,
                             .scores = scores,
-                            .out = out.numbers,
+                            .out = out.elements,
                             .maximum = &maximum,
                             .sum = &sum,
                             .rescale = &rescale,

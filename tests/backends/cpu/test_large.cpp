@@ -1,5 +1,5 @@
-// Offsets beyond 2^31 elements and the largest numbers of query tokens. The memory is reserved, not
-// filled: pages that nothing touches cost nothing.
+// Offsets beyond 2^31 elements, and the largest numbers of query tokens. The memory is reserved but
+// not filled, so that only the touched pages of it exist.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -45,7 +45,7 @@ void run_planned(const Problem& problem, const Inputs& inputs, const Outputs& ou
   run(plan, inputs, outputs, {run_memory.get(), plan.run_workspace_bytes()});
 }
 
-// A row of ones against a query of ones: the score is d_qk · d_qk^(−1/2).
+// With a row of ones and a query of ones the score is d_qk · d_qk^(−1/2).
 void expect_ones(const std::vector<std::uint16_t>& out, float lse, double qk_dim) {
   EXPECT_EQ(bf16_to_float(out[0]), 1.0f);
   EXPECT_EQ(bf16_to_float(out[511]), 1.0f);

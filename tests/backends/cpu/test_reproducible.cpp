@@ -1,5 +1,5 @@
-// Bits do not depend on the number of threads, on the run, or (batch-invariant) on the other
-// requests.
+// Bits do not depend on the number of threads, nor on the run, nor (in batch-invariant mode) on the
+// other requests.
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -32,8 +32,8 @@ TEST_F(Reproducible, WithAnyNumberOfThreads) {
 }
 
 TEST_F(Reproducible, BatchInvariantModeIgnoresTheOtherRequests) {
-  // Equal seeds give the first request equal tensors only when it is alone; so its tensors are
-  // shared.
+  // A batch of one request would get other random tensors from the same seed. So the call with
+  // request 0 alone reads the tensors of the batch.
   DenseCase batch({.lengths = {3000, 100, 900, 5}, .batch_invariant = true}, seed_);
   const CaseResult together = batch.run();
   DenseCase pair({.lengths = {3000, 100, 900, 5}, .batch_invariant = true}, seed_);

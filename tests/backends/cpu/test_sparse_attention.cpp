@@ -1,5 +1,5 @@
-// Sparse decoding and sparse prefill against the oracle, one property at a time; `flashmla check`
-// draws the mixtures.
+// Compares sparse decoding and sparse prefill with the oracle, one property in each test. `flashmla
+// check` draws mixtures of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -82,7 +82,7 @@ TEST(SparseDecode, ListLengthsCount) {
   }
 }
 
-// The list's length is the request's, not the query token's.
+// topk_length has one number for each request, not for each query token.
 TEST(SparseDecode, LengthsBelongToRequests) {
   SparseCase c = decoding(KvFormat::bf16);
   c.batch = 5;

@@ -27,7 +27,7 @@ class ThreadPool : public ::testing::Test {
     unsetenv("FLASHMLA_NUM_THREADS");
   }
 
-  // Most bodies that were at work at the same time.
+  // The largest number of bodies that ran at the same time.
   static int max_at_once(std::int64_t count, int max_threads) {
     std::atomic<int> now{0};
     std::atomic<int> most{0};
@@ -128,7 +128,7 @@ TEST_F(ThreadPool, IsUsableInAChildAfterFork) {
   EXPECT_GT(max_at_once(40, 0), 1) << "the parent goes on";
 }
 
-// In a child: it must not take memory for stacks from the tests that follow.
+// The test runs in a child process, so that it takes no memory for stacks from later tests.
 int call_without_memory_for_stacks() {
   long pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
@@ -136,9 +136,9 @@ int call_without_memory_for_stacks() {
   const rlimit limit{bytes + (rlim_t{1} << 20), RLIM_INFINITY};
   int messages = 0;
   set_log_callback([&](std::string_view message) {
-    messages += message.starts_with("cpu backend: goes on with ") ? 1 : 100;
+    messages += message.starts_with("cpu backend: the system starts no more threads; ") ? 1 : 100;
   });
-  set_threads(1000);  // more than there are stacks left over from other tests
+  set_threads(1000);  // more threads than the pool has from earlier tests
   std::atomic<int> calls{0};
   if (setrlimit(RLIMIT_AS, &limit) != 0)
     return 1;

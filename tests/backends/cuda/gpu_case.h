@@ -1,4 +1,4 @@
-// A dense case on a GPU, step by step: for tests of what comes between the steps.
+// A dense case on a GPU, in single calls, for tests that do something between the calls.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ struct GpuCase {
     tensors.lse.buffer.upload();
   }
 
-  // What out and lse hold, once everything is done.
+  // The contents of out and lse, after all work has ended.
   std::vector<std::byte> results() const {
     support::cuda_call(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     std::vector<std::byte> bytes = tensors.out.buffer.download();

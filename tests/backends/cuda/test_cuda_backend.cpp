@@ -1,5 +1,5 @@
-// What the CUDA backend promises beyond right results: bits that do not change, graphs, streams,
-// lengths from either side.
+// The promises of the CUDA backend beyond right results: bits that do not change, graphs, streams,
+// lengths on the host or on the device.
 #include <cuda_runtime_api.h>
 
 #include <array>
@@ -17,7 +17,7 @@ using support::DenseCase;
 
 class CudaBackend : public GpuTest {};
 
-// Cases that reach both kernels, alone and in pairs, with requests that are cut.
+// Cases that reach both kernels, with cluster sizes 1 and 2, and with requests that are cut.
 DenseCase case_of(std::int64_t heads, std::vector<std::int32_t> lengths) {
   DenseCase dense_case;
   dense_case.seed = support::fresh_seed();
@@ -28,7 +28,7 @@ DenseCase case_of(std::int64_t heads, std::vector<std::int32_t> lengths) {
 
 constexpr std::array<std::int64_t, 4> head_counts{5, 32, 64, 128};
 
-// One for each of these head counts, and one of fours beside pairs.
+// One case for each of these head counts, and one with clusters of four beside clusters of two.
 std::vector<DenseCase> cases_of(const std::vector<std::int32_t>& lengths) {
   std::vector<DenseCase> cases;
   for (const std::int64_t heads : head_counts)
@@ -140,7 +140,7 @@ TEST_F(CudaBackend, StreamsShareAPlan) {
   }
 }
 
-// Requests of a batch alone and in company: the same bits.
+// A request has the same bits alone and in a batch.
 TEST_F(CudaBackend, BatchInvariant) {
   for (const std::int64_t heads : head_counts) {
     DenseCase alone = case_of(heads, {2500});
@@ -151,7 +151,7 @@ TEST_F(CudaBackend, BatchInvariant) {
     GpuCase one(alone, *memory_);
     GpuCase many(together, *memory_);
     SCOPED_TRACE(describe(alone));
-    // The same queries and rows for request 0.
+    // Request 0 has the same queries and rows.
     const std::size_t q_bytes = one.tensors.q.buffer.bytes();
     std::ranges::copy(one.tensors.q.buffer.image(), many.tensors.q.buffer.image().begin());
     many.tensors.q.buffer.upload();
@@ -172,7 +172,7 @@ TEST_F(CudaBackend, BatchInvariant) {
   }
 }
 
-// Rows that the GPU appends and results that it merges are those of the CPU.
+// append() and merge() give the same bits on the GPU as on the CPU.
 TEST_F(CudaBackend, AppendAndMerge) {
   support::Random random(support::fresh_seed());
   support::HostMemory host;

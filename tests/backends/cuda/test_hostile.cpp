@@ -1,5 +1,5 @@
-// Contents of device memory that no check can see: nothing leads outside of the buffers, the other
-// requests are right, and the status word names the first bad request.
+// Bad contents of device memory, which no check reads. Nothing outside the buffers is read or
+// written, the other requests are right, and the status word names the first bad request.
 #include <limits>
 #include <vector>
 
@@ -59,8 +59,8 @@ TEST_F(HostileContents, PageNumbers) {
       }
 }
 
-// A table that is narrower than lengths on the device need: they are clamped to it, and the status
-// word names the first such request. A schedule without one is not reported.
+// A block table that is too narrow for lengths on the device. The lengths are clamped to it, and
+// the status word names the first such request. Where no length is too long, nothing is reported.
 TEST_F(HostileContents, NarrowTable) {
   for (const std::int64_t heads : {16, 64, 128}) {
     support::DenseCase dense_case = hostile_case(heads, 64);
@@ -86,7 +86,7 @@ TEST_F(HostileContents, NarrowTable) {
   }
 }
 
-// The host knows the lengths: such a table is an error, at every call.
+// Where the host knows the lengths, such a table is an error at every call.
 TEST_F(HostileContents, NarrowTableForLengthsOfTheHost) {
   GpuCase c(hostile_case(128, 64), *memory_);
   std::vector<std::int32_t>& lengths = c.tensors.dense_case.lengths;

@@ -1,4 +1,4 @@
-// The form of partial results: arithmetic alone, without a GPU.
+// The form of partial results. The test needs no GPU.
 #include "sm90/attend/partial_form.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ TEST(RowScale, BringsTheSumOfMagnitudesToTheTopOfFp16) {
     }
 }
 
-// Smaller sums go as far up as powers of two do.
+// Smaller sums take the largest power of two.
 TEST(RowScale, IsFiniteForTheSmallestSums) {
   for (const float sum : {0.0f, std::numeric_limits<float>::denorm_min(), 0x1p-126f, 0x1p-113f}) {
     const RowScale scale = RowScale::of(sum);

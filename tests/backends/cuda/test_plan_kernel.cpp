@@ -1,4 +1,4 @@
-// The plan kernel makes the very schedule that one thread makes on the host.
+// The plan kernel makes the same schedule as one thread of the host.
 #include <cuda_runtime_api.h>
 
 #include <limits>
@@ -17,8 +17,8 @@ using schedule::Schedule;
 
 class PlanKernel : public GpuTest {
  protected:
-  // What the kernel makes of lengths on the device that are `max_tokens` at most, in memory full
-  // of something else.
+  // The schedule that the kernel makes of lengths on the device, which are at most `max_tokens`.
+  // Its memory is filled with other numbers before.
   Schedule made_on_device(const Batch& batch, std::int32_t max_tokens) {
     const schedule::PlanLayout layout(batch.params);
     const std::vector<std::byte> noise(layout.bytes, std::byte{0x5a});
@@ -39,7 +39,7 @@ class PlanKernel : public GpuTest {
     return schedule;
   }
 
-  // With nanoseconds of 64 bits, and of 32 where they are enough.
+  // With 64-bit nanoseconds, and with 32-bit ones where they are enough.
   void expect_schedule_of_one_thread(const Batch& batch) {
     const Schedule wanted = schedule::make_schedule(batch);
     ASSERT_TRUE(made_on_device(batch, std::numeric_limits<std::int32_t>::max()) == wanted);
@@ -47,7 +47,7 @@ class PlanKernel : public GpuTest {
     fit_32_bits_ += schedule::line_fits_32_bits(batch.params, batch.longest()) ? 1 : 0;
   }
 
-  // `block_tokens` is fixed in the kernel, and a GPU has a limit of workers.
+  // The kernel has a constant for `block_tokens`, and the number of workers is limited on a GPU.
   static Batch draw(std::uint64_t seed) {
     Batch batch = schedule::draw_batch(seed, seed % 3 == 0);
     batch.params.block_tokens = 64;
@@ -57,7 +57,7 @@ class PlanKernel : public GpuTest {
     return batch;
   }
 
-  int fit_32_bits_ = 0;  // batches so far
+  int fit_32_bits_ = 0;  // number of such batches
 
  private:
   template <class T>
@@ -77,7 +77,7 @@ TEST_F(PlanKernel, MakesTheScheduleOfOneThread) {
   EXPECT_GT(fit_32_bits_, 200);
 }
 
-// Around the number of requests up to which each has a thread, and far beyond it.
+// Numbers of requests around the number of threads, and far above it.
 TEST_F(PlanKernel, TakesThousandsOfRequests) {
   const std::uint64_t seed = support::fresh_seed();
   support::Random random(seed);
@@ -89,9 +89,9 @@ TEST_F(PlanKernel, TakesThousandsOfRequests) {
         batch.params.speeds = {};
       batch.params.requests = requests;
       batch.lengths.resize(requests);
-      for (const std::int32_t most : {3000, 100000}) {
+      for (const std::int32_t max_length : {3000, 100000}) {
         for (std::int32_t& length : batch.lengths)
-          length = static_cast<std::int32_t>(random.log_between(1, most));
+          length = static_cast<std::int32_t>(random.log_between(1, max_length));
         SCOPED_TRACE(testing::Message() << "seed " << seed << ", " << requests << " requests");
         ASSERT_NO_FATAL_FAILURE(expect_schedule_of_one_thread(batch));
       }

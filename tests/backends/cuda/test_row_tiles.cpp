@@ -1,4 +1,4 @@
-// How rows are divided among thread blocks: arithmetic alone, without a GPU.
+// How rows are divided among thread blocks. The test needs no GPU.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -16,7 +16,7 @@ namespace flashmla::backends::cuda {
 
 namespace {
 
-// An H100, with 12 multiprocessors that no cluster of four has room on.
+// An H100, of whose multiprocessors 12 have no room for a cluster of four.
 constexpr std::int64_t multiprocessors = 132;
 constexpr std::int64_t clusters_of_four = 30;
 constexpr TileDevice h100{.index = 0,
@@ -24,7 +24,7 @@ constexpr TileDevice h100{.index = 0,
                           .memory_rate = 3.35e12,
                           .max_clusters_of_four = [](std::int32_t) { return clusters_of_four; }};
 
-// Of an H100, at most so many multiprocessors; 0: all.
+// The tiles on an H100 with at most this many workers; 0: no limit.
 TileDevice limited_to(std::int32_t max_workers) {
   TileDevice device = h100;
   if (max_workers > 0)
@@ -93,10 +93,10 @@ TEST(RowTiles, NoClustersOfFourWhereNoneFits) {
   device.max_clusters_of_four = [](std::int32_t) -> std::int64_t { return 0; };
   const RowTiles tiles(two_tokens(), device);
   EXPECT_EQ(tiles.fast_workers, 0);
-  EXPECT_EQ(tiles.speeds().parts(33), 33);
+  EXPECT_EQ(tiles.speeds().total(33), 33);
 }
 
-// The GPU is not even asked.
+// The GPU is not asked how many clusters fit on it.
 TEST(RowTiles, NoClustersOfFourWhereAnythingThatTheyNeedIsMissing) {
   TileDevice device = h100;
   device.max_clusters_of_four = [](std::int32_t) -> std::int64_t {
@@ -128,13 +128,13 @@ TEST(RowTiles, NoClustersOfFourWhereAnythingThatTheyNeedIsMissing) {
   expect_none("a limit of workers", [](Problem& p) { p.max_workers = multiprocessors; });
 }
 
-// "seesaw 64 x 2": rows of a tile, tiles of a cluster.
+// A name like "seesaw 64 x 2" has the rows of a tile and the cluster size.
 std::string key_of(const sm90::dense_decode::Kernel& kernel) {
   return std::string(kernel.name) + " " + std::to_string(kernel.tile_rows) + " x " +
          std::to_string(kernel.cluster);
 }
 
-// Every instance of a decoding kernel, each with pages of whole blocks and smaller ones.
+// Every instance of a decoding kernel, with pages of whole blocks and with smaller pages.
 TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
   const support::DenseSuite suite(support::SuiteSize::sanitizer, 1);
   std::set<std::tuple<std::string, DType, std::int64_t, bool>> reached;
@@ -152,7 +152,7 @@ TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
         for (const bool small_pages : {false, true})
           EXPECT_TRUE(reached.contains({kernel, type, qk_dim, small_pages}))
               << kernel << ", " << name_of(type) << ", " << qk_dim << ", " << small_pages;
-  // Clusters of four have no small pages, but rows gathered one by one.
+  // Clusters of four have no instance for small pages, but one that gathers single rows.
   for (const DType type : {DType::bf16, DType::fp16})
     for (const std::int64_t qk_dim : {576, 512})
       for (const bool gathered : {false, true})
@@ -160,7 +160,8 @@ TEST(RowTiles, TheSanitizerSuiteReachesEveryKernel) {
             << name_of(type) << ", " << qk_dim << ", " << gathered;
 }
 
-// What the choice of tiles is told of the GPU: that its memory is Hopper's, 2 … 4.9 TB/s.
+// The memory rate of the GPU, which the choice of tiles uses, must be that of a Hopper GPU: 2 … 4.9
+// TB/s.
 using RowTilesOfDevice = GpuTest;
 TEST_F(RowTilesOfDevice, KnowTheRateOfItsMemory) {
   const double rate = gpu::devices().list.at(0).memory_bytes_per_second;
@@ -168,7 +169,7 @@ TEST_F(RowTilesOfDevice, KnowTheRateOfItsMemory) {
   EXPECT_LT(rate, 6e12);
 }
 
-// And how many clusters of four fit on it: most of its multiprocessors take part, if not all.
+// Clusters of four must fit on most multiprocessors of the GPU.
 TEST_F(RowTilesOfDevice, KnowHowManyFoursFit) {
   const std::int64_t fit = max_clusters_of_four(0);
   const std::int64_t all = gpu::devices().list.at(0).multiprocessors;

@@ -1,4 +1,4 @@
-// Tensor maps that are kept: whoever asks gets the map of what was asked for.
+// Tensor maps are kept. A caller must always get the map of its own shape.
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -15,7 +15,7 @@ using gpu::TensorMapShape;
 
 class TensorMap : public GpuTest {
  protected:
-  // Every field of a shape changed in turn.
+  // Changes every field of a shape in turn.
   static std::vector<TensorMapShape> shapes(void* data) {
     const TensorMapShape first{.data = data,
                                .type = DType::bf16,

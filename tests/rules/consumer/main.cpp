@@ -1,5 +1,6 @@
-// One decode call with an installed FlashMLA, as in README.md. All cached rows are alike, so the
-// answer is known: out is that row, lse the logarithm of the length. 0 when both are right.
+// One decoding call with an installed FlashMLA, as in README.md. All cached rows are equal, so the
+// answer is known: out is this row, and lse is the logarithm of the length. The exit status is 0
+// where both are right.
 #include <flashmla/flashmla.h>
 
 #include <cmath>
@@ -26,7 +27,7 @@ int main() {
   std::vector<std::uint16_t> out(2 * 16 * 512);
   std::vector<float> lse(2 * 16);
 
-  flashmla::Problem problem;  // dense decoding in bf16, d_qk 576, d_v 512, unless told otherwise
+  flashmla::Problem problem;  // by default dense decoding in bf16 with d_qk 576 and d_v 512
   problem.batch = 2;
   problem.query_heads = 16;
   problem.max_pages = 2;

@@ -1,4 +1,5 @@
-// A test that needs a GPU, and its memory; skipped with the backend's reason where there is none.
+// A test that needs a GPU and memory on it. It is skipped with the reason of the backend where
+// there is no GPU.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Memory of a GPU does what memory of the host does.
+// GPU memory has the same functions as host memory.
 #include <gtest/gtest.h>
 
 #include <memory>

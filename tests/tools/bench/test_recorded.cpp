@@ -16,6 +16,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
+constexpr const char* table = "dense_decode_bf16";
+
 std::int64_t tokens_of(const Shape& shape) {
   if (!shape.varlen)
     return shape.batch * shape.tokens;
@@ -25,17 +27,18 @@ std::int64_t tokens_of(const Shape& shape) {
 
 TEST(Recorded, TheBuildHasTheFilesOfBothCards) {
   EXPECT_EQ(reference_files().size(), 3u);
-  EXPECT_THAT(recordings_of_card("NVIDIA H200").sources(),
+  EXPECT_THAT(recordings_of_card("NVIDIA H200", table).sources(),
               UnorderedElementsAre("h200_upstream_dense.json", "h200_peers_dense.json"));
-  EXPECT_THAT(recordings_of_card("NVIDIA H100 80GB HBM3").sources(),
+  EXPECT_THAT(recordings_of_card("NVIDIA H100 80GB HBM3", table).sources(),
               ElementsAre("h100_upstream_dense.json"));
-  EXPECT_TRUE(recordings_of_card("NVIDIA A100-SXM4-80GB").sources().empty());
+  EXPECT_TRUE(recordings_of_card("NVIDIA A100-SXM4-80GB", table).sources().empty());
+  EXPECT_TRUE(recordings_of_card("NVIDIA H200", "of_another_kind").sources().empty());
 }
 
-// The lengths of the suite are those of the records, and every shape has one.
+// The suite has the lengths of the recorded figures, and every shape has a recorded figure.
 TEST(Recorded, EveryShapeOfTheSuiteIsFoundByItsTokens) {
   for (const char* card : {"NVIDIA H200", "NVIDIA H100"}) {
-    const Recordings recordings = recordings_of_card(card);
+    const Recordings recordings = recordings_of_card(card, table);
     EXPECT_EQ(recordings.shapes(), 36);
     for (const Shape& shape : gpu_dense_shapes()) {
       const auto recorded = recordings.find(shape, tokens_of(shape));
@@ -48,7 +51,7 @@ TEST(Recorded, EveryShapeOfTheSuiteIsFoundByItsTokens) {
 }
 
 TEST(Recorded, TheFastestOfSeveralRecordsCounts) {
-  const Recordings recordings = recordings_of_card("NVIDIA H200");
+  const Recordings recordings = recordings_of_card("NVIDIA H200", table);
   const auto recorded = recordings.find({4, 1, 128, 8192}, 32768);
   ASSERT_TRUE(recorded);
   // Upstream: 40.5 and 35.6 in one file, 48.3 and 36.6 in the other.
@@ -59,8 +62,7 @@ TEST(Recorded, TheFastestOfSeveralRecordsCounts) {
   EXPECT_THAT(recorded->best_cold, HasSubstr("flashinfer"));
 }
 
-constexpr const char* row = R"({"b": 2, "s_q": 1, "h_q": 16, "s_k": 100, "varlen": false,
-    "causal": false, "tokens": 200, )";
+constexpr const char* row = R"({"shape": "2,1,16,100", "tokens": 200, )";
 
 std::string file_of(const std::string& members) {
   return std::string(R"({"dense_decode_bf16": [)").append(row).append(members).append("}]}");
@@ -68,7 +70,7 @@ std::string file_of(const std::string& members) {
 
 TEST(Recorded, ColdAndHotMayBeOfDifferentLibraries) {
   Recordings recordings;
-  recordings.add("a", file_of(R"("x": [10, 9], "y": [11, 8], "best": [1, 1])"));
+  recordings.add("a", file_of(R"("x": [10, 9], "y": [11, 8], "best": [1, 1])"), table);
   const auto recorded = recordings.find({2, 1, 16, 100}, 200);
   ASSERT_TRUE(recorded);
   EXPECT_FALSE(recorded->upstream);
@@ -87,13 +89,13 @@ TEST(Recorded, AFileOfAnotherFormIsBadInput) {
         file_of(R"("cold_us": 5)"), file_of(R"("x": [1])"), file_of(R"("x": [0, 1])")}) {
     Recordings recordings;
     try {
-      recordings.add("some.json", text);
+      recordings.add("some.json", text, table);
       ADD_FAILURE() << "nothing was thrown for " << text;
     } catch (const BadInput& error) {
       EXPECT_THAT(error.what(), HasSubstr("some.json"));
     }
   }
-  EXPECT_THROW(recordings_in({"/nonexistent/file.json"}), BadInput);
+  EXPECT_THROW(recordings_in({"/nonexistent/file.json"}, table), BadInput);
 }
 
 TEST(GeometricMean, OfRatios) {

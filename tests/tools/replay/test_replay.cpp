@@ -1,4 +1,4 @@
-// The whole replay through the library: right answers pass the oracle, wrong appends do not.
+// A whole replay through the library. Right results pass the oracle, and wrong appends do not.
 #include "tools/replay/replay.h"
 
 #include <gtest/gtest.h>
@@ -14,8 +14,7 @@
 namespace flashmla::tools {
 namespace {
 
-// A few requests on few pages, so that pages are reused, with empty prompts and empty answers among
-// them.
+// A few requests on few pages, so that pages are reused. Some prompts and some answers are empty.
 std::vector<Request> small_trace(support::Random& random) {
   std::vector<Request> requests = {{0, 0, 3}, {0, 40, 0}};
   double clock = 0;
@@ -114,7 +113,7 @@ TEST_F(Replay, PassesTheOracleOverFp8Caches) {
     }
 }
 
-// More tokens than a list may name: 2,048, or 128 and 512 rows of four tokens each.
+// More tokens than the lists may name: 2,048, or 128 and 512 rows of four tokens each.
 TEST_F(Replay, PassesTheOracleWhereListsAreShorterThanTheRequest) {
   requests_ = {{0, 2300, 2}, {0, 700, 3}};
   options_.server.pages = 420;
@@ -209,9 +208,9 @@ TEST_F(Replay, SeesOneRowWithAnotherRowsNumbers) {
         flashmla::append(cache, format, rows, slots);
         if (planted || slots.shape[0] < 100)
           return;
-        planted = true;  // the first layer's prompt: row 40 once more, in the place of row 41
-        auto* numbers = static_cast<std::uint16_t*>(rows.data);
-        TensorView row(numbers + 40 * 576, rows.dtype, {1, 1, 576});
+        planted = true;  // the prompt of the first layer has row 40 also in the place of row 41
+        auto* elements = static_cast<std::uint16_t*>(rows.data);
+        TensorView row(elements + 40 * 576, rows.dtype, {1, 1, 576});
         std::int64_t slot = static_cast<const std::int64_t*>(slots.data)[41];
         flashmla::append(cache, format, row, {&slot, DType::i64, {1}});
       });
@@ -219,7 +218,7 @@ TEST_F(Replay, SeesOneRowWithAnotherRowsNumbers) {
   EXPECT_FALSE(checked.verdict.passed());
 }
 
-// Rejected drafts that stay in the cache instead of the rows that were accepted later.
+// Rejected drafts stay in the cache instead of the rows that were accepted later.
 TEST_F(Replay, SeesDraftsThatAreNotOverwritten) {
   SCOPED_TRACE(::testing::Message() << "seed " << seed_);
   requests_ = {{0, 3, 40}};

@@ -32,8 +32,8 @@ TEST(Statistics, PercentilesAreLatenciesThatOccurred) {
   EXPECT_EQ(latency_of({}).p50, 0);
 }
 
-// One request of 100 tokens, 4 heads, 2 layers: 100 rows of 1,152 bytes; a query of 576 and an out
-// of 512 2-byte numbers and a 4-byte lse for each head.
+// One request of 100 tokens, 4 heads and 2 layers: 100 rows of 1,152 bytes, and for each head a
+// query of 576 and an out of 512 elements of 2 bytes, and an lse of 4 bytes.
 TEST(Statistics, CountsBytesAndOperations) {
   ReplayOptions options;
   options.heads = 4;

@@ -12,7 +12,7 @@
 namespace flashmla::tools {
 namespace {
 
-// All that a sampler chooses when results come in groups of random sizes.
+// All choices of a sampler whose results come in groups of random sizes.
 std::vector<std::int64_t> chosen(std::int64_t total, std::int64_t count, std::uint64_t key,
                                  support::Random& groups) {
   Sampler sampler(total, count, key);
@@ -46,14 +46,15 @@ TEST(Sampler, ChoosesSoManyDistinctResultsByItsKey) {
   }
 }
 
-// Every tenth of the results gets about its share: 10,000 draws, 1,000 expected, deviation 30.
+// Every tenth of the results is chosen about equally often: 10,000 draws, 1,000 expected, standard
+// deviation 30.
 TEST(Sampler, ChoosesEvenly) {
   const std::uint64_t seed = support::fresh_seed();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   support::Random groups(seed);
   std::vector<int> tenths(10);
   for (const std::int64_t index : chosen(1'000'000, 10'000, seed, groups))
-    ++tenths[static_cast<std::size_t>(index / 100'000)];
+    ++tenths[index / 100'000];
   for (const int count : tenths)
     EXPECT_NEAR(count, 1000, 200);
 }
@@ -66,7 +67,7 @@ TEST(Content, AcceptsOneToAllDraftsAndNeverMoreThanAreLeft) {
     const std::int64_t accepted = accepted_drafts(seed, 7, step, 4, 1000);
     ASSERT_GE(accepted, 1);
     ASSERT_LE(accepted, 4);
-    ++seen[static_cast<std::size_t>(accepted)];
+    ++seen[accepted];
     EXPECT_EQ(accepted_drafts(seed, 7, step, 4, 1), 1);
     EXPECT_EQ(accepted_drafts(seed, 7, step, 1, 9), 1);
   }

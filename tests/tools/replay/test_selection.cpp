@@ -1,4 +1,4 @@
-// What a query token selects: distinct tokens that it may see, as many as there are.
+// A query token selects distinct tokens that it may see, as many as there are up to its limit.
 #include "tools/replay/selection.h"
 
 #include <gtest/gtest.h>

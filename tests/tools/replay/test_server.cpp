@@ -36,7 +36,7 @@ ServerOptions random_options(support::Random& random, std::int64_t drafts) {
           .seed = random.next()};
 }
 
-// Pages of the running requests: distinct, enough, and all the others are free.
+// The pages of the running requests are distinct and enough, and all other pages are free.
 void expect_sound_pages(const Server& server, const ServerOptions& options) {
   std::set<std::int32_t> used;
   std::int64_t count = 0;
@@ -102,7 +102,7 @@ TEST(Server, ServesOrRejectsEveryRequestInOrder) {
         continue;
       fitting.push_back(r);
       generated += request.generated;
-      // Each step accepts from one draft to all of them.
+      // Each step accepts at least one draft and at most all of them.
       EXPECT_LE(service.steps_of[r], request.generated);
       EXPECT_GE(service.steps_of[r] * options.drafts, request.generated);
     }

@@ -20,7 +20,7 @@ using ::testing::Not;
 
 constexpr const char* header = "arrival_s,context_tokens,generated_tokens\n";
 
-// The message of the BadInput that a text leads to; empty when it is accepted.
+// The message of the BadInput that a text causes; empty where the text is accepted.
 std::string complaint(const std::string& text) {
   try {
     parse_trace(text, "t.csv");
@@ -262,7 +262,7 @@ TEST(Trace, ReadsAFile) {
   EXPECT_EQ(trace.requests[0].generated, 5);
 }
 
-// What `gzip` makes of a header and the line "3,4,5".
+// The output of `gzip` for a header and the line "3,4,5".
 constexpr unsigned char compressed[] = {
     0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0x4b, 0x2c, 0x2a, 0xca, 0x2c, 0x4b,
     0xcc, 0x89, 0x2f, 0xd6, 0x49, 0xce, 0xcf, 0x2b, 0x49, 0xad, 0x28, 0x89, 0x2f, 0xc9, 0xcf, 0x4e,
@@ -294,7 +294,7 @@ TEST(Trace, ReadsWhatGzipCompressed) {
   const Trace trace = read_trace(path);
   ASSERT_EQ(trace.requests.size(), 1u);
   EXPECT_EQ(trace.requests[0].context, 4);
-  // The second member's header is no request.
+  // The header of the second member is not a request.
   EXPECT_THAT(complaint_about_file(twice), HasSubstr("line 3: given context_tokens"));
   std::filesystem::remove(path);
   std::filesystem::remove(twice);
@@ -321,8 +321,8 @@ TEST(Trace, RejectsDamagedGzipFiles) {
   EXPECT_THAT(message(wrong), HasSubstr("damaged"));
 }
 
-// A good file with some bytes replaced, removed or inserted, or plain noise: either a sound trace
-// comes out or one line of complaint.
+// A valid file with some bytes replaced, removed or inserted, or random bytes. The result is a
+// valid trace, or an error of one line.
 std::string damaged(support::Random& random) {
   std::string text = header;
   for (std::int64_t line = random.between(0, 5); line > 0; --line)

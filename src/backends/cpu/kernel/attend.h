@@ -1,6 +1,6 @@
-// One block of tokens against the rows of a tile: scores, online softmax, weighted sum of values.
-// Matrix products are register-blocked: R rows × T tokens of dot products, then R rows × C vectors
-// of d_v.
+// Attention of the rows of a tile over one block of tokens: scores, online softmax, weighted sum of
+// values. The matrix products work on groups that fit the registers: R rows × T tokens of scores,
+// then R rows × C vectors of values.
 #pragma once
 
 #include "backends/cpu/kernel/table.h"
@@ -8,16 +8,16 @@
 
 namespace flashmla::backends::cpu::FLASHMLA_CPU_ISA {
 
-// Register blocks, for 32 vector registers (AVX-512) or 16.
+// The sizes of these groups, for 32 vector registers (AVX-512) or 16.
 inline constexpr bool many_registers = vector_bytes == 64;
-inline constexpr int dot_products = many_registers ? 16 : 8;  // R · T at most
+inline constexpr int dot_products = many_registers ? 16 : 8;  // R · T is at most this
 inline constexpr int dot_rows = dot_products / 2;
 inline constexpr int value_rows = 6;
 inline constexpr int value_vectors = many_registers ? 4 : 2;
 
 inline constexpr float minus_infinity = -__builtin_inff();
 
-// Tokens that share a block of dot products with `rows` rows.
+// T: how many tokens are computed at once with `rows` rows.
 constexpr int dot_tokens(int rows) {
   int tokens = 2;
   while (tokens * 2 * rows <= dot_products)
@@ -25,8 +25,8 @@ constexpr int dot_tokens(int rows) {
   return tokens;
 }
 
-// scores[r][t] for R rows from `row` and dot_tokens(R) tokens from `token`. Tokens past the last
-// valid one read stale scratch; their scores are masked before use.
+// Computes scores[r][t] for R rows from `row` and dot_tokens(R) tokens from `token`. Tokens behind
+// the last valid one read old scratch memory; their scores are masked before they are used.
 template <int R>
 inline void dot_block(const BlockTask& task, int row, int token) {
   constexpr int T = dot_tokens(R);
@@ -52,16 +52,17 @@ inline void dot_block(const BlockTask& task, int row, int token) {
       task.scores[(row + r) * max_tile_tokens + token + t] = scores[r * T + t];
 }
 
-// Asks for the next block's rows while this one is computed: an even share of them at each step.
+// Prefetches the rows of the next block while this one is computed. Each call of advance() asks for
+// an equal share of their cache lines.
 class Prefetch {
  public:
-  Prefetch(const BlockTask& task, int steps)
+  Prefetch(const BlockTask& task, int calls)
       : rows_(task.upcoming),
         lines_in_row_((task.upcoming_bytes + line_bytes - 1) / line_bytes),
         lines_(task.upcoming_rows * lines_in_row_),
-        share_((lines_ + steps - 1) / steps) {}
+        share_((lines_ + calls - 1) / calls) {}
 
-  void step() {
+  void advance() {
     const int end = next_ + share_ < lines_ ? next_ + share_ : lines_;
     for (; next_ < end; ++next_) {
       const auto* row = static_cast<const char*>(rows_[next_ / lines_in_row_]);
@@ -85,16 +86,17 @@ inline void score_rows(const BlockTask& task) {
     with_constant<dot_rows>(count, [&]<int R>() {
       for (int token = 0; token < task.tokens; token += dot_tokens(R)) {
         if (token % (max_tile_tokens / 4) == 0)
-          prefetch.step();
+          prefetch.advance();
         dot_block<R>(task, row, token);
       }
     });
   });
 }
 
-// Turns the scores of one row into weights 2^(score − maximum), 0 for tokens that the row does not
-// see, and updates maximum and sum; rescale is what earlier results are to be multiplied by.
-inline void soften_row(const BlockTask& task, int row) {
+// Turns the scores of one row into weights 2^(score − maximum); a token that the row does not see
+// gets 0. Updates the maximum and the sum of the row. rescale[row] becomes the factor for the sums
+// of earlier blocks.
+inline void softmax_row(const BlockTask& task, int row) {
   float* scores = task.scores + row * max_tile_tokens;
   const int visible = task.visible[row];
   const int padded = (visible + lanes - 1) / lanes * lanes;
@@ -112,6 +114,7 @@ inline void soften_row(const BlockTask& task, int row) {
   for (int lane = 1; lane < lanes; ++lane)
     maximum = highest[lane] > maximum ? highest[lane] : maximum;
 
+  // Subtracting a maximum of −inf would give NaN.
   const float finite = maximum == minus_infinity ? 0.0f : maximum;
   Floats parts[lanes] = {};
   for (int t = 0; t < padded; t += lanes) {
@@ -151,8 +154,8 @@ inline void value_block(const BlockTask& task, int row, int column, int tokens) 
       store(task.out + (row + r) * task.v_dim + column + c * lanes, sums[r][c]);
 }
 
-// Rows that see equally many tokens are taken together: what a row does not see must not reach it,
-// not even as 0 · NaN.
+// Consecutive rows that see the same number of tokens are computed together. A row never reads a
+// token that it does not see, because its weight of 0 times a NaN would be NaN.
 inline void add_values(const BlockTask& task) {
   for (int begin = 0, end = 0; begin < task.rows; begin = end) {
     const int tokens = task.visible[begin];
@@ -172,7 +175,7 @@ inline void attend_block(const BlockTask& task) {
   score_rows(task);
   for (int row = 0; row < task.rows; ++row)
     if (task.visible[row] > 0)
-      soften_row(task, row);
+      softmax_row(task, row);
   add_values(task);
 }
 

@@ -1,5 +1,5 @@
-// Tiles of e4m3 numbers to fp32 scratch in pair-split order (table.h), dequantised as the formats
-// define it: bf16(e4m3 · scale). core/numeric.h is the scalar counterpart.
+// Converts tiles of e4m3 elements to fp32 scratch memory in pair-split order (table.h). The formats
+// define the value bf16(e4m3 · scale). core/numeric.h has the same conversion for single elements.
 #pragma once
 
 #include "backends/cpu/kernel/half.h"
@@ -7,13 +7,14 @@
 
 namespace flashmla::backends::cpu::FLASHMLA_CPU_ISA {
 
-typedef std::uint16_t Pairs __attribute__((vector_size(vector_bytes / 2)));  // two bytes a lane
+// A lane of 16 bits holds two elements of one byte.
+typedef std::uint16_t Pairs __attribute__((vector_size(vector_bytes / 2)));
 
-// One number in the low byte of each word.
+// The values of the e4m3 codes in the low bytes of the words.
 inline Floats from_e4m3(Words code) {
   const Words magnitude = code & 0x7fu;
-  const Words normal = (magnitude << 20) + (120u << 23);  // the exponent's bias: 7 becomes 127
-  // A subnormal m stands for m · 2^−9: 2^14 has that very unit in the last place.
+  const Words normal = (magnitude << 20) + (120u << 23);  // the exponent bias 7 becomes 127
+  // A subnormal code m is m · 2^−9, and the last bit of 2^14 is worth 2^−9.
   const Floats unit = broadcast(0x1p14f);
   const Words subnormal = (Words)((Floats)((Words)unit + magnitude) - unit);
   Words bits = (Ints)magnitude < 0x08 ? subnormal : normal;

@@ -1,4 +1,4 @@
-// The kernel table of the instruction set that the including file is compiled for.
+// The kernel table of the instruction set for which the including file is compiled.
 #pragma once
 
 #include "backends/cpu/kernel/attend.h"

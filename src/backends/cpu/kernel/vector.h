@@ -1,5 +1,5 @@
-// Vectors of the instruction set that the including file is compiled for, as the compiler's own
-// vector types: no intrinsics. A file chooses with FLASHMLA_CPU_ISA (namespace) and
+// Vectors of the instruction set for which the including file is compiled. They are vector types of
+// the compiler, without intrinsics. The including file defines FLASHMLA_CPU_ISA (the namespace) and
 // FLASHMLA_CPU_VECTOR_BYTES.
 #pragma once
 
@@ -39,8 +39,9 @@ inline Floats larger(Floats a, Floats b) {
   return a > b ? a : b;
 }
 
-// 2^x for x ≤ 0 within 2 units in the last place; exactly 1 at 0, 0 below −125, NaN stays NaN.
-// 2^f = 1 + f · p(f) on |f| ≤ 1/2, where p is the minimax polynomial (Lawson's iteration).
+// 2^x for x ≤ 0, within 2 units in the last place. It is exactly 1 at 0 and 0 below −125. NaN stays
+// NaN. x is an integer plus f, and 2^f = 1 + f · p(f) on |f| ≤ 1/2. The coefficients of p are those
+// of the minimax polynomial, found by Lawson's iteration.
 inline Floats exp2(Floats x) {
   const Floats shift = broadcast(12582912.0f);  // 1.5 · 2^23: adding it rounds to an integer
   const Floats clamped = x < -125.0f ? broadcast(-125.0f) : x;
@@ -53,14 +54,14 @@ inline Floats exp2(Floats x) {
   p = p * f + 0x1.ebfbdcp-3f;
   p = p * f + 0x1.62e430p-1f;
   p = p * f + 1.0f;
-  const Words exponent = (Words)shifted << 23;  // the integer stands in the low bits
+  const Words exponent = (Words)shifted << 23;  // the low bits of `shifted` are the integer
   const Floats value = (Floats)((Words)p + exponent);
   const Floats normal = x < -125.0f ? Floats{} : value;
   return x == x ? normal : x;
 }
 
-// Lane l of the result: a[l] + a[l ^ step] where bit `step` of l is clear, b[l] + b[l ^ step] where
-// set.
+// `step` is a power of two. Lane l of the result is a[l] + a[l ^ step] where bit `step` of l is 0,
+// and b[l] + b[l ^ step] where it is 1.
 template <int step>
 inline Floats fold(Floats a, Floats b) {
 #define FLASHMLA_OWN(l) (((l) & step) != 0 ? lanes + (l) : (l))
@@ -87,21 +88,22 @@ inline Floats fold(Floats a, Floats b) {
 #undef FLASHMLA_OWN
 }
 
-// Lane l of the result is the sum of all lanes of parts[l]. Destroys `parts` [lanes].
+// Lane l of the result is the sum of all lanes of vectors[l]. Overwrites `vectors` [lanes].
 template <int step = lanes / 2>
-inline Floats sums_of_lanes(Floats* parts) {
+inline Floats sums_of_lanes(Floats* vectors) {
   for (int i = 0; i < step; ++i)
-    parts[i] = fold<step>(parts[i], parts[i + step]);
+    vectors[i] = fold<step>(vectors[i], vectors[i + step]);
   if constexpr (step == 1)
-    return parts[0];
+    return vectors[0];
   else
-    return sums_of_lanes<step / 2>(parts);
+    return sums_of_lanes<step / 2>(vectors);
 }
 
-// Rows are taken `largest` or fewer at a time, as evenly as possible: body(first, count).
+// Divides begin … end − 1 as evenly as possible into groups of at most `max_count`, and calls
+// body(first, count) for each group.
 template <class Body>
-inline void in_even_groups(int begin, int end, int largest, Body body) {
-  int groups = (end - begin + largest - 1) / largest;
+inline void in_even_groups(int begin, int end, int max_count, Body body) {
+  int groups = (end - begin + max_count - 1) / max_count;
   for (int first = begin; first < end; --groups) {
     const int count = (end - first + groups - 1) / groups;
     body(first, count);
@@ -109,14 +111,14 @@ inline void in_even_groups(int begin, int end, int largest, Body body) {
   }
 }
 
-// body<count>() for a count of 1 … largest that is known at run time only.
-template <int largest, class Body>
+// Calls body<count>() for a count from 1 to max_count that is known only at run time.
+template <int max_count, class Body>
 inline void with_constant(int count, Body body) {
-  if constexpr (largest > 1) {
-    if (count < largest)
-      return with_constant<largest - 1>(count, body);
+  if constexpr (max_count > 1) {
+    if (count < max_count)
+      return with_constant<max_count - 1>(count, body);
   }
-  body.template operator()<largest>();
+  body.template operator()<max_count>();
 }
 
 }  // namespace flashmla::backends::cpu::FLASHMLA_CPU_ISA

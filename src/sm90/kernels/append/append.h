@@ -1,4 +1,4 @@
-// Writing rows of 16-bit numbers to slots of a paged cache.
+// Writing rows of 16-bit elements to slots of a paged cache.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +24,12 @@ struct Params {
   std::int32_t heads;
   std::int32_t columns;
   bool wide_slots;
-  bool aligned;  // all rows begin at multiples of 16 bytes, and have a multiple of 8 numbers
+  bool aligned;  // all rows begin at multiples of 16 bytes and have a multiple of 8 elements
 };
 
 inline constexpr int threads = 128;
 
-// A warp writes a row.
+// Each warp writes one row at a time.
 __global__ void __launch_bounds__(threads) write_rows(const __grid_constant__ Params p) {
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();

@@ -1,13 +1,12 @@
-// Combines the partial results of split requests by log-sum-exp:
+// Combines the partial results p of split requests by log-sum-exp:
 //   lse = log2 Σ_p 2^lse_p,  out = Σ_p 2^(lse_p − lse) out_p
-// and applies the sink. Work is dealt in steps of 128 threads, each of which has 8 or 9 loads of 8
-// columns (a unit) of one row in flight at once: of several units where there are few partial
-// results, of a part of one unit, shared among lanes, where there are many. Requests that are not
-// split cost nothing.
+// and applies the sink. Work is dealt out in steps of 128 threads. A unit is 8 columns of one row.
+// A thread has 8 or 9 loads of a unit in flight. Where there are few partial results it has several
+// units; where there are many, several threads share one unit. Requests that are not split cost
+// nothing.
 //
-// NOTE: a block runs this once and finds the instruction cache cold. What counts is how many
-// instructions follow each other, and that they do follow each other: loads are predicated, nothing
-// is divided.
+// NOTE: a thread block runs this code once and finds the instruction cache cold. So the code has
+// few instructions and few jumps: loads are predicated, and there are no divisions.
 #pragma once
 
 #include <cstdint>
@@ -17,21 +16,22 @@
 
 namespace flashmla::sm90::combine {
 
-// As many as its loads leave registers for.
+// The number of thread blocks for which the loads leave registers.
 template <class T>
 inline constexpr int blocks_of_multiprocessor = Unit<T>::loads == 1 ? 7 : 4;
 inline constexpr int max_workers = schedule::max_combined_workers;
 static_assert(max_workers <= 2 * threads, "a thread looks at two entries");
 
-// Batch-invariant mode: 2^piece_lane_bits threads share a unit; and the steps of a request.
+// Batch-invariant mode: 2^piece_lane_bits threads share a unit. piece_steps() is the number of
+// steps of a request.
 inline constexpr int piece_lane_bits = 2;
 FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
   constexpr int units = threads >> piece_lane_bits;
   return (rows * units_per_row + units - 1) / units;
 }
 
-// Whether an entry names a request of the batch and partial results that there is room for. The
-// list is memory that a caller may have handed over.
+// Whether an entry names a request of the batch and partial results for which there is room. A
+// caller may have handed over the memory of the list.
 FLASHMLA_DEVICE bool is_sound(const Params& p, const Entry& entry) {
   const auto request = static_cast<std::uint32_t>(entry.request);
   const auto first = static_cast<std::uint32_t>(entry.first_partial);
@@ -41,17 +41,18 @@ FLASHMLA_DEVICE bool is_sound(const Params& p, const Entry& entry) {
          splits <= partials && first <= partials - splits;
 }
 
-// Of 4 · lanes steps; a number of threads that there are for any other.
+// log2 of the lanes that share a unit, where `steps` is 4 · lanes. Any other `steps` gives a number
+// of lanes that exists.
 FLASHMLA_DEVICE int lane_bits_of(std::int32_t steps) {
   constexpr int max_bits = 4;
   static_assert(schedule::max_combine_lanes == 1 << max_bits);
   return max(1, min(max_bits, 29 - __clz(steps)));
 }
 
-// What a block works on.
+// The work of a thread block.
 struct Step {
   Entry entry;
-  std::int32_t steps;  // that every combine_rows rows of the request take
+  std::int32_t steps;  // of each group of combine_rows rows of the request
 };
 
 struct SharedStorage {
@@ -59,12 +60,13 @@ struct SharedStorage {
   LaneSums sums;
 };
 
-// The list has an entry for each split request. Every 8 rows of such a request take combine_steps()
-// steps. Step s belongs to the last entry whose steps_before is at most s / groups. Each thread
-// looks at two entries; the thread that finds the step's entry shows it to the block.
+// The list has an entry for each split request. Each group of combine_rows rows of such a request
+// takes combine_steps() steps. Step s belongs to the last entry whose steps_before is at most s /
+// p.groups. Each thread reads two entries. The thread that finds the entry of the step writes it to
+// shared memory.
 //
-// NOTE: 32 bits are enough, for the more rows there are the fewer workers share a request. The list
-// is older than the kernel before this one, and may be read before that has ended.
+// NOTE: 32 bits are enough for a step, because requests with more rows have fewer workers. The list
+// was made before the previous kernel started, so it may be read before that kernel has ended.
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
     combine_splits(const __grid_constant__ Params p) {
@@ -97,17 +99,18 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
         combine_few<T, 2, 4>(p, entry, own);
       else if (steps == 4)
         combine_few<T, 1, schedule::combine_loads>(p, entry, own);
-      else  // of steps = 4 · lanes
+      else  // steps == 4 · lanes
         combine_many<T>(p, entry, own, lane_bits_of(steps), shared.sums);
     }
     __syncthreads();
   }
-  // NOTE: no block leaves before: the kernel after this one waits for this one alone.
+  // NOTE: no thread block may end before this wait, because the next kernel waits only for this
+  // one.
   ptx::wait_for_prerequisites();
 }
 
-// Batch-invariant mode, in which cuts do not follow the workers: every request is looked at. The
-// order of additions depends on the request's own number of partial results alone.
+// Batch-invariant mode. Cuts do not follow the workers there, so that the kernel looks at every
+// request. The order of additions depends only on the number of partial results of the request.
 template <class T>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
     combine_pieces(const __grid_constant__ Params p) {

@@ -7,8 +7,8 @@
 
 namespace flashmla::sm90::combine {
 
-// Steps of at most `Loads` partial results: a thread has `Units` units of a row, and weighs them
-// once.
+// A step with at most `Loads` partial results. A thread has `Units` units of one row and computes
+// the weights of the row once for all of them.
 template <class T, int Units, int Loads>
 FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
   constexpr int row_threads = units_per_row / Units;

@@ -4,13 +4,14 @@
 
 #include "gpu/cuda_check.h"
 #include "sm90/kernels/combine/combine.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::combine {
 
 namespace {
 
-// Of a multiprocessor; a block takes 1 KB more than it asks for.
-constexpr std::int64_t shared_memory = 227 * 1024;
+// Shared memory of a multiprocessor. A thread block takes 1 KB more than it asks for.
+constexpr std::int64_t shared_memory = tile::max_shared_bytes;
 constexpr std::int64_t spread_blocks = 4;
 
 using Function = void (*)(Params);
@@ -21,7 +22,7 @@ Function function_of(DType type, bool batch_invariant) {
   return batch_invariant ? combine_pieces<__nv_bfloat16> : combine_splits<__nv_bfloat16>;
 }
 
-// Of a call at most, of which a block takes one at a time.
+// The largest number of steps of a call. A thread block takes one step at a time.
 std::int64_t max_steps(const schedule::SplitParams& params, std::int64_t rows) {
   if (params.batch_invariant)
     return params.requests * piece_steps(rows);
@@ -37,7 +38,7 @@ std::int32_t worker_limit() {
 Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
                  std::int64_t multiprocessors, bool fills_multiprocessor) {
   const std::int64_t steps = max_steps(params, rows);
-  // Few requests take about half of the steps, many of them all.
+  // A call of few requests has about half of these steps, a call of many requests has all of them.
   const bool spread = fills_multiprocessor && 2 * params.requests <= params.workers;
   const std::int64_t resident = type == DType::fp16 ? blocks_of_multiprocessor<__half>
                                                     : blocks_of_multiprocessor<__nv_bfloat16>;

@@ -1,4 +1,4 @@
-// Instances of the combine kernels.
+// The instances of the combine kernels.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,12 @@ struct Kernel {
   void (*function)(Params);
   std::uint32_t threads;
   std::uint32_t blocks;
-  std::uint32_t shared_bytes;  // dynamic, and not used: it keeps more blocks out
+  std::uint32_t shared_bytes;  // dynamic; not used, but it limits the number of thread blocks on a
+                               // multiprocessor
 };
 
-// The most workers of a schedule that the kernel reads; not in batch-invariant mode.
+// The largest number of workers of a schedule that the kernel reads, except in batch-invariant
+// mode.
 std::int32_t worker_limit();
 
 // For a call that is planned so, of `rows` (query tokens × query heads) a request. Where the kernel
@@ -25,7 +27,7 @@ std::int32_t worker_limit();
 Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
                  std::int64_t multiprocessors, bool fills_multiprocessor);
 
-// Makes the kernel of such calls ready on the current device.
+// Loads the kernel of such calls on the current device.
 void load(DType type, bool batch_invariant);
 
 }  // namespace flashmla::sm90::combine

@@ -13,15 +13,15 @@ inline constexpr int warps = 4;
 static_assert(threads == 1 << thread_bits && threads == warps * 32);
 static_assert(schedule::max_combine_lanes == 16 && unit_columns == 8, "what fold() is called for");
 
-// Sums of the lanes, a slice of all columns of the step for each lane, or for each warp if it has
-// several lanes.
+// The sums of the lanes. A slice has all columns of the step. Each lane has a slice; where several
+// lanes are in one warp, the warp has a slice.
 struct LaneSums {
   float2 of_warp[warps];  // maximum of the lse, and Σ 2^(lse − maximum) over the warp's lanes
   alignas(16) float out[threads * unit_columns];  // Σ 2^(lse − maximum) out, as [slice][column]
 };
 
-// Adds up a thread's `values` and those of the thread `distance` lanes away; either keeps `Kept` of
-// the sums, the upper thread the upper ones, as its first values.
+// Adds up the `values` of a thread and those of the thread `distance` lanes away. Each of the two
+// keeps `Kept` of the sums as its first values. The upper thread keeps the upper ones.
 template <int Kept>
 FLASHMLA_DEVICE void fold(float (&values)[unit_columns], int distance) {
   const bool upper = (threadIdx.x & distance) != 0;
@@ -33,8 +33,8 @@ FLASHMLA_DEVICE void fold(float (&values)[unit_columns], int distance) {
   }
 }
 
-// What the lanes have, to shared memory. Weights are relative to the warp's maximum, for which
-// nobody has to wait.
+// Writes the sums of the lanes to shared memory. Weights are relative to the maximum of the warp,
+// so that no warp waits for another one.
 template <class T>
 FLASHMLA_DEVICE void add_up(const Partials<T, 1, schedule::combine_loads>& partials, int lane_bits,
                             LaneSums& sums) {
@@ -51,7 +51,7 @@ FLASHMLA_DEVICE void add_up(const Partials<T, 1, schedule::combine_loads>& parti
     total.add<T>(weight * partials.scale[i], partials.units[0][i]);
   }
   const auto& out = total.out;
-  if (lane_bits <= 2) {  // a warp has one lane, or a half of it
+  if (lane_bits <= 2) {  // a warp has one lane or half a lane of the unit
     auto* const slice = reinterpret_cast<float4*>(sums.out + thread * unit_columns);
     slice[0] = {out[0], out[1], out[2], out[3]};
     slice[1] = {out[4], out[5], out[6], out[7]};
@@ -84,7 +84,7 @@ FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int3
   const std::uint32_t first_column = first_unit % units_per_row * unit_columns;
   Partials<T, 1, schedule::combine_loads> partials;
   partials.load(p, entry, lane, 1 << lane_bits, row, first_column + unit * unit_columns);
-  // Half a unit a thread, in the end.
+  // At the end a thread has half a unit.
   const ResultPlace place(p, entry, row, first_column + thread * half_unit);
   add_up<T>(partials, lane_bits, sums);
   __syncthreads();
@@ -96,7 +96,7 @@ FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int3
   for (int i = 0; i < warps; ++i)
     of_warp[i] = sums.of_warp[i];
   const float max = fmaxf(fmaxf(of_warp[0].x, of_warp[1].x), fmaxf(of_warp[2].x, of_warp[3].x));
-  const bool two_lanes = lane_bits == 1;  // a slice is made by two warps, of the same weights
+  const bool two_lanes = lane_bits == 1;  // two warps make one slice, with the same weights
   float sum = 0;
   float4 out{};
 #pragma unroll

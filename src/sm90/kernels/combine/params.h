@@ -1,4 +1,4 @@
-// What a launch of combine is given.
+// The parameters of a launch of combine.
 #pragma once
 
 #include <cstdint>

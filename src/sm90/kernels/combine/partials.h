@@ -15,24 +15,24 @@ using attend::row_entries;
 using attend::v_dim;
 inline constexpr int threads = 128;
 inline constexpr int units_per_row = v_dim / unit_columns;
-// A thread's units all lie in one half of a row.
+// All units of a thread lie in one half of a row.
 inline constexpr int halves = 2;
 inline constexpr int half_columns = v_dim / halves;
 
-// Rows are rounded up; and a schedule may hold anything.
+// Whether a row exists. The number of rows is rounded up, and a schedule may hold any numbers.
 FLASHMLA_DEVICE bool is_row(const Params& p, std::int32_t row) {
   return static_cast<std::uint32_t>(row) <
          static_cast<std::uint32_t>(p.rows.kv_heads * p.rows.count);
 }
 
-// unit_columns numbers of a partial result of a call of type T.
+// unit_columns elements of a partial result, in a call of type T.
 template <class T>
 struct Unit {
   static constexpr int loads = unit_columns * sizeof(PartialNumber<T>) / sizeof(uint4);
   uint4 words[loads];
 };
 
-// `Units` of several partial results of one row, all on their way at once.
+// `Units` units of several partial results of one row. All loads are in flight together.
 template <class T, int Units, int Loads>
 struct Partials {
   // Columns between the units of a thread.
@@ -42,8 +42,8 @@ struct Partials {
   float lse[Loads];
   float scale[Loads];
 
-  // Every `stride`-th of an entry's from `first` on; −inf for those that are not there, or where
-  // the row is not. Waits for the kernel that makes them.
+  // Loads every `stride`-th partial result of an entry, from `first` on. lse is −inf for partial
+  // results and rows that do not exist. Waits for the kernel that writes them.
   FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
                             std::int32_t stride, std::int32_t row, std::uint32_t column) {
     const std::int32_t rows = p.rows.kv_heads * p.rows.count;
@@ -56,7 +56,8 @@ struct Partials {
     const std::int32_t splits = is_row(p, row) ? entry.splits : 0;
     const auto wanted = [&](int i) { return first + i * stride < splits; };
 #pragma unroll
-    for (int i = 0; i < Loads; ++i) {  // these first: weights are worked out while the rest comes
+    for (int i = 0; i < Loads;
+         ++i) {  // these come first: weights are computed while the other loads are in flight
       const float2 loaded = ptx::load_pair_if(wanted(i), row_at + i * distance * row_entries<T>,
                                               float2{ops::minus_infinity, 1});
       lse[i] = loaded.x;
@@ -70,7 +71,7 @@ struct Partials {
         for (int k = 0; k < Unit<T>::loads; ++k)
           units[j][i].words[k] = ptx::load_unit_if(
               wanted(i), reinterpret_cast<const uint4*>(out + j * unit_distance) + k);
-    __syncwarp();  // the compiler would ask for the last ones when it has used the first
+    __syncwarp();  // without this the compiler would issue the last loads behind the first use
   }
 
   FLASHMLA_DEVICE float max_lse() const {
@@ -82,11 +83,11 @@ struct Partials {
   }
 };
 
-// Σ weight · partial result of a unit, in fp32.
+// Σ weight · partial result, for one unit, in fp32.
 struct Accumulator {
   float out[unit_columns] = {};
 
-  // `weight` includes the scale of the partial result's row.
+  // `weight` includes the scale of the row of the partial result.
   template <class T>
   FLASHMLA_DEVICE void add(float weight, const Unit<T>& unit) {
 #pragma unroll

@@ -1,4 +1,4 @@
-// Where combine writes a row's result.
+// Where combine writes the result of a row.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@ using Entry = schedule::SplitRequest;
 inline constexpr int unit_columns = 8;
 inline constexpr int half_unit = 4;
 
-// Where a thread's result goes, and the sink of its row. Found while the partial results are on
-// their way.
+// Where a thread writes its result, and the sink of its row. It is computed while the partial
+// results are being loaded.
 struct ResultPlace {
   const Params& p;
   std::uint16_t* out;  // the thread's first column
   float* lse;          // null: another thread writes it
-  float sink;          // −inf: none
+  float sink;          // −inf: no sink
   bool aligned;
 
   FLASHMLA_DEVICE ResultPlace(const Params& params, const Entry& entry, std::int32_t row,
@@ -37,7 +37,7 @@ struct ResultPlace {
     sink = ptx::load_if(has_sink, p.output.sink + at.head, ops::minus_infinity);
   }
 
-  // What the row is multiplied by, from the maximum and the sum of all partial results; writes the
+  // The factor of the row, from the maximum and the sum of all partial results. Also writes the
   // lse.
   FLASHMLA_DEVICE float finish(float max, float sum) const {
     const ops::FinishedRow row(max, sum, sum, sink);

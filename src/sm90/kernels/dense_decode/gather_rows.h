@@ -9,10 +9,10 @@
 
 namespace flashmla::sm90::dense_decode {
 
-// The rows of a block, for a warp: each lane looks up the pages of two of them.
+// The rows of a block, which a warp loads. Each lane looks up the pages of two rows.
 class GatheredRows {
  public:
-  // Asks for the page numbers of the block that begins at `token`. Nothing waits for them yet.
+  // Starts to load the page numbers of the block that begins at `token`, without waiting.
   FLASHMLA_DEVICE void look_up(const Params& p, const TileSegment& segment, std::int32_t token) {
     first_token_ = token;
     const std::int32_t* pages = p.block_table + segment.request * p.table_stride;
@@ -22,7 +22,7 @@ class GatheredRows {
         page_[i] = __ldg(pages + p.by_page_size.quotient(own_token(i)));
   }
 
-  // Waits for them, and looks which are in the cache.
+  // Waits for the page numbers, and checks which lie in the cache.
   FLASHMLA_DEVICE void check(const Params& p, const TileSegment& segment) {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
@@ -34,9 +34,9 @@ class GatheredRows {
       }
   }
 
-  // Asks for `chunks` chunks of each row from `first_chunk` on, to `target` and behind it: the warp
-  // asks for four rows at a time, `AtOnce` times in a row. Rows past the length or outside of the
-  // cache become zeros.
+  // Starts the copies of `chunks` chunks of each row, from `first_chunk` on, to `target` and behind
+  // it. The warp copies four rows together, `AtOnce` times in succession. Rows behind the length or
+  // outside the cache become zeros.
   template <int AtOnce>
   FLASHMLA_DEVICE void copy(const Params& p, std::int32_t kv_head, int first_chunk, int chunks,
                             std::uint32_t target) const {
@@ -68,7 +68,7 @@ class GatheredRows {
 
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
   FLASHMLA_DEVICE std::int32_t own_token(int i) const { return first_token_ + lane() + 32 * i; }
-  // NOTE: unsigned, for a block past the end may begin at 2³¹.
+  // NOTE: unsigned, because a block behind the end may begin at 2³¹.
   FLASHMLA_DEVICE bool is_there(const TileSegment& segment, int i) const {
     return static_cast<std::uint32_t>(own_token(i)) < static_cast<std::uint32_t>(segment.length);
   }

@@ -1,6 +1,6 @@
-// Walking over the pages of a request by blocks of 64 tokens, without divisions, and ahead of use:
-// the page number of the next block is on its way while the present one is loaded, so that nothing
-// may look at it before checked_page().
+// Walking over the pages of a request by blocks of 64 tokens, without divisions. The page number of
+// the next block is being loaded while the current block is used. So nothing may use it before
+// checked_page().
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct PageWalk {
   const std::int32_t* pages;  // of the request
   std::int32_t token;         // the block's first token, in the request
   std::int32_t token_in_page;
-  std::int32_t page;  // its number in the cache, as the block table has it; −1 past the length
+  std::int32_t page;  // its number in the block table; −1 behind the length
 
   FLASHMLA_DEVICE PageWalk(const Params& p, const TileSegment& segment, std::int32_t block)
       : pages(p.block_table + segment.request * p.table_stride), token(block * block_tokens) {
@@ -25,7 +25,8 @@ struct PageWalk {
     fetch(p, segment);
   }
 
-  // The page, or −1 where it lies outside of the cache: the copy engine then writes zeros.
+  // The page number, or −1 where the page lies outside the cache. The copy engine then writes
+  // zeros.
   FLASHMLA_DEVICE std::int32_t checked_page(const Params& p, const TileSegment& segment) const {
     if (static_cast<std::uint32_t>(page) < static_cast<std::uint32_t>(p.num_pages))
       return page;
@@ -34,8 +35,7 @@ struct PageWalk {
     return -1;
   }
 
-  // The same of the page that holds the block's token `row`, where a block is made of several
-  // pages.
+  // The page number of the block's token `row`, where a block has several pages.
   FLASHMLA_DEVICE std::int32_t checked_page_at(const Params& p, const TileSegment& segment,
                                                int row) const {
     PageWalk other = *this;
@@ -45,7 +45,7 @@ struct PageWalk {
   }
 
  private:
-  // NOTE: unsigned, for a block past the end may begin at 2³¹.
+  // NOTE: unsigned, because a block behind the end may begin at 2³¹.
   FLASHMLA_DEVICE bool is_there(const TileSegment& segment) const {
     return static_cast<std::uint32_t>(token) < static_cast<std::uint32_t>(segment.length);
   }

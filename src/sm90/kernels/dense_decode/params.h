@@ -1,4 +1,4 @@
-// What a launch of a dense decoding kernel is given. Strides are in elements of 16 bits.
+// The parameters of a launch of a dense decoding kernel. Strides are in elements of 16 bits.
 #pragma once
 
 #include <cuda.h>
@@ -17,7 +17,7 @@ using attend::v_dim;
 // Tensor maps; those that a launch does not need are empty.
 struct Maps {
   CUtensorMap keys;
-  CUtensorMap rope_keys;  // of the last chunk alone, for kernels that load it apart
+  CUtensorMap rope_keys;  // of the last chunk, for kernels that load it separately
   CUtensorMap queries;
 };
 
@@ -37,7 +37,7 @@ struct Params {
   std::int32_t table_width;
   std::int32_t num_pages;
   std::int32_t page_size;
-  std::int32_t max_tokens;  // table_width · page_size: no request is read further than that
+  std::int32_t max_tokens;  // table_width · page_size; no token behind this is read
 
   attend::Output output;
   attend::Partials partials;

@@ -1,4 +1,4 @@
-// Where a CTA stands in a call: its worker and row tile; and what a row or a segment of it is.
+// The place of a CTA in a call, its worker and row tile, and the segments that it computes.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,10 @@ FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return (a + b - 1) / b;
 }
 
-// Whether the launch runs beside the one in front of it, which waits for what came before both. At
-// its end it waits for that one, so that whatever waits for it waits for both. Pairs of tiles of 64
-// rows alone are launched so; other kernels need not look.
+// Whether this launch runs beside the previous launch, which waits for the kernels in front of
+// both. At its end this launch waits for the previous one, so that a kernel that waits for this
+// launch waits for both. Only clusters of two tiles of 64 rows are launched in this way; other
+// kernels need no check.
 template <int TileRows, int ClusterSize>
 FLASHMLA_DEVICE bool runs_beside(const Params& p) {
   return TileRows == 64 && ClusterSize == 2 && p.beside;
@@ -26,7 +27,7 @@ FLASHMLA_DEVICE bool runs_beside(const Params& p) {
 struct TilePlace {
   std::int32_t kv_head;
   std::int32_t first_row;   // in the KV head
-  std::int32_t last_token;  // query token of the last row of the tile's cluster
+  std::int32_t last_token;  // query token of the last row of the cluster
 
   template <int TileRows, int ClusterSize>
   static FLASHMLA_DEVICE TilePlace of(const Params& p, std::int32_t index) {
@@ -37,17 +38,18 @@ struct TilePlace {
   }
 };
 
-// What a CTA does of a segment of the schedule.
+// The work of a CTA in one segment of the schedule.
 struct TileSegment {
   std::int32_t request;
   std::int32_t length;  // tokens that may be read
   std::int32_t first_block;
-  std::int32_t blocks;   // those that a row of the cluster sees; may be 0
-  std::int32_t partial;  // where its result goes in the run workspace; −1: to the output
+  std::int32_t blocks;   // blocks that a row of the cluster sees; may be 0
+  std::int32_t partial;  // number of its partial result in the run workspace; −1: the result goes
+                         // to the output
   std::int32_t kv_head;
   std::int32_t first_row;
 
-  // What follows the last segment of a CTA, as RecordQueue wants it.
+  // The record that follows the last segment of a CTA (RecordQueue).
   static FLASHMLA_DEVICE TileSegment end() { return {no_request, 0, 0, 0, 0, 0, 0}; }
   FLASHMLA_DEVICE bool is_end() const { return request == no_request; }
 
@@ -55,15 +57,15 @@ struct TileSegment {
   static constexpr std::int32_t no_request = -1;
 };
 
-// Remembers the first request with a page number outside of the cache.
+// Reports a request with a page number outside the cache. The status word keeps the first one.
 FLASHMLA_DEVICE void report_bad_page(const Params& p, std::int32_t request) {
   ops::report_first(p.schedule.status, request,
                     *static_cast<volatile std::int32_t*>(p.schedule.status));
 }
 
-// Calls body(TileSegment) for everything that the CTA does. The grid is (tiles of all KV heads,
-// workers from p.first_worker on), or as wide as the GPU where there are more tiles than that: the
-// tiles of a worker are neighbours, so that they meet in the L2 cache.
+// Calls body(TileSegment) for all work of the CTA. The grid is (tiles of all KV heads, workers from
+// p.first_worker on), or as wide as the GPU where there are more tiles than multiprocessors. The
+// tiles of a worker are neighbours in the grid, so that they share keys in the L2 cache.
 template <int TileRows, int ClusterSize, class Body>
 FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
   const std::int32_t worker = p.first_worker + static_cast<std::int32_t>(blockIdx.y);

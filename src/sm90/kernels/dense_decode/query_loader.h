@@ -1,6 +1,6 @@
-// Walking over the segments of a CTA: publishes their records and loads their queries. By boxes of
-// a tensor map where rows of a tile are neighbouring heads of whole query tokens, otherwise row by
-// row.
+// The warp that walks over the segments of a CTA. It publishes their records and loads their
+// queries. Queries are loaded by boxes of a tensor map where the rows of a tile are neighbouring
+// heads of whole query tokens, and otherwise row by row.
 #pragma once
 
 #include "sm90/kernels/dense_decode/segment_queue.h"
@@ -20,12 +20,12 @@ class QueryLoader {
                               const Shared& addresses, SegmentQueue& segment_queue)
       : p(params), map(tensor_map), shared(addresses), queue(segment_queue) {}
 
-  // Threads that commit the queries of a segment.
+  // The number of threads that commit the queries of a segment.
   static FLASHMLA_DEVICE int writers(const Params& p) { return p.q_box_rows > 0 ? 1 : 32; }
 
-  // The whole warp, from the start of the kernel: it looks up its first segment while others set
-  // barriers, and calls join() before it touches one. The others need not wait for the
-  // prerequisites of the kernel, since it does before its first record.
+  // The whole warp calls this at the start of the kernel. It looks up its first segment while other
+  // warps set barriers, and calls join() before it uses a barrier. The other warps need not wait
+  // for the prerequisites of the kernel, since this warp waits for them before its first record.
   template <class Join>
   FLASHMLA_DEVICE void load_all(Join join) {
     if (!runs_beside<TileRows, ClusterSize>(p))
@@ -67,7 +67,7 @@ class QueryLoader {
                       static_cast<std::uint64_t>(ptx::L2Policy::evict_last));
   }
 
-  // A lane finds out where a row begins; then the warp copies the rows one after the other.
+  // Each lane computes where one row begins. Then the warp copies the rows one after the other.
   FLASHMLA_DEVICE void load_rows(const TileSegment& segment) {
     constexpr int rows = TileRows < 32 ? TileRows : 32;
 #pragma unroll 1

@@ -71,55 +71,28 @@ class ResultRow {
 };
 
 // Rows of a tile as 16-bit numbers, where they lie at equal distances.
-struct ResultRows {
-  std::uint16_t* first;
-  std::int64_t distance;  // 0: not at equal distances, or not at multiples of 16 bytes
-  std::int32_t count;
-
+struct ResultRows : ops::SpacedRows {
   static FLASHMLA_DEVICE ResultRows of_output(const Params& p, const TileSegment& segment) {
-    return {p.output.row(segment.request, p.rows.place(segment.kv_head, segment.first_row)),
-            p.output.row_distance, p.rows.count - segment.first_row};
+    return {{p.output.row(segment.request, p.rows.place(segment.kv_head, segment.first_row)),
+             p.output.row_distance, p.rows.count - segment.first_row}};
   }
   static FLASHMLA_DEVICE ResultRows of_partial(const Params& p, const TileSegment& segment) {
-    return {static_cast<std::uint16_t*>(p.partials.out) + partial_row_of(p, segment) * v_dim, v_dim,
-            p.rows.count - segment.first_row};
+    return {{static_cast<std::uint16_t*>(p.partials.out) + partial_row_of(p, segment) * v_dim,
+             v_dim, p.rows.count - segment.first_row}};
   }
 };
 
-// Copies `Count` rows of the tile, `Step` apart from `first_row` on, in `Pieces` of 32 units (16
-// bytes for each lane) from `first_column` on, which is the lane's own. source(row, piece): the
-// lane's shared address. `free` is called when the shared memory has been read.
+// Copies rows of the tile as ops::write_rows() does, wherever the output has them.
 template <int Count, int Step, int Pieces, class Source, class Free>
 FLASHMLA_DEVICE void write_rows(const Params& p, const TileSegment& segment, const ResultRows& rows,
                                 int first_row, int first_column, Source source, Free free) {
-  constexpr int piece_columns = 32 * 8;
-  if (rows.distance != 0) {
-    uint4 units[Count][Pieces];
-#pragma unroll
-    for (int i = 0; i < Count; ++i)
-#pragma unroll
-      for (int j = 0; j < Pieces; ++j)
-        units[i][j] = ptx::load_shared_unit(source(first_row + i * Step, j));
-    free();
-    std::uint16_t* target = rows.first + first_row * rows.distance + first_column;
-#pragma unroll
-    for (int i = 0; i < Count; ++i, target += Step * rows.distance)
-      if (first_row + i * Step < rows.count)
-#pragma unroll
-        for (int j = 0; j < Pieces; ++j)
-          *reinterpret_cast<uint4*>(target + j * piece_columns) = units[i][j];
-    return;
-  }
-#pragma unroll 1
-  for (int i = 0; i < Count * Pieces; ++i) {
-    const int row = first_row + i / Pieces * Step;
-    const uint4 unit = ptx::load_shared_unit(source(row, i % Pieces));
-    const RowPlace at = p.rows.place(segment.kv_head, segment.first_row + row);
-    if (at.there)
-      ops::store_unit<false>(
-          p.output.row(segment.request, at) + first_column + i % Pieces * piece_columns, unit);
-  }
-  free();
+  ops::write_rows<Count, Step, Pieces>(
+      rows, first_row, first_column, source, free, [&](int row, int piece, const uint4& unit) {
+        const RowPlace at = p.rows.place(segment.kv_head, segment.first_row + row);
+        if (at.there)
+          ops::store_unit<false>(
+              p.output.row(segment.request, at) + first_column + piece * ops::piece_columns, unit);
+      });
 }
 
 // Where a partial result in fp32 of a row of the tile begins; null past the last row.

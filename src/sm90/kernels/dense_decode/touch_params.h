@@ -1,4 +1,4 @@
-// Fetching a kernel's parameters.
+// Fetching the parameters of a kernel.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,10 @@
 
 namespace flashmla::sm90::dense_decode {
 
-// Reads a word of each line of the constant cache that the parameters fill, all at once: every
-// launch finds them cold, and a role that met the lines one by one would wait for each. `sink`: a
-// word of shared memory that nobody reads; without it the compiler would drop the loads.
+// Reads a word of each line of the constant cache that the parameters fill, all loads together.
+// Every launch finds these lines cold, and a role that reads them one after the other would wait
+// for each. `sink` is a word of shared memory that nothing reads; without it the compiler would
+// drop the loads.
 FLASHMLA_DEVICE void touch(const Params& p, std::uint32_t sink) {
   constexpr int line_words = 16;
   constexpr int words = sizeof(Params) / 4;

@@ -7,7 +7,7 @@
 
 namespace flashmla::sm90::merge {
 
-// Parts that one launch takes.
+// The largest number of parts of one launch.
 std::size_t max_parts();
 
 void launch(std::span<const PartialResult> parts, const TensorView& attn_sink,

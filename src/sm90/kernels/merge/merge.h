@@ -37,7 +37,7 @@ struct Params {
   Tensor out;
   Lse lse;
   bool base_two;      // base of every lse: 2, or e
-  float empty_lse;    // of a row that no part has a token for
+  float empty_lse;    // of a row for which no part has a token
   const float* sink;  // [h_q] or null, natural
   std::int64_t rows;  // b · s_q · h_q
   std::int64_t query_tokens;
@@ -89,7 +89,8 @@ FLASHMLA_DEVICE float lse_of(const Lse& lse, const Row& row) {
   return lse.data[row.in(lse.strides)];
 }
 
-// What a part whose lse is `lse` weighs beside the heaviest one. 0 means that it is not read.
+// The weight of a part with this lse, relative to the largest weight. A part with weight 0 is not
+// read.
 FLASHMLA_DEVICE float weight_of(float lse, float largest, bool base_two) {
   if (isinf(lse))
     return 0;
@@ -97,12 +98,13 @@ FLASHMLA_DEVICE float weight_of(float lse, float largest, bool base_two) {
   return weight < FLT_MIN ? 0 : weight;
 }
 
-// The same lse as a natural logarithm.
+// The lse as a natural logarithm.
 FLASHMLA_DEVICE float natural(float lse, bool base_two) {
   return base_two ? lse * std::numbers::ln2_v<float> : lse;
 }
 
-// A block merges a row. All lse of a row are read before any is written: `lse` may be a part's own.
+// A thread block merges one row at a time. All lse of a row are read before any is written, because
+// `lse` may be the tensor of a part.
 __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Params p) {
   static_assert(threads >= Params::max_parts);
   __shared__ float weights[Params::max_parts];
@@ -115,7 +117,7 @@ __global__ void __launch_bounds__(threads) merge_rows(const __grid_constant__ Pa
       if (const float lse = lse_of(p.parts[part].lse, row); !isinf(lse))
         max = lse > max || isnan(lse) ? lse : max;
     const bool empty = isinf(max);
-    __syncthreads();  // nobody reads the weights of the row before any more
+    __syncthreads();  // no thread reads the weights of the previous row any more
     if (threadIdx.x < p.count)
       weights[threadIdx.x] = weight_of(lse_of(p.parts[threadIdx.x].lse, row), max, p.base_two);
     __syncthreads();

@@ -1,5 +1,5 @@
-// The threads of one block as the team that runs split_kv. Item i of a loop is thread i's, or that
-// of thread i modulo the block's size where there are more.
+// The threads of one thread block as the team that runs split_kv. Thread i takes item i of a loop,
+// or all items i modulo the number of threads where there are more items.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ inline constexpr std::uint32_t all_lanes = 0xffffffff;
 using schedule::Largest;
 using schedule::SplitCounts;
 
-// What a scan adds up, as one number of type `Bits`: counts of both kinds take half of it each.
+// The values that a scan adds up, as one number of type `Bits`. SplitCounts takes half of it for
+// each count.
 template <class Bits>
 FLASHMLA_DEVICE Bits to_bits(std::int64_t sum) {
   return static_cast<Bits>(sum);
@@ -38,7 +39,7 @@ FLASHMLA_DEVICE Sum from_bits(Bits bits) {
   }
 }
 
-// Σ over this lane and those before it.
+// Σ over this lane and all lower lanes.
 template <class Bits>
 FLASHMLA_DEVICE Bits scan_of_warp(Bits sum) {
 #pragma unroll
@@ -54,8 +55,8 @@ FLASHMLA_DEVICE std::uint32_t sum_of_warp(std::uint32_t value) {
   return __reduce_add_sync(all_lanes, value);
 }
 
-// Σ over the warp's values, none of them negative: three sums at once of 22, 22 and 20 bits, which
-// take no longer than one.
+// Σ over the values of the warp, which are not negative. Three sums of 22, 22 and 20 bits take no
+// longer than one.
 FLASHMLA_DEVICE std::uint64_t sum_of_warp(std::uint64_t value) {
   constexpr int bits = 22;
   constexpr std::uint64_t mask = (1 << bits) - 1;
@@ -66,7 +67,7 @@ FLASHMLA_DEVICE std::uint64_t sum_of_warp(std::uint64_t value) {
   return part(0) + (part(bits) << bits) + (part(2 * bits) << 2 * bits);
 }
 
-// The largest of the warp's values, none of them negative.
+// The largest of the values of the warp, which are not negative.
 FLASHMLA_DEVICE std::int32_t max_of_warp(std::int32_t value) {
   return static_cast<std::int32_t>(__reduce_max_sync(all_lanes, static_cast<std::uint32_t>(value)));
 }
@@ -84,8 +85,8 @@ FLASHMLA_DEVICE Largest<Ns> max_of_warp(const Largest<Ns>& value) {
   return {max_of_warp(value.min_stride), max_of_warp(value.blocks)};
 }
 
-// `OneEach`: every loop has fewer items than the block has threads, and what a scan adds up has 32
-// bits, 16 for each of two counts.
+// `OneEach`: every loop has fewer items than there are threads, and a scan adds up 32 bits, 16 for
+// each of two counts.
 template <bool OneEach>
 class BlockTeam {
  public:
@@ -94,9 +95,9 @@ class BlockTeam {
 
   struct SharedStorage {
     Bits sum[max_warps];             // of each warp
-    std::uint32_t laid[max_warps];   // the same: items that cost something
-    Largest<Ns> largest[max_warps];  // the same
-    Bits before;                     // Σ over the items before the next ones
+    std::uint32_t laid[max_warps];   // of each warp: items with a cost
+    Largest<Ns> largest[max_warps];  // of each warp
+    Bits before;                     // Σ over all items of earlier rounds
     std::uint32_t laid_before;
   };
 
@@ -129,7 +130,7 @@ class BlockTeam {
   }
 
  private:
-  // Item n, which has no value, comes by the total.
+  // The total is the sum in front of item n, which has no value.
   template <bool LaysOut, class Value, class Candidate, class Store>
   FLASHMLA_DEVICE Largest<Ns> run_scan(std::int32_t n, Value value, Candidate candidate,
                                        Store store) const {
@@ -149,7 +150,7 @@ class BlockTeam {
         most = candidate(i);
       }
       const Bits inside = scan_of_warp(to_bits<Bits>(own));
-      std::uint32_t laid = 0;  // lanes whose items cost something
+      std::uint32_t laid = 0;  // lanes whose items have a cost
       if constexpr (LaysOut) {
         most = max_of_warp(most);
         laid = __ballot_sync(all_lanes, own > 0);
@@ -163,7 +164,7 @@ class BlockTeam {
       }
       __syncthreads();
       const Bits upto = before + inside + sum_of_warp(lane < warp ? shared_->sum[lane] : Bits{0});
-      std::uint32_t number = laid_before;  // of the item among those that cost something
+      std::uint32_t number = laid_before;  // number of the item among the items with a cost
       if constexpr (LaysOut) {
         largest = Largest<Ns>::of(
             largest,

@@ -61,7 +61,8 @@ void load() {
     for (const bool thread_each : {false, true}) {
       const auto kernel = kernel_of(kind, thread_each);
       gpu::check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
-      // A multiprocessor that divides its memory otherwise takes no block of a decoding kernel.
+      // A multiprocessor whose memory is divided in another way takes no thread block of a decoding
+      // kernel.
       gpu::check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                                       cudaSharedmemCarveoutMaxShared),
                  "cudaFuncSetAttribute");

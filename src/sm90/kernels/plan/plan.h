@@ -1,5 +1,5 @@
-// Making a schedule on the device: one block of threads runs the library's split_kv over lengths
-// that it has copied and clamped.
+// Making a schedule on the device: one thread block copies and clamps the lengths and runs the
+// library's split_kv.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@
 
 namespace flashmla::sm90::plan {
 
-// A batch of at most so many requests has a thread for each, and its line in shared memory, where a
-// search through it is fast; the line of a larger one lies in the plan workspace.
+// A batch of at most this many requests has a thread for each request, and its line lies in shared
+// memory, where a search is fast. The line of a larger batch lies in the plan workspace.
 inline constexpr std::int32_t max_requests_of_threads = max_threads - 1;
 
-// Dynamic shared memory: no more than the batch needs, so that a block of swap_ab can start on the
-// same multiprocessor.
+// Dynamic shared memory. It is no larger than the batch needs, so that a thread block of swap_ab
+// can start on the same multiprocessor.
 struct SharedLine {
   using Place = schedule::LinePlace<std::int32_t>;
 
@@ -41,8 +41,8 @@ struct SharedLine {
 
 inline constexpr std::int32_t none = -1;
 
-// Copies the given lengths, clamped to 0 … max_tokens. The first request of which this thread had
-// to clamp the length, or `none`.
+// Copies the given lengths, clamped to 0 … max_tokens. Returns the first request whose length this
+// thread had to clamp, or `none`.
 FLASHMLA_DEVICE std::int32_t take_lengths(std::int32_t requests, const std::int32_t* given,
                                           std::int32_t max_tokens, std::int32_t* lengths,
                                           std::int32_t* kept) {
@@ -59,8 +59,7 @@ FLASHMLA_DEVICE std::int32_t take_lengths(std::int32_t requests, const std::int3
   return clamped;
 }
 
-// What the compiler is told of a schedule: a kernel of one kind does not wait for what only another
-// one computes.
+// The kinds of schedules, as template parameters. A kernel of one kind has no code for the others.
 enum class Kind : std::uint8_t { equal_workers, two_speeds, batch_invariant };
 
 inline Kind kind_of(const schedule::SplitParams& params) {
@@ -69,8 +68,8 @@ inline Kind kind_of(const schedule::SplitParams& params) {
   return params.speeds.fast_workers > 0 ? Kind::two_speeds : Kind::equal_workers;
 }
 
-// `ThreadEach`: there are more threads than requests, and than workers, and a line of nanoseconds
-// fits into 32 bits, with which it takes half of the instructions.
+// `ThreadEach`: there are more threads than requests and than workers, and the nanoseconds of the
+// line fit 32 bits, which halves the number of instructions.
 template <Kind ScheduleKind, bool ThreadEach>
 __global__ void __launch_bounds__(max_threads, 1)
     make_schedule(schedule::SplitParams params, const schedule::PlanMemory memory,
@@ -98,7 +97,8 @@ __global__ void __launch_bounds__(max_threads, 1)
   }
   if (threadIdx.x == 0)
     *memory.status = 0;
-  // NOTE: no barrier here. The team looks at a length first in the thread that took it.
+  // NOTE: there is no barrier here. The thread that has copied a length is the first one of the
+  // team that reads it.
   const std::int32_t clamped =
       take_lengths(params.requests, given, max_tokens, lengths, memory.lengths);
   schedule::split_kv(params, lengths, made, Team(team));
@@ -106,8 +106,8 @@ __global__ void __launch_bounds__(max_threads, 1)
     ops::report_first(memory.status, clamped);
 }
 
-// Reports the first request of more than `most` tokens: to calls whose block table is narrower than
-// their plan's lengths may be.
+// Reports the first request of more than `most` tokens. It runs in calls whose block table is
+// narrower than max_pages of the plan.
 __global__ void report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,
                               std::int32_t* status) {
   ptx::launch_dependents();
@@ -117,7 +117,8 @@ __global__ void report_longer(const std::int32_t* lengths, std::int32_t count, s
       return ops::report_first(status, i);
 }
 
-// Lengths that the host knows reach the device by value, so that nothing has to outlive the call.
+// Lengths of the host reach the device as kernel parameters, so that no memory has to outlive the
+// call.
 struct LengthChunk {
   static constexpr int most = 800;
   std::int32_t values[most];

@@ -1,6 +1,6 @@
-// The kernel for more than 32 rows of a KV head: sets barriers and roles. A CTA computes tiles of
-// 64 rows with two consumer warpgroups; in a cluster of two or four, neighbouring tiles share
-// every block of keys. docs/kernels.md has the picture.
+// The kernel for more than 32 rows of a KV head: it sets barriers and starts the roles. A CTA
+// computes tiles of 64 rows with two consumer warpgroups. In a cluster of two or four, neighbouring
+// tiles share every block of keys. docs/kernels.md has a picture.
 #pragma once
 
 #include "sm90/kernels/dense_decode/seesaw/left_consumer.h"
@@ -9,6 +9,7 @@
 #include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/pipeline/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
 
@@ -29,7 +30,7 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks>& shared, 
   ptx::fence_async_proxy();
 }
 
-// What a warp with nothing to load can do for the others and for the kernel after this one.
+// The work of the warp that loads nothing: it helps the other warps and the next kernel.
 template <int ClusterSize>
 FLASHMLA_DEVICE void prepare(const Maps& maps, const Params& p, std::uint32_t sink) {
   if (ptx::elected()) {
@@ -49,13 +50,13 @@ __global__ void __launch_bounds__(threads, 1)
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
-  if ((base & 0xFFFFFF) != shared_start)
+  if ((base & tile::address_in_cta) != tile::shared_start)
     __trap();
-  const SharedAddresses<Chunks> shared{ClusterSize == 1 ? shared_start : base};
+  const SharedAddresses<Chunks> shared{ClusterSize == 1 ? tile::shared_start : base};
   const std::uint32_t role = ptx::uniform(threadIdx.x / warpgroup_threads);
 
   if (role == 2) {
-    ptx::lower_registers<40>();
+    ptx::lower_registers<loader_registers>();
     const std::uint32_t warp = ptx::uniform(threadIdx.x / 32 % 4);
     if (warp == 2) {
       Queries<Chunks, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(threads, 1)
       ptx::barrier_arrive(barriers_set_for_keys, 4 * 32);
     }
     pipeline::join_cluster<ClusterSize>(barriers_set, consumer_threads);
-    ptx::raise_registers<232>();
+    ptx::raise_registers<consumer_registers>();
     if (role == 0)
       consume_left<T, Chunks, ClusterSize>(p, shared, storage.segments);
     else

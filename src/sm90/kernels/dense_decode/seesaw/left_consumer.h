@@ -1,4 +1,5 @@
-// The left consumer: scores of even blocks, columns 0 … 255 of V. Its order on the tensor cores is
+// The left consumer: scores of even blocks, and columns 0 … 255 of V. Its order on the tensor
+// cores:
 //   QK of an even block | PV of it (P from registers) | PV of the odd block (P of the right
 //   consumer) with the first half of the next QK behind it | the second half.
 #pragma once
@@ -18,7 +19,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       break;
     shared.query_ring().wait(n);
     c.begin_segment(record);
-    int blocks = record.blocks;  // not yet done
+    int blocks = record.blocks;  // blocks that remain
     int first_token = record.first_block * block_tokens;
     if (blocks > 0) {
       c.template multiply_first_half<0>();
@@ -26,7 +27,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks > 1)
         ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
+      c.scores.pin();
     }
 #pragma unroll 1
     for (; blocks > 0; blocks -= 2, first_token += 2 * block_tokens) {
@@ -37,7 +38,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if constexpr (Chunks > rope_chunk)
         c.release(0, rope_part);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.out);
+      c.out.pin();
       c.release(0, left_part);
       ops::sum_rounded<T>(c.weights, c.rows);
       if (blocks == 1)
@@ -47,7 +48,7 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       c.multiply_other_weights();
       if (blocks == 2) {
         ptx::wgmma_wait<0>();
-        ptx::pin(c.out);
+        c.out.pin();
         c.release(1, left_part);
         break;
       }
@@ -59,8 +60,8 @@ FLASHMLA_DEVICE void consume_left(const Params& p, const SharedAddresses<Chunks>
       if (blocks > 3)
         ptx::barrier_arrive(left_scores_issued, consumer_threads);
       ptx::wgmma_wait<0>();
-      ptx::pin(c.scores);
-      ptx::pin(c.out);
+      c.scores.pin();
+      c.out.pin();
     }
     c.finish_segment(record, n);
   }

@@ -14,23 +14,24 @@
 
 namespace flashmla::sm90::dense_decode::seesaw {
 
-// The parts of a block in the order in which a buffer's consumers give them back.
+// The parts of a block, in the order in which the consumers of a buffer give them back.
 FLASHMLA_DEVICE constexpr KeyPart part_in_order(int buffer, int i) {
   return i == 0 ? rope_part : (i == 1) == (buffer == 0) ? left_part : right_part;
 }
 
-// Where that order begins: without a rotary chunk, behind it.
+// The first part in this order. Rows without a rotary chunk skip it.
 template <int Chunks>
 inline constexpr int first_part = Chunks > rope_chunk ? 0 : 1;
 
-// Chunks of a box of V where a page holds whole blocks. In a cluster the CTAs share the rows of a
-// box, and then its chunks would not lie a chunk apart.
+// The number of chunks in a box of V, where a page holds whole blocks. In a cluster it is 1: the
+// CTAs share the rows of a box, so that the chunks of a larger box would not lie at the distance of
+// a chunk.
 template <int ClusterSize>
 inline constexpr int value_box_chunks = ClusterSize == 1 ? v_half_chunks : 1;
 
-// A warp loads every second block by boxes of the tensor maps; one of its threads asks for them. In
-// a cluster each CTA loads its share of the rows and sends it to all. `WholeBlocks`: a page is
-// made of blocks, not the reverse.
+// A warp loads every second block by boxes of the tensor maps. One of its threads starts the
+// copies. In a cluster each CTA loads its share of the rows and sends it to all CTAs.
+// `WholeBlocks`: a page consists of whole blocks; otherwise a block consists of whole pages.
 template <int Chunks, int ClusterSize, int Buffer, bool WholeBlocks>
 class KeyLoader {
  public:
@@ -43,7 +44,7 @@ class KeyLoader {
 
   FLASHMLA_DEVICE void load_all(SegmentQueue& segments) {
     pipeline::UseCount uses;   // of the buffer
-    pipeline::UseCount tails;  // cleared before
+    pipeline::UseCount tails;  // tails cleared before
     segments.for_each([&](const TileSegment& segment) {
       PageWalk walk(p, segment, segment.first_block + Buffer);
       for (int i = Buffer; i < segment.blocks; i += 2, uses.advance()) {
@@ -72,8 +73,8 @@ class KeyLoader {
   FLASHMLA_DEVICE void load_block(const TileSegment& segment, const PageWalk& walk,
                                   const pipeline::SlotUse& use, bool tail) {
     const std::int32_t page = walk.checked_page(p, segment);
-    // Alone, where device memory is the bound, the rotary chunk is asked for together with half of
-    // V, so that memory goes to a token's row twice and not three times.
+    // With cluster size 1 device memory is the bound. The rotary chunk is loaded together with half
+    // of V then, so that a row of a token is requested twice and not three times.
     if constexpr (ClusterSize == 1)
       shared.key_ring(Buffer, part_in_order(Buffer, 1)).acquire(use);
 #pragma unroll
@@ -95,9 +96,9 @@ class KeyLoader {
     }
   }
 
-  // Brings the CTA's rows of the block after next into the L2 cache: two buffers do not cover the
-  // latency of device memory. Not in short calls, and not at the start of long ones, where the
-  // first loads of all CTAs fill the bandwidth.
+  // Brings the CTA's rows of the block after the next one into the L2 cache, because two buffers do
+  // not cover the latency of device memory. This is not done in short calls, nor at the start of
+  // long ones, where the first loads of all CTAs fill the bandwidth.
   FLASHMLA_DEVICE void prefetch_block(const PageWalk& walk) {
     if constexpr (WholeBlocks) {
       const bool inside =
@@ -127,8 +128,8 @@ class KeyLoader {
                                            static_cast<std::uint64_t>(p.key_policy));
   }
 
-  // Zeroes V past the end of the request, once a request: P is 0 there, but 0 · NaN is not. The
-  // consumers, whose loops have to be short, see the block only then.
+  // Sets V to 0 behind the end of the request, once for each request: P is 0 there, but 0 · NaN is
+  // not. The consumers, whose loops have to be short, see the block only after that.
   FLASHMLA_DEVICE void clear_tail(int tokens, pipeline::UseCount tails) {
     const int lane = threadIdx.x % 32;
     shared.tail_landing(Buffer).wait(tails);
@@ -150,7 +151,7 @@ class KeyLoader {
   const Params& p;
   const Maps& maps;
   SharedAddresses<Chunks> shared;
-  int first_row;  // of a block, the CTA's share
+  int first_row;  // first row of a block in the CTA's share
 };
 
 // A warp loads every second block row by row.
@@ -186,7 +187,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks>&
   });
 }
 
-// A warp loads every second block, in the way that suits the cache.
+// A warp loads every second block, in the way that the cache needs.
 template <int Chunks, int ClusterSize, int Buffer>
 FLASHMLA_DEVICE void load_keys(const Params& p, const Maps& maps,
                                const SharedAddresses<Chunks>& shared, SegmentQueue& segments) {

@@ -7,6 +7,7 @@
 #include "sm90/kernels/dense_decode/segment_queue.h"
 #include "sm90/pipeline/handoff.h"
 #include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
@@ -14,7 +15,7 @@ namespace flashmla::sm90::dense_decode::seesaw {
 inline constexpr int tile_rows = 64;
 inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
 inline constexpr int v_half_chunks = 4;  // chunks 0 … 3 are the left half of V, 4 … 7 the right one
-inline constexpr int rope_chunk = 8;     // d_qk = 576 alone
+inline constexpr int rope_chunk = 8;     // only where d_qk is 576
 
 // A block of keys arrives and is given back in three parts.
 enum KeyPart { left_part, right_part, rope_part, key_parts };
@@ -26,42 +27,41 @@ FLASHMLA_DEVICE constexpr int chunks_of(KeyPart part) {
   return part == rope_part ? 1 : v_half_chunks;
 }
 
-// What a consumer shows to the other one: P and maxima after a block, sums after a segment.
+// The data that the consumers show each other: P and maxima after a block, sums after a segment.
 enum class Exchange { weights, sums, count };
 using Handoff = pipeline::Handoff<Exchange>;
 
 template <int Chunks>
 struct SharedStorage {
-  // [chunk][row]; the last chunk is read into registers at a segment's start and its place then
-  // holds the right consumer's P. At a segment's end the results pass through the first eight.
+  // [chunk][row]. The last chunk is read into registers at the start of a segment, and its memory
+  // then holds the P of the right consumer. At the end of a segment the results pass through the
+  // first eight chunks.
   std::uint8_t query[9][chunk_bytes];
-  // Two blocks of 64 cached tokens: even blocks of a segment in the first, odd ones in the second.
+  // Two blocks of 64 cached tokens. The first buffer has the even blocks of a segment, the second
+  // one the odd blocks.
   std::uint8_t keys[2][Chunks][chunk_bytes];
   std::uint8_t left_weights[chunk_bytes];  // the left consumer's P
 
   float left_max[tile_rows];   // reference maximum of each row after an even block
-  float right_max[tile_rows];  // the same after an odd block
-  // [consumer]: Σ P of a row, and Σ P as it is rounded. Written again one segment later, for which
-  // the queries have to be there, which are loaded when the other consumer has read them.
+  float right_max[tile_rows];  // reference maximum of each row after an odd block
+  // [consumer]: Σ P of a row, and Σ of the rounded P. A consumer overwrites them one segment later.
+  // It needs the queries of that segment first, and these are loaded only after the other consumer
+  // has read the sums.
   float2 sums[2][tile_rows];
   SegmentQueue segments;
   std::uint32_t sink;  // of touch()
 
   std::uint64_t keys_ready[2][key_parts];
-  std::uint64_t tail_landed[2];  // the last block of a request, whose tail is still to be cleared
+  std::uint64_t tail_landed[2];  // of the last block of a request, whose tail must still be cleared
   std::uint64_t keys_free[2][key_parts];
   pipeline::RingBarriers<1> query_barriers;
   std::uint64_t shown[Handoff::barriers];
 };
 
-static_assert(sizeof(SharedStorage<9>) <= 227 * 1024 - 1024);
+static_assert(sizeof(SharedStorage<9>) <= tile::max_shared_bytes);
 
-// Dynamic shared memory begins here where there is no static one; the kernel checks it. A constant
-// keeps descriptors out of registers.
-inline constexpr std::uint32_t shared_start = 1024;
-
-// Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
-// bits name the CTA.
+// Shared addresses of the members. `base` is the real address of the storage. In a cluster its
+// upper bits name the CTA.
 template <int Chunks>
 struct SharedAddresses {
   using Storage = SharedStorage<Chunks>;
@@ -99,7 +99,8 @@ struct SharedAddresses {
   FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const {
     return {at(offsetof(Storage, query_barriers))};
   }
-  // All parts of the last block of a request arrive here. Its loading warp is the one that waits.
+  // All parts of the last block of a request arrive at this barrier. Only the loading warp waits
+  // for it.
   FLASHMLA_DEVICE pipeline::Landing tail_landing(int buffer) const {
     return {at(offsetof(Storage, tail_landed)) + buffer * pipeline::barrier_bytes};
   }
@@ -108,10 +109,11 @@ struct SharedAddresses {
 
 enum NamedBarrier : int {
   left_scores_issued = 1,  // the left consumer's QK is in the tensor cores' queue
-  // The CTA's first block, before its second one: at a launch all CTAs ask at once, and what is
-  // asked for last comes last.
+  // Orders the CTA's first block in front of its second one. At a launch all CTAs start their
+  // copies together, and the copies that start last arrive last.
   first_block_asked = 2,
-  // The mbarriers, that is; for each of those who wait at an instruction of their own.
+  // The mbarriers are set. There is one of these for each role that waits at an instruction of its
+  // own.
   barriers_set = 3,
   barriers_set_for_queries = 4,
   barriers_set_for_keys = 5,
@@ -121,5 +123,10 @@ inline constexpr int warpgroup_threads = 128;
 inline constexpr int consumer_threads = 2 * warpgroup_threads;
 inline constexpr int threads = 3 * warpgroup_threads;
 inline constexpr int key_loader_threads = 2 * 32;
+
+// Registers of a thread after the roles are known. The loading warps leave theirs to the consumers.
+inline constexpr int consumer_registers = 232;
+inline constexpr int loader_registers = 40;
+static_assert(2 * consumer_registers + loader_registers <= 3 * tile::registers_of_thread(threads));
 
 }  // namespace flashmla::sm90::dense_decode::seesaw

@@ -1,5 +1,5 @@
-// The consumer warpgroup's walk over its segments, and how a segment ends: with the rows' results
-// in the output or the run workspace.
+// The walk of the consumer warpgroup over its segments, and the end of a segment, where the results
+// of the rows go to the output or to the run workspace.
 #pragma once
 
 #include "sm90/kernels/dense_decode/result_rows.h"
@@ -21,7 +21,8 @@ class SegmentEnd {
   FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
       : c(consumer), segment(record) {}
 
-  // Writes the rows, to the output or as a partial result; then the place of the queries is free.
+  // Writes the rows to the output or as a partial result. Afterwards the memory of the queries is
+  // free.
   FLASHMLA_DEVICE void finish() {
     if (segment.partial < 0) [[unlikely]] {
       show_totals();
@@ -56,7 +57,8 @@ class SegmentEnd {
         });
   }
 
-  // Shows what the warp knows of each row; `between` runs before the others are waited for.
+  // Shows the values that the warp has of each row. `between` runs before the wait for the other
+  // warps.
   template <class Between>
   FLASHMLA_DEVICE void show_totals(Between between) {
     C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
@@ -64,10 +66,10 @@ class SegmentEnd {
     float divisors[C::own_rows];
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i)
-      divisors[i] = c.rounded[i / 2][i % 2];
+      divisors[i] = c.rounded[i / 2].at(0, i % 2);
     C::publish(c.storage.divisor, divisors);
-    // Every row's maximum, too: the threads that hold it have the same.
-    if (C::warp() == 0 && C::lane() < 4)
+    // The maximum of every row too. All threads that hold it have the same value.
+    if (C::warp() == 0 && C::lane() < tile::quad_lanes)
 #pragma unroll
       for (int i = 0; i < C::own_rows; ++i)
         c.storage.row_max[C::row(i)] = c.max[i];
@@ -78,7 +80,7 @@ class SegmentEnd {
     show_totals([] {});
   }
 
-  // Of the row that is the thread's number.
+  // The scale of the row whose number is that of the thread.
   FLASHMLA_DEVICE RowTotals totals() const {
     RowTotals row{c.storage.row_max[threadIdx.x], 0, 0};
 #pragma unroll
@@ -89,7 +91,7 @@ class SegmentEnd {
     return row;
   }
 
-  // Brings the accumulators to what the output gets; writes the lse.
+  // Turns the accumulators into the elements of the output. Also writes the lse.
   FLASHMLA_DEVICE void finish_rows() {
     if (threadIdx.x < Rows)
       c.storage.row_factor[threadIdx.x] =
@@ -98,16 +100,14 @@ class SegmentEnd {
     multiply_rows();
   }
 
-  // Of each row by storage.row_factor.
+  // Multiplies each row by storage.row_factor.
   FLASHMLA_DEVICE void multiply_rows() {
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i) {
       const float factor = c.storage.row_factor[C::row(i)];
 #pragma unroll
-      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
-        c.out[chunk][i / 2 * 4 + i % 2] *= factor;
-        c.out[chunk][i / 2 * 4 + 2 + i % 2] *= factor;
-      }
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+        c.out[chunk].rescale_column(i, factor);
     }
   }
 
@@ -117,8 +117,8 @@ class SegmentEnd {
       ResultRow(c.p, segment, threadIdx.x).template finish_partial<T>(row, entry, down);
   }
 
-  // The accumulators as fp16 numbers; a power of two brings all rows into range where any row's
-  // values are no good as such.
+  // Rounds the accumulators to fp16. Where the values of any row do not fit fp16, powers of two
+  // bring all rows into its range.
   FLASHMLA_DEVICE void finish_partial_rows() {
     ops::HalfRange ranges[C::groups];
     stage_rows<__half>(ranges);
@@ -142,15 +142,14 @@ class SegmentEnd {
       finish_partial_row(totals(), down);
   }
 
-  // The row's `down` for those threads whose number is a row.
+  // The `down` of a row, in the thread whose number is that of the row.
   FLASHMLA_DEVICE float bring_into_range() {
     float magnitudes[C::own_rows] = {};
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i)
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
-        magnitudes[i] +=
-            fabsf(c.out[chunk][i / 2 * 4 + i % 2]) + fabsf(c.out[chunk][i / 2 * 4 + 2 + i % 2]);
+        magnitudes[i] += fabsf(c.out[chunk].at(0, i)) + fabsf(c.out[chunk].at(1, i));
     C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
     float(&exchange)[consumer_warps][Rows] = c.storage.exchange[c.turn];
     C::publish(exchange, magnitudes);
@@ -172,25 +171,20 @@ class SegmentEnd {
     return scale.down;
   }
 
-  // The rows, rounded to 16 bits, as chunks in the place of the queries: transposed matrices have
-  // rows as rows. `ranges`, if given, look at the numbers of each group of 8 rows.
+  // Writes the rows, rounded to 16 bits, as chunks to the memory of the queries. The matrices are
+  // transposed, so that rows of the tile are rows of the chunks. `ranges`, where given, check the
+  // elements of each group of 8 rows.
   template <class Number, class... Ranges>
   FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
-    const int matrix = C::lane() / 8;
+    const int matrix = C::lane() / tile::matrix_rows;
 #pragma unroll
     for (int n = 0; n < Rows / 16; ++n)
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
         std::uint32_t words[4];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const float* o = c.out[chunk] + 4 * (2 * n + j / 2) + j % 2 * 2;
-          words[j] = ptx::pack<Number>(o[0], o[1]);
-        }
-        ptx::store_matrices_transposed(
-            c.shared.query(chunk) +
-                tile::swizzled(n * 16 + matrix / 2 * 8 + C::lane() % 8, C::warp() * 2 + matrix % 2),
-            words[0], words[1], words[2], words[3]);
+        c.out[chunk].template pack<Number>(n, words);
+        ptx::store_matrices_transposed(c.shared.query(chunk) + C::matrix_row(matrix, n), words[0],
+                                       words[1], words[2], words[3]);
         (look_at(words, n, ranges), ...);
       }
   }
@@ -198,7 +192,7 @@ class SegmentEnd {
                                       ops::HalfRange (&ranges)[C::groups]) {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
-      ranges[2 * n + j / 2].add(words[j]);
+      ranges[2 * n + tile::pair_of_operand(j)].add(words[j]);
   }
 
   // Partial results in fp32, from registers.
@@ -211,9 +205,9 @@ class SegmentEnd {
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
-          target[chunk * tile::chunk_columns + C::warp() * 16 + C::lane() / 4 + half * 8] =
-              c.out[chunk][i / 2 * 4 + half * 2 + i % 2];
+        for (int r = 0; r < 2; ++r)
+          target[chunk * tile::chunk_columns + C::warp() * tile::warp_rows +
+                 tile::own_row(C::lane()) + tile::own_rows_apart * r] = c.out[chunk].at(r, i);
     }
   }
 };

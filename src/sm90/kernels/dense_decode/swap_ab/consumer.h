@@ -4,6 +4,7 @@
 #pragma once
 
 #include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
+#include "sm90/ops/accumulator.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/pipeline/position.h"
@@ -11,34 +12,38 @@
 #include "sm90/ptx/mma.h"
 #include "sm90/ptx/warpgroup.h"
 #include "sm90/ptx/wgmma.h"
+#include "sm90/tile/fragment.h"
 #include "sm90/tile/gmma_descriptor.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
-// A thread holds tokens t and t + 8 of a block, and of each group of 8 rows the two from
-// 2 (lane % 4) on.
+// So rows of the tile are columns of the accumulators. The own columns of a thread are rows of the
+// tile, and its own rows are two tokens or two columns of V.
 template <class T, int Chunks, int Rows, int ClusterSize>
 struct Consumer {
   using Shared = SharedAddresses<Chunks, Rows>;
   using Storage = SharedStorage<Chunks, Rows>;
   static constexpr int groups = Rows / 8;
-  static constexpr int own_rows = Rows / 4;
+  using Scores = ops::Accumulator<Rows>;
+  static constexpr int own_rows = Scores::own_columns;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
   static constexpr int slot_chunks = Slot<Chunks>::chunks;
   static constexpr int slots_per_block = Slot<Chunks>::per_block;
-  // Addresses as constants, for descriptors.
-  static FLASHMLA_DEVICE Shared fixed() { return {shared_start}; }
+  // Shared addresses as constants, so that descriptors take no registers.
+  static FLASHMLA_DEVICE Shared fixed() { return {tile::shared_start}; }
 
   const Params& p;
   Shared shared;
   Storage& storage;
-  float out[v_chunks][Rows / 2];  // 64 columns of V × rows each
-  float scores[Rows / 2];         // 64 tokens × rows
-  float max[own_rows];            // reference maximum of the thread's rows, scaled
-  float sum[own_rows];            // Σ P of the thread's tokens
-  float rounded[groups][4];  // Σ P, as it is rounded, of the warp's tokens: [row i % 2 and again]
+  ops::Accumulator<Rows> out[v_chunks];  // 64 columns of V × rows each
+  Scores scores;                         // 64 tokens × rows
+  float max[own_rows];                   // reference maximum of the thread's rows, scaled
+  float sum[own_rows];                   // Σ P of the thread's tokens
+  // Σ of the rounded P over the tokens of the warp. Own rows 0 and 1 are equal, and own column i is
+  // row i of the group.
+  ops::Accumulator<8> rounded[groups];
   float factor[own_rows];
-  pipeline::UseCount block;  // of all that the CTA does
+  pipeline::UseCount block;  // number of blocks that the CTA has computed
   int turn = 0;
 
   FLASHMLA_DEVICE Consumer(const Params& params, const Shared& addresses, Storage& memory)
@@ -46,19 +51,26 @@ struct Consumer {
 
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
   static FLASHMLA_DEVICE int warp() { return threadIdx.x / 32; }
-  // Row i of the thread's own_rows.
-  static FLASHMLA_DEVICE int row(int i) { return i / 2 * 8 + lane() % 4 * 2 + i % 2; }
+  // The row of the tile that is row i of the thread's own_rows.
+  static FLASHMLA_DEVICE int row(int i) {
+    return tile::columns_before(i) + tile::own_column(lane() % tile::quad_lanes);
+  }
+  // The swizzled offset in a chunk of the matrix row that this lane addresses, for rows 16n … 16n +
+  // 15 of the tile. Rows of the accumulator become columns of the chunk. `matrix` is lane() /
+  // tile::matrix_rows.
+  static FLASHMLA_DEVICE std::uint32_t matrix_row(int matrix, int n) {
+    return tile::swizzled(n * 16 + tile::transposed_matrix_row(matrix, lane()),
+                          warp() * 2 + tile::transposed_matrix_unit(matrix));
+  }
 
-  // Before a segment, while it is waited for.
+  // Prepares a segment, while the warp waits for it.
   FLASHMLA_DEVICE void clear() {
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
-#pragma unroll
-      for (float& value : out[i])
-        value = 0;
+      out[i].clear();
 #pragma unroll
     for (int i = 0; i < v_chunks; ++i)
-      ptx::pin(out[i]);  // now, not when the scores are there
+      out[i].pin();  // the clearing happens here, not after the scores
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       max[i] = ops::lowest_max;
@@ -66,24 +78,22 @@ struct Consumer {
     }
 #pragma unroll
     for (int g = 0; g < groups; ++g)
-#pragma unroll
-      for (float& value : rounded[g])
-        value = 0;
+      rounded[g].clear();
   }
 
-  // Blocks take the halves of the ring in turns.
+  // Even blocks use the first half of the ring, odd blocks the second half.
   FLASHMLA_DEVICE pipeline::SlotOfGroup<slots_per_block> at(int part) const {
     return {block, part};
   }
   FLASHMLA_DEVICE int first_slot() const { return at(0).template slot_in<Storage::slots>(); }
 
-  // scores = K Qᵀ of the block, once it has arrived.
+  // scores = K Qᵀ of the block, after the block has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
     const std::uint64_t keys = uniform_descriptor(tile::k_major(fixed().keys(first_slot())));
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part) {
       shared.key_ring().wait(at(part));
-      ptx::pin(scores);
+      scores.pin();
       ptx::wgmma_fence();
 #pragma unroll
       for (int chunk = part * slot_chunks; chunk < (part + 1) * slot_chunks; ++chunk)
@@ -93,37 +103,38 @@ struct Consumer {
           const std::uint64_t b = tile::k_major(fixed().query(chunk)) + k * tile::k_major_step;
           const int accumulate = chunk + k > 0;
           if constexpr (Rows == 16)
-            ptx::wgmma_n16_ss<T>(scores, a, b, accumulate);
+            ptx::wgmma_n16_ss<T>(scores.value, a, b, accumulate);
           else
-            ptx::wgmma_n32_ss<T>(scores, a, b, accumulate);
+            ptx::wgmma_n32_ss<T>(scores.value, a, b, accumulate);
         }
     }
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
-    ptx::pin(scores);
+    scores.pin();
   }
 
-  // Combines each row's values over the warp's tokens.
+  // Combines the values of each row over the tokens of the warp.
   template <class Combine>
   static FLASHMLA_DEVICE void reduce_tokens(float (&values)[own_rows], Combine combine) {
 #pragma unroll
-    for (int distance = 4; distance < 32; distance *= 2)
+    for (int distance = tile::quad_lanes; distance < 32; distance *= 2)
 #pragma unroll
       for (float& value : values)
         value = combine(value, __shfl_xor_sync(0xffffffffu, value, distance));
   }
 
-  // Shows the warp's values to the others.
+  // Shows the values of the warp to the other warps.
   static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][Rows],
                                       const float (&values)[own_rows]) {
-    if (lane() < 4) {
+    if (lane() < tile::quad_lanes) {
 #pragma unroll
       for (int i = 0; i < own_rows; i += 2)
         *reinterpret_cast<float2*>(&exchange[warp()][row(i)]) = float2{values[i], values[i + 1]};
     }
   }
 
-  // The largest of each row's values over all warps' tokens; every thread gets those of its rows.
+  // The largest value of each row over the tokens of all warps. Every thread gets the values of its
+  // own rows.
   FLASHMLA_DEVICE void max_over_tokens(float (&values)[own_rows]) {
     reduce_tokens(values, [](float a, float b) { return fmaxf(a, b); });
     float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
@@ -151,31 +162,29 @@ struct Consumer {
             p.scores.visible_tokens(p.rows, segment.length,
                                     p.rows.by_group.quotient(segment.first_row)))
       return;
-    if (p.scores.negated) {
-#pragma unroll
-      for (float& score : scores)
-        score = -score;
-    }
-    const int token = first_token + warp() * 16 + lane() / 4;
+    if (p.scores.negated)
+      scores.negate();
+    const int token = first_token + warp() * tile::warp_rows + tile::own_row(lane());
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       const int query_token = p.rows.by_group.quotient(segment.first_row + row(i));
       const int seen = p.scores.visible_tokens(p.rows, segment.length, query_token);
       if (token >= seen)
-        scores[i / 2 * 4 + i % 2] = ops::minus_infinity;
-      if (token + 8 >= seen)
-        scores[i / 2 * 4 + 2 + i % 2] = ops::minus_infinity;
+        scores.at(0, i) = ops::minus_infinity;
+      if (token + tile::own_rows_apart >= seen)
+        scores.at(1, i) = ops::minus_infinity;
     }
   }
 
-  // Raises the maxima to those of the scores, and rescales the accumulators. NOTE: not lazily, for
-  // then the largest weight is 1, which rounding leaves alone; with few rows there is little else
-  // to average its error out, and rescaling is hidden behind memory.
+  // Raises the maxima to those of the scores, and rescales the accumulators. NOTE: the maxima
+  // always rise, not only beyond a threshold. The largest weight is then 1, which rounding does not
+  // change. With few rows the error of this weight would not average out, and rescaling is hidden
+  // behind loads.
   FLASHMLA_DEVICE void raise_max() {
     float block_max[own_rows];
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
-      block_max[i] = fmaxf(scores[i / 2 * 4 + i % 2], scores[i / 2 * 4 + 2 + i % 2]);
+      block_max[i] = fmaxf(scores.at(0, i), scores.at(1, i));
     max_over_tokens(block_max);
     bool raised = false;
 #pragma unroll
@@ -184,7 +193,8 @@ struct Consumer {
       const bool rises = scaled > max[i];
       const float now = rises ? scaled : max[i];
       factor[i] = ptx::exp2(max[i] - now);
-      raised |= rises && max[i] != ops::lowest_max;  // before any token all is 0
+      raised |=
+          rises && max[i] != ops::lowest_max;  // before the first token all accumulators are 0
       max[i] = now;
     }
     if (!ops::any_in_warp(raised))
@@ -192,52 +202,48 @@ struct Consumer {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       sum[i] *= factor[i];
-      rounded[i / 2][i % 2] *= factor[i];
-      rounded[i / 2][i % 2 + 2] *= factor[i];
+      rounded[i / 2].rescale_column(i % 2, factor[i]);
 #pragma unroll
-      for (int chunk = 0; chunk < v_chunks; ++chunk) {
-        out[chunk][i / 2 * 4 + i % 2] *= factor[i];
-        out[chunk][i / 2 * 4 + 2 + i % 2] *= factor[i];
-      }
+      for (int chunk = 0; chunk < v_chunks; ++chunk)
+        out[chunk].rescale_column(i, factor[i]);
     }
   }
 
-  // P = 2^(scale · score − max) to shared memory, as [row][token].
+  // Writes P = 2^(scale · score − max) to shared memory, as [row][token].
   FLASHMLA_DEVICE void publish_weights() {
-    std::uint32_t packed[own_rows];
+    std::uint32_t packed[groups][2];  // [pair of own columns][own row]
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
-      float w[4];
+      float w[2][2];  // [own row][own column]
 #pragma unroll
-      for (int j = 0; j < 4; ++j)
-        w[j] = ptx::exp2(fmaf(scores[4 * g + j], p.scores.scale, -max[2 * g + j % 2]));
-      sum[2 * g] += w[0] + w[2];
-      sum[2 * g + 1] += w[1] + w[3];
-      packed[2 * g] = ptx::pack<T>(w[0], w[1]);
-      packed[2 * g + 1] = ptx::pack<T>(w[2], w[3]);
-    }
-    const int matrix = lane() / 8;
+      for (int r = 0; r < 2; ++r)
 #pragma unroll
-    for (int n = 0; n < Rows / 16; ++n) {
-      const int head = n * 16 + matrix / 2 * 8 + lane() % 8;
-      ptx::store_matrices_transposed(
-          shared.weights() + tile::swizzled(head, warp() * 2 + matrix % 2), packed[4 * n],
-          packed[4 * n + 1], packed[4 * n + 2], packed[4 * n + 3]);
+        for (int i = 0; i < 2; ++i)
+          w[r][i] = ptx::exp2(fmaf(scores.at(r, 2 * g + i), p.scores.scale, -max[2 * g + i]));
+      sum[2 * g] += w[0][0] + w[1][0];
+      sum[2 * g + 1] += w[0][1] + w[1][1];
+      packed[g][0] = ptx::pack<T>(w[0][0], w[0][1]);
+      packed[g][1] = ptx::pack<T>(w[1][0], w[1][1]);
     }
+    const int matrix = lane() / tile::matrix_rows;
+#pragma unroll
+    for (int n = 0; n < Rows / 16; ++n)
+      ptx::store_matrices_transposed(shared.weights() + matrix_row(matrix, n), packed[2 * n][0],
+                                     packed[2 * n][1], packed[2 * n + 1][0], packed[2 * n + 1][1]);
     sum_rounded(packed);
   }
 
-  // Adds up P as it was rounded, a product of the warp with ones.
-  FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&packed)[own_rows]) {
+  // Adds up the rounded P by a product of the warp with ones.
+  FLASHMLA_DEVICE void sum_rounded(const std::uint32_t (&packed)[groups][2]) {
     const std::uint32_t one = ptx::pack<T>(1, 1);
     const std::uint32_t ones[4] = {one, one, one, one};
 #pragma unroll
     for (int g = 0; g < groups; ++g)
-      ptx::multiply_matrices<T>(rounded[g], ones, ptx::transpose_matrix(packed[2 * g]),
-                                ptx::transpose_matrix(packed[2 * g + 1]));
+      ptx::multiply_matrices<T>(rounded[g].value, ones, ptx::transpose_matrix(packed[g][0]),
+                                ptx::transpose_matrix(packed[g][1]));
   }
 
-  // Zeroes V past the end of the request: P is 0 there, but 0 · NaN is not.
+  // Sets V to 0 behind the end of the request: P is 0 there, but 0 · NaN is not.
   FLASHMLA_DEVICE void clear_tail(int rows_there) {
     if (rows_there >= block_tokens)
       return;
@@ -251,7 +257,7 @@ struct Consumer {
                           uint4{});
   }
 
-  // Oᵀ += Vᵀ Pᵀ, once all of P is there; gives the block's slots back.
+  // Oᵀ += Vᵀ Pᵀ, after all of P has been written. Gives the slots of the block back.
   FLASHMLA_DEVICE void multiply_weights() {
     ptx::fence_async_proxy();
     ptx::barrier_sync(consumers_met, consumer_threads);
@@ -260,7 +266,7 @@ struct Consumer {
     const std::uint64_t weights = tile::k_major(fixed().weights());
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
-      ptx::pin(out[chunk]);
+      out[chunk].pin();
     ptx::wgmma_fence();
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
@@ -269,15 +275,15 @@ struct Consumer {
         const std::uint64_t a = values + chunk * (chunk_bytes >> 4) + k * tile::transposed_step;
         const std::uint64_t b = weights + k * tile::k_major_step;
         if constexpr (Rows == 16)
-          ptx::wgmma_n16_ts<T>(out[chunk], a, b, 1);
+          ptx::wgmma_n16_ts<T>(out[chunk].value, a, b, 1);
         else
-          ptx::wgmma_n32_ts<T>(out[chunk], a, b, 1);
+          ptx::wgmma_n32_ts<T>(out[chunk].value, a, b, 1);
       }
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
-      ptx::pin(out[chunk]);
+      out[chunk].pin();
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part)
       shared.key_ring().template release_to_cluster<ClusterSize>(lane(), at(part));
@@ -287,7 +293,7 @@ struct Consumer {
  private:
   static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
 
-  // NOTE: descriptors that the compiler does not know to be uniform cost registers and moves.
+  // NOTE: a descriptor that the compiler does not know to be uniform costs registers and moves.
   static FLASHMLA_DEVICE std::uint64_t uniform_descriptor(std::uint64_t descriptor) {
     const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));
     return (descriptor & 0xFFFFFFFF00000000ull) | low;

@@ -1,6 +1,6 @@
-// The kernel for tiles of 16 or 32 rows: sets barriers and roles. One consumer warpgroup, a warp
-// that loads keys and one that loads queries. In a cluster of two, neighbouring tiles share every
-// block of keys.
+// The kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are one
+// consumer warpgroup, one warp that loads keys and one that loads queries. In a cluster of two,
+// neighbouring tiles share every block of keys.
 #pragma once
 
 #include "sm90/kernels/dense_decode/swap_ab/consume.h"
@@ -8,6 +8,7 @@
 #include "sm90/kernels/dense_decode/touch_params.h"
 #include "sm90/pipeline/cluster.h"
 #include "sm90/ptx/grid_dependency.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
@@ -23,7 +24,8 @@ FLASHMLA_DEVICE void initialise_barriers(const SharedAddresses<Chunks, Rows>& sh
   ptx::fence_async_proxy();
 }
 
-// As if there were so many threads: 128 registers then, and four blocks of combine fit beside it.
+// The launch bound has more threads than the kernel, so that a thread has 128 registers and four
+// thread blocks of combine fit beside one of this kernel.
 template <int Rows>
 inline constexpr int register_threads = Rows == 16 ? 512 : threads;
 
@@ -33,9 +35,9 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<SharedStorage<Chunks, Rows>*>(bytes);
   const auto base = static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes));
-  if ((base & 0xFFFFFF) != shared_start)
+  if ((base & tile::address_in_cta) != tile::shared_start)
     __trap();
-  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? shared_start : base};
+  const SharedAddresses<Chunks, Rows> shared{ClusterSize == 1 ? tile::shared_start : base};
   const std::uint32_t warp = ptx::uniform(threadIdx.x / 32);
   if (warp > consumer_warps) {
     Queries<Chunks, Rows, ClusterSize>(p, &maps.queries, shared, storage.segments).load_all([&] {
@@ -58,8 +60,8 @@ __global__ void __launch_bounds__(register_threads<Rows>, 1)
       consume<T, Chunks, Rows, ClusterSize>(p, shared, storage);
     } else {
       load_keys<Chunks, Rows, ClusterSize>(p, &maps.keys, shared, storage.segments);
-      // The kernel after this one may share the multiprocessor: not before the last keys are asked
-      // for.
+      // The next kernel may share the multiprocessor, but only after the copies of the last keys
+      // have started.
       ptx::launch_dependents();
     }
   }

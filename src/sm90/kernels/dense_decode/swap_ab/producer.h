@@ -12,9 +12,9 @@
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
-// The warp loads blocks by boxes of the tensor map, for which one of its threads asks: a slot in
-// one box where a page holds whole blocks, otherwise chunk by chunk and page by page. In a cluster
-// the CTAs take turns, and each sends its slots to all.
+// The warp loads blocks by boxes of the tensor map. One of its threads starts the copies: one box
+// for each slot where a page holds whole blocks, otherwise one box for each chunk and page. In a
+// cluster the CTAs load slots in turn, and each sends its slots to all CTAs.
 template <int Chunks, int Rows, int ClusterSize, bool WholeBlocks>
 FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
                                 const SharedAddresses<Chunks, Rows>& shared,
@@ -31,7 +31,7 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
     shared.key_ring().acquire(at);
     const std::uint32_t ready = landing.expect(Slot<Chunks>::bytes);
     if (ClusterSize > 1 && at.slot % ClusterSize != rank)
-      return;  // another CTA sends it
+      return;  // another CTA loads this slot
     const auto load_box = [&](std::uint32_t to, const ptx::BoxPlace& box) {
       pipeline::load_to_cluster<ClusterSize>(to, map, ready, box,
                                              static_cast<std::uint64_t>(p.key_policy));
@@ -63,14 +63,15 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
   });
 }
 
-// The warp loads blocks row by row. Slots are asked for ahead of those that it has shown; all are
-// shown at a segment's end, since the next record may wait for its consumers.
+// The warp loads blocks row by row. It starts the copies of further slots before it commits earlier
+// ones. At the end of a segment it commits all of them, since the next record may wait for the
+// consumers of this segment.
 template <int Chunks, int Rows>
 FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
                                  SegmentQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Slot<Chunks>::chunks;
-  constexpr int ahead = 2;  // a block's slots have to be shown before the ring is full
+  constexpr int ahead = 2;  // the slots of a block have to be committed before the ring is full
   static_assert(Shared::Storage::slots >= Slot<Chunks>::per_block + ahead);
   pipeline::RingPosition<Shared::Storage::slots> at;
   pipeline::RingPosition<Shared::Storage::slots> shown;
@@ -105,7 +106,7 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, 
   });
 }
 
-// The warp loads the keys in the way that suits the cache.
+// The warp loads the keys in the way that the cache needs.
 template <int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void load_keys(const Params& p, const CUtensorMap* map,
                                const SharedAddresses<Chunks, Rows>& shared,

@@ -6,13 +6,14 @@
 
 #include "sm90/kernels/dense_decode/segment_queue.h"
 #include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
 inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 
-// Blocks of keys travel through a ring of slots of a few chunks each.
+// Blocks of keys go through a ring of slots. A slot has a few chunks.
 template <int Chunks>
 struct Slot {
   static constexpr int chunks = Chunks % 3 == 0 ? 3 : 4;
@@ -22,18 +23,18 @@ struct Slot {
 
 template <int Chunks, int Rows>
 struct SharedStorage {
-  // Two whole blocks: what lies together in a page is then asked for at once, as device memory
-  // likes it, and blocks of combine find room.
+  // The ring has room for two whole blocks. So the copies of bytes that lie together in a page
+  // start together, which is faster in device memory, and thread blocks of combine have room.
   static constexpr int slots = 2 * Slot<Chunks>::per_block;
 
   std::uint8_t keys[slots][Slot<Chunks>::bytes];
   std::uint8_t query[Chunks][Rows * tile::row_bytes];
   std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
   float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
-  // At a segment's end: Σ P of each warp's tokens, and the same as P is rounded; of each row.
+  // For each row at the end of a segment: Σ P over the tokens of each warp, and Σ of the rounded P.
   float sum[4][Rows];
   float divisor[4][Rows];
-  bool out_of_range[4];  // a warp has values that are no good as fp16 numbers
+  bool out_of_range[4];  // a warp has values that do not fit fp16
   float row_max[Rows];
   float row_factor[Rows];
   SegmentQueue segments;
@@ -43,15 +44,12 @@ struct SharedStorage {
   pipeline::RingBarriers<1> query_barriers;
 };
 
-static_assert(sizeof(SharedStorage<9, 16>) <= 227 * 1024 - 1024);
-static_assert(sizeof(SharedStorage<9, 32>) <= 227 * 1024 - 1024);
-static_assert(sizeof(SharedStorage<8, 32>) <= 227 * 1024 - 1024);
+static_assert(sizeof(SharedStorage<9, 16>) <= tile::max_shared_bytes);
+static_assert(sizeof(SharedStorage<9, 32>) <= tile::max_shared_bytes);
+static_assert(sizeof(SharedStorage<8, 32>) <= tile::max_shared_bytes);
 
-// Dynamic shared memory begins here where there is no static one; the kernel checks it.
-inline constexpr std::uint32_t shared_start = 1024;
-
-// Shared addresses of the parts. `base` is the real address of the storage: in a cluster its upper
-// bits name the CTA.
+// Shared addresses of the members. `base` is the real address of the storage. In a cluster its
+// upper bits name the CTA.
 template <int Chunks, int Rows>
 struct SharedAddresses {
   using Storage = SharedStorage<Chunks, Rows>;
@@ -84,7 +82,8 @@ inline constexpr int key_loader_threads = 32;
 inline constexpr int threads = 192;  // one warp loads keys, one the queries
 enum NamedBarrier : int {
   consumers_met = 1,
-  // The mbarriers, that is; for each of those who wait at an instruction of their own.
+  // The mbarriers are set. There is one of these for each role that waits at an instruction of its
+  // own.
   barriers_set = 2,
   barriers_set_for_queries = 3,
 };
