@@ -99,7 +99,7 @@ def test_refused(fw, rng):
         decode(latent, rotary[0])
     with pytest.raises(TypeError, match="^q: given "):
         decode(latent, "rotary")
-    with pytest.raises(NotImplementedError, match="two parts in dense decoding alone"):
+    with pytest.raises(NotImplementedError, match="two parts only in dense decoding"):
         flash_mla.plan(
             "sparse_decode", device="cpu", query_heads=8, topk=4, kv_format="v32", split_query=True
         )
