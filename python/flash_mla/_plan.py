@@ -233,7 +233,9 @@ class Plan:
                 memory = _scratch.memory = host_memory(size)
             return memory
         if self.framework is None:
-            raise error(ValueError, "plan", "one without a schedule", "a call of schedule() first")
+            raise error(
+                ValueError, "plan", "a plan without a schedule", "a call of schedule() first"
+            )
         if _core.capture_id(stream):
             # The memory belongs to the graph that is being recorded, not to the plan.
             return self.framework.memory(self.device, size)

@@ -135,7 +135,7 @@ def test_max_blocks_is_the_earlier_name_of_max_pages():
 def test_wrong_runs(fw, rng):
     case = cases.dense(fw, rng)
     planned = plan_like(fw, case)
-    with pytest.raises(ValueError, match="^plan: given one without a schedule"):
+    with pytest.raises(ValueError, match="^plan: given a plan without a schedule"):
         planned.run(case.q, case.cache, case.table)
     with pytest.raises(ValueError, match="^lengths: given "):
         planned.schedule(fw.array(case.values["lengths"], "i64"))

@@ -208,6 +208,7 @@ ELSEWHERE = {
     "get_mla_decoding_metadata",
     "get_mla_metadata",
     "get_mla_metadata_dense_fp8",
+    "set_log",
 }
 
 
