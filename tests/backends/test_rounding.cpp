@@ -36,7 +36,11 @@ class Rounding : public BackendTest<Backend> {
   // One request of `tokens` such rows. Returns out of every head, which must be the same for all.
   std::vector<Row> decode(DType type, std::int64_t heads, std::int32_t tokens,
                           const RowOf& row_of) {
-    DenseCase dense_case{.seed = 1, .type = type, .lengths = {tokens}, .query_heads = heads};
+    DenseCase dense_case;
+    dense_case.seed = 1;
+    dense_case.type = type;
+    dense_case.lengths = {tokens};
+    dense_case.query_heads = heads;
     dense_case.softmax_scale = 1.0f;
     support::DenseTensors tensors(dense_case, *this->memory_);
     for (std::int64_t token = 0; token < tokens; ++token)

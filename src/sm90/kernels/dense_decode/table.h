@@ -39,7 +39,15 @@ std::span<const Kernel> kernels();
 }  // namespace seesaw
 
 // The kernel for a cache format, d_qk and tiles; null where there is none.
-const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, const schedule::Tile& tile);
+inline const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim,
+                                 const schedule::Tile& tile) {
+  for (const std::span<const Kernel> table : {swap_ab::kernels(), seesaw::kernels()})
+    for (const Kernel& kernel : table)
+      if (kernel.kv_format == kv_format && kernel.qk_dim == qk_dim &&
+          kernel.tile_rows == tile.rows && kernel.cluster == tile.cluster)
+        return &kernel;
+  return nullptr;
+}
 
 // Whether boxes of a tensor map can load pages of this size. Either a block consists of whole pages
 // or a page of whole blocks, and the rows of a page in a block are a multiple of 8, the unit of the
