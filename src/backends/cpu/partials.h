@@ -23,7 +23,7 @@ class Partials {
         v_dim_(problem.v_dim),
         has_max_logits_(problem.kind == AttentionKind::sparse_prefill),
         out_(static_cast<float*>(workspace)),
-        lse_(out_ + layout_.out_bytes / sizeof(float)) {}
+        lse_(reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + layout_.out_bytes)) {}
 
   static PartialLayout layout(const Problem& problem, const schedule::SplitParams& params) {
     const std::size_t statistics = problem.kind == AttentionKind::sparse_prefill ? 2 : 1;

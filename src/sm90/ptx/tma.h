@@ -7,16 +7,9 @@
 #include <cstdint>
 
 #include "sm90/ptx/device.h"
+#include "sm90/ptx/l2_policy.h"
 
 namespace flashmla::sm90::ptx {
-
-// L2 policies of the copy engine: for data that are read once, for data that others read at about
-// the same time, and for data that others will read again.
-enum class L2Policy : std::uint64_t {
-  evict_first = 0x12F0000000000000,
-  evict_normal = 0x1000000000000000,
-  evict_last = 0x14F0000000000000,
-};
 
 FLASHMLA_DEVICE void prefetch_tensor_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");

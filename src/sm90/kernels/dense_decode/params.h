@@ -7,7 +7,7 @@
 
 #include "sm90/attend/call.h"
 #include "sm90/ops/fast_divisor.h"
-#include "sm90/ptx/tma.h"
+#include "sm90/ptx/l2_policy.h"
 
 namespace flashmla::sm90::dense_decode {
 
@@ -47,7 +47,7 @@ struct Params {
   ops::FastDivisor by_page_size;
   attend::Scores scores;
 
-  ptx::L2Policy key_policy;
+  ptx::L2Policy key_policy = ptx::L2Policy::evict_first;
   std::int32_t q_box_rows;  // rows of a box of queries; 0: they are loaded row by row
   bool gathered;            // cache rows are loaded one by one, not by a tensor map
   bool prefetches_keys;     // blocks are brought into the L2 cache before there is room for them
