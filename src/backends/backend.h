@@ -56,8 +56,10 @@ class Computation {
   schedule::SplitParams params;  // workers, block size and costs
   PartialLayout partials;        // layout of the run workspace
 
-  Computation(const schedule::SplitParams& split, const PartialLayout& layout)
-      : params(split), partials(layout) {}
+  // `bytes`: the form of the backend's partial results.
+  Computation(const Problem& problem, const schedule::SplitParams& split,
+              const schedule::PartialBytes& bytes)
+      : params(split), partials(problem, split, bytes) {}
   virtual ~Computation() = default;
   Computation(const Computation&) = delete;
   Computation& operator=(const Computation&) = delete;

@@ -7,15 +7,10 @@
 
 #include "backends/schedule_shape.h"
 #include "flashmla/problem.h"
+#include "schedule/partial_bytes.h"
 #include "schedule/split_kv.h"
 
 namespace flashmla::backends {
-
-// The form of the partial results of a backend.
-struct PartialBytes {
-  std::size_t element;  // bytes of an element of out
-  std::size_t beside;   // bytes beside each row: its lse and other data of the backend
-};
 
 struct PartialLayout {
   std::int64_t count;  // largest number of partial results of all requests together
@@ -24,7 +19,7 @@ struct PartialLayout {
   std::size_t beside_bytes;
 
   constexpr PartialLayout(const Problem& problem, const schedule::SplitParams& params,
-                          const PartialBytes& bytes)
+                          const schedule::PartialBytes& bytes)
       : count(schedule::max_partials(params, ScheduleShape(problem).tokens)),
         rows(ScheduleShape(problem).rows),
         out_bytes(static_cast<std::size_t>(count * rows * problem.v_dim) * bytes.element),

@@ -1,14 +1,9 @@
 // Valid calls of the C API in which some fields are replaced by arbitrary numbers. A call that is
 // accepted is run. Every tensor has exactly the memory that its shape and strides need, so that
 // AddressSanitizer sees an access outside. A tensor that needs too much has no memory.
-#include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <memory>
-#include <vector>
 
 #include "flashmla/c_api.h"
 #include "flashmla/kv_format.h"

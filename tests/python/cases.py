@@ -6,6 +6,11 @@ import numpy
 import reference
 
 
+def normal(fw, rng, *shape, kind="bf16"):
+    """Random normal elements as a tensor."""
+    return fw.array(rng.standard_normal(shape).astype(numpy.float32), kind)
+
+
 @dataclasses.dataclass
 class Dense:
     """Tensors of one framework, and the same as float64."""
@@ -39,7 +44,7 @@ def dense(
             counted[table[r, i], : lengths[r] - i * page] = True
         table[r, used:] = rng.choice([-1, -(2**31), 2**31 - 1, pages], width - used)
     cache[~counted] = numpy.nan
-    q = fw.array(rng.standard_normal((b, s_q, h_q, d)).astype(numpy.float32), kind)
+    q = normal(fw, rng, b, s_q, h_q, d, kind=kind)
     cache = fw.array(cache, kind)
     values = {"q": fw.numbers(q), "cache": fw.numbers(cache), "table": table, "lengths": lengths}
     sink = options.get("sink")
@@ -91,10 +96,10 @@ def index_lists(rng, shape, slots):
 
 def sparse(fw, rng, *, fmt="v32", b=2, s_q=2, h_q=5, page=16, pages=6, topk=24, byte_kind="u8"):
     d = {"v32": 576, "v4": 512}.get(fmt, 576)
-    q = fw.array(rng.standard_normal((b, s_q, h_q, d)).astype(numpy.float32), "bf16")
+    q = normal(fw, rng, b, s_q, h_q, d)
     indices = index_lists(rng, (b, s_q, topk), pages * page)
     if fmt == "bf16":
-        cache = fw.array(rng.standard_normal((pages, page, 1, d)).astype(numpy.float32), "bf16")
+        cache = normal(fw, rng, pages, page, 1, d)
         rows = fw.numbers(cache)
     else:
         packed = packed_cache(rng, fmt, pages, page)
@@ -105,8 +110,8 @@ def sparse(fw, rng, *, fmt="v32", b=2, s_q=2, h_q=5, page=16, pages=6, topk=24, 
 
 def prefill(fw, rng, *, s_q=5, h_q=6, d=576, s_kv=70, topk=20):
     """q, kv and indices of a sparse prefill, whose first query sees no token; and their values."""
-    q = fw.array(rng.standard_normal((s_q, h_q, d)).astype(numpy.float32), "bf16")
-    kv = fw.array(rng.standard_normal((s_kv, 1, d)).astype(numpy.float32), "bf16")
+    q = normal(fw, rng, s_q, h_q, d)
+    kv = normal(fw, rng, s_kv, 1, d)
     indices = index_lists(rng, (s_q, 1, topk), s_kv)
     indices[0] = -1
     return (q, kv, fw.array(indices, "i32")), (fw.numbers(q), fw.numbers(kv), indices)

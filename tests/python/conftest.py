@@ -40,3 +40,11 @@ def fw(request):
     if reason:
         pytest.skip(reason)
     return request.param
+
+
+@pytest.fixture
+def sparse_fw(fw):
+    """A framework and device for sparse attention."""
+    if fw.device == "cuda":
+        pytest.skip("the CUDA backend has no sparse attention yet")
+    return fw

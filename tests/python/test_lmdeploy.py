@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import flash_mla  # noqa: E402
 import frameworks  # noqa: E402
-import numpy  # noqa: E402
 import reference  # noqa: E402
+from cases import normal  # noqa: E402
 from engine_trees import trees  # noqa: E402
 
 FRAMEWORKS = frameworks.torch_devices()
@@ -26,19 +26,8 @@ def lmdeploy():
         yield
 
 
-@pytest.fixture
-def sparse_fw(fw):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse attention yet")
-    return fw
-
-
 def module(name):
     return importlib.import_module(f"{ATTENTION}.{name}")
-
-
-def normal(fw, rng, *shape):
-    return fw.array(rng.standard_normal(shape).astype(numpy.float32), "bf16")
 
 
 def lists(rng, shape, slots):

@@ -16,6 +16,7 @@ import flash_mla  # noqa: E402
 import frameworks  # noqa: E402
 import numpy  # noqa: E402
 import reference  # noqa: E402
+from cases import normal  # noqa: E402
 from engine_trees import trees  # noqa: E402
 
 FRAMEWORKS = frameworks.torch_devices()
@@ -30,19 +31,8 @@ def sglang():
         yield
 
 
-@pytest.fixture
-def sparse_fw(fw):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse attention yet")
-    return fw
-
-
 def backend_of(name):
     return importlib.import_module(f"{ATTENTION}.{name}")
-
-
-def normal(fw, rng, *shape):
-    return fw.array(rng.standard_normal(shape).astype(numpy.float32), "bf16")
 
 
 def check(fw, out, lse, wanted):

@@ -39,7 +39,7 @@ schedule::SplitParams split_params(const Problem& problem) {
 class CpuComputation final : public Computation {
  public:
   CpuComputation(const Problem& problem, const schedule::SplitParams& split)
-      : Computation(split, Partials::layout(problem, split)),
+      : Computation(problem, split, Partials::form(problem)),
         tile_rows_(RowTiles(problem).tile_rows) {}
 
   std::string kernel() const override {

@@ -19,15 +19,15 @@ namespace flashmla::backends::cpu {
 class Partials {
  public:
   Partials(const Problem& problem, const schedule::SplitParams& params, void* workspace)
-      : layout_(layout(problem, params)),
+      : layout_(problem, params, form(problem)),
         v_dim_(problem.v_dim),
         has_max_logits_(problem.kind == AttentionKind::sparse_prefill),
         out_(static_cast<float*>(workspace)),
         lse_(reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + layout_.out_bytes)) {}
 
-  static PartialLayout layout(const Problem& problem, const schedule::SplitParams& params) {
+  static schedule::PartialBytes form(const Problem& problem) {
     const std::size_t statistics = problem.kind == AttentionKind::sparse_prefill ? 2 : 1;
-    return {problem, params, {.element = sizeof(float), .beside = statistics * sizeof(float)}};
+    return {.element = sizeof(float), .beside = statistics * sizeof(float)};
   }
 
   std::int64_t count() const { return layout_.count; }

@@ -18,11 +18,6 @@ namespace dense = sm90::dense_decode;
 namespace combine = sm90::combine;
 using sm90::ops::FastDivisor;
 
-PartialBytes bytes_of(DType type) {
-  const auto bytes = sm90::attend::PartialBytes::of(type);
-  return {.element = bytes.number, .beside = bytes.beside};
-}
-
 // One worker splits no request, so that batch-invariant mode needs no fixed pieces. The number of
 // workers does not depend on the batch.
 schedule::SplitParams split_params(const Problem& problem, const RowTiles& tiles) {
@@ -100,8 +95,8 @@ void launch_combine(const combine::Kernel& kernel, const dense::Params& p, void*
 
 DenseDecode::DenseDecode(const Problem& problem, const RowTiles& tiles,
                          std::int64_t multiprocessors)
-    : Computation(split_params(problem, tiles),
-                  {problem, split_params(problem, tiles), bytes_of(problem.query_type)}),
+    : Computation(problem, split_params(problem, tiles),
+                  sm90::attend::partial_bytes_of(problem.query_type)),
       problem_(problem),
       tiles_(tiles),
       combine_(combine::kernel_of(problem.query_type, params,
@@ -132,7 +127,7 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
     return;
   const gpu::DeviceScope scope(problem_.device.index);
   dense::Params p{};
-  p.schedule = schedule_of(planned, partials);
+  p.schedule = schedule_of(planned);
   p.rows = rows_of(problem_);
   p.output = output_of(inputs, outputs, p.rows);
   p.partials = partials_of(run_workspace, partials);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 #include "gpu/alignment.h"
@@ -30,8 +29,8 @@ attend::Strides strides_of(const TensorView& tensor) {
   return {tensor.strides[0], tensor.strides[1], tensor.strides[2]};
 }
 
-attend::Schedule schedule_of(const PlannedProblem& planned, const PartialLayout& partials) {
-  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+attend::Schedule schedule_of(const PlannedProblem& planned) {
+  const schedule::Walk walk = planned.walk();
   const schedule::PlanMemory memory = planned.memory();
   return {.requests = planned.params.requests,
           .workers = planned.params.workers,
@@ -39,8 +38,8 @@ attend::Schedule schedule_of(const PlannedProblem& planned, const PartialLayout&
           .split_offset = memory.split_offset,
           .split_list = memory.split_list,
           .lengths = memory.lengths,
-          .planned_tokens = static_cast<std::int32_t>(ScheduleShape(planned.problem).tokens),
-          .partials = static_cast<std::int32_t>(std::min(partials.count, most)),
+          .planned_tokens = walk.max_tokens,
+          .partials = walk.partials,
           .status = memory.status};
 }
 

@@ -9,8 +9,7 @@ namespace flashmla::backends::cuda {
 // The strides of the first three dimensions.
 sm90::attend::Strides strides_of(const TensorView& tensor);
 
-// `partials` is the number of partial results for which there is room.
-sm90::attend::Schedule schedule_of(const PlannedProblem& planned, const PartialLayout& partials);
+sm90::attend::Schedule schedule_of(const PlannedProblem& planned);
 
 sm90::attend::Rows rows_of(const Problem& problem);
 

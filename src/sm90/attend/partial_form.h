@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "flashmla/dtype.h"
+#include "schedule/partial_bytes.h"
 #include "schedule/work_row.h"
 
 namespace flashmla::sm90::attend {
@@ -34,18 +35,12 @@ template <class T>
 inline constexpr int row_entries = sizeof(PartialNumber<T>) == 2 ? 2 : 1;
 
 // Bytes of an element, and of the data beside the elements of a row.
-struct PartialBytes {
-  std::size_t number;
-  std::size_t beside;
-
-  template <class T>
-  static constexpr PartialBytes of() {
-    return {sizeof(PartialNumber<T>), row_entries<T> * sizeof(PartialRow)};
-  }
-  static constexpr PartialBytes of(DType type) {
-    return type == DType::fp16 ? of<__half>() : of<__nv_bfloat16>();
-  }
-};
+template <class T>
+inline constexpr schedule::PartialBytes partial_bytes{sizeof(PartialNumber<T>),
+                                                      row_entries<T> * sizeof(PartialRow)};
+constexpr schedule::PartialBytes partial_bytes_of(DType type) {
+  return type == DType::fp16 ? partial_bytes<__half> : partial_bytes<__nv_bfloat16>;
+}
 
 // The power of two that brings the accumulators of a row into the range of fp16.
 struct RowScale {

@@ -131,7 +131,7 @@ void DenseCase::make_cache(std::mt19937& random) {
 
 CaseResult DenseCase::run(const KernelTable& kernels, const schedule::SplitParams& params) {
   AlignedMemory plan_memory(schedule::PlanLayout(params).bytes);
-  AlignedMemory run_memory(Partials::layout(problem_, params).bytes());
+  AlignedMemory run_memory(PartialLayout(problem_, params, Partials::form(problem_)).bytes());
   PlannedProblem planned{.problem = problem_,
                          .params = params,
                          .plan_workspace = plan_memory.data(),

@@ -13,8 +13,8 @@ namespace {
 constexpr std::size_t bytes_of_16_bits = 512 * 2 + 4;
 
 std::size_t row_bytes(DType type) {
-  const PartialBytes bytes = PartialBytes::of(type);
-  return 512 * bytes.number + bytes.beside;
+  const schedule::PartialBytes bytes = partial_bytes_of(type);
+  return 512 * bytes.element + bytes.beside;
 }
 
 TEST(PartialForm, TakesTwiceTheBytesOf16BitsAtMost) {
