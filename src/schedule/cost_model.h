@@ -63,4 +63,14 @@ constexpr CostModel hopper_cost_model(std::int64_t rows, std::int64_t tile_rows)
   return cost;
 }
 
+// The same for sparse decoding, whose rows are the heads of a query token. Gathering and
+// dequantising take longer than the products.
+constexpr CostModel hopper_sparse_cost_model(std::int64_t rows) {
+  if (rows <= 16)
+    return {.block_ns = 1500, .segment_ns = 1500, .split_ns = 8};
+  if (rows <= 32)
+    return {.block_ns = 1700, .segment_ns = 1900, .split_ns = 12};
+  return {.block_ns = 2500, .segment_ns = 4000, .split_ns = rows <= 64 ? 18 : 35};
+}
+
 }  // namespace flashmla::schedule

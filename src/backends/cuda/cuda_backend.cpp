@@ -7,6 +7,7 @@
 
 #include "backends/cuda/dense_decode.h"
 #include "backends/cuda/load_kernel.h"
+#include "backends/cuda/sparse_decode.h"
 #include "core/check.h"
 #include "gpu/cuda_check.h"
 #include "gpu/device_info.h"
@@ -34,13 +35,16 @@ std::string capability_of(const DeviceInfo& device) {
   return text(device.name, ", compute capability ", device.major, ".", device.minor);
 }
 
-RowTiles tiles_of(const Problem& problem) {
-  const gpu::DeviceInfo& device = devices().list[static_cast<std::size_t>(problem.device.index)];
+// The multiprocessors that the call may use.
+std::int64_t multiprocessors_of(const Problem& problem, const DeviceInfo& device) {
   const std::int64_t all = device.multiprocessors;
+  return problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all;
+}
+
+RowTiles tiles_of(const Problem& problem, const DeviceInfo& device) {
   return {problem,
           {.index = problem.device.index,
-           .multiprocessors =
-               problem.max_workers > 0 ? std::min<std::int64_t>(all, problem.max_workers) : all,
+           .multiprocessors = multiprocessors_of(problem, device),
            .memory_rate = device.memory_bytes_per_second,
            .max_clusters_of_four = max_clusters_of_four}};
 }
@@ -52,6 +56,16 @@ bool splits_a_request(const PlannedProblem& planned, const std::int32_t* lengths
   const schedule::PlanMemory memory(schedule::PlanLayout(params), workspace.data());
   schedule::split_kv(params, lengths, memory.split_memory(), schedule::SerialTeam{});
   return memory.split_offset[params.requests] > 0;
+}
+
+// The same where all requests have as many tokens. Where they are many, the answer is not worth the
+// time of the host.
+bool splits_equal_requests(const PlannedProblem& planned, std::int32_t tokens) {
+  constexpr std::int32_t max_requests = 2048;
+  const std::int32_t requests = planned.params.requests;
+  return requests > max_requests ||
+         splits_a_request(planned, std::vector<std::int32_t>(
+                                       static_cast<std::size_t>(requests), tokens).data());
 }
 
 class CudaBackend final : public Backend {
@@ -91,29 +105,41 @@ class CudaBackend final : public Backend {
     if (!is_hopper(device))
       return text("needs compute capability 9.0 (Hopper); ", describe(problem.device), " is ",
                   capability_of(device));
-    if (problem.kind != AttentionKind::dense_decode)
-      return text("computes only dense_decode, not ", name_of(problem.kind));
-    return refuses_dense_decode(problem);
+    switch (problem.kind) {
+      case AttentionKind::dense_decode:
+        return refuses_dense_decode(problem);
+      case AttentionKind::sparse_decode:
+        return refuses_sparse_decode(problem);
+      default:
+        return text("does not compute ", name_of(problem.kind));
+    }
   }
 
   std::unique_ptr<const Computation> decide(const Problem& problem) const override {
     const DeviceInfo& device = gpu::devices().list[static_cast<std::size_t>(problem.device.index)];
-    return std::make_unique<DenseDecode>(problem, tiles_of(problem), device.multiprocessors);
+    if (problem.kind == AttentionKind::sparse_decode)
+      return std::make_unique<SparseDecode>(
+          problem, HeadTiles(problem, multiprocessors_of(problem, device)), device.multiprocessors);
+    return std::make_unique<DenseDecode>(problem, tiles_of(problem, device),
+                                         device.multiprocessors);
   }
 
   void schedule(PlannedProblem& planned, const TensorView& lengths, void* stream) const override {
     const DeviceScope scope(planned.problem.device.index);
     const auto* given = static_cast<const std::int32_t*>(lengths.data);
+    const auto max_tokens = static_cast<std::int32_t>(ScheduleShape(planned.problem).tokens);
     const schedule::PlanMemory memory = planned.memory();
     planned.may_split = planned.params.workers > 1 || planned.params.batch_invariant;
-    if (lengths.device.type == DeviceType::cpu) {
+    if (!lengths.given()) {
+      planned.may_split = planned.may_split && splits_equal_requests(planned, max_tokens);
+      sm90::plan::launch_fill_lengths(memory.lengths, planned.params.requests, max_tokens, stream);
+      given = memory.lengths;
+    } else if (lengths.device.type == DeviceType::cpu) {
       planned.may_split = planned.may_split && splits_a_request(planned, given);
       sm90::plan::launch_write_lengths(given, memory.lengths, planned.params.requests, stream);
       given = memory.lengths;
     }
-    const std::int64_t max_tokens = planned.problem.max_pages * planned.problem.page_size;
-    sm90::plan::launch_schedule(planned.params, memory, given,
-                                static_cast<std::int32_t>(max_tokens), stream);
+    sm90::plan::launch_schedule(planned.params, memory, given, max_tokens, stream);
   }
 
   std::int32_t status(const PlannedProblem& planned, void* stream) const override {

@@ -2,6 +2,7 @@
 
 #include "backends/cuda/dense_maps.h"
 #include "backends/cuda/fill_call.h"
+#include "backends/cuda/launch_combine.h"
 #include "backends/cuda/load_kernel.h"
 #include "core/text.h"
 #include "flashmla/kv_format.h"
@@ -77,20 +78,6 @@ void launch_attention(dense::Params& p, const RowTiles& tiles, const Inputs& inp
   launch_workers(p, tiles.kernel, tiles, tiles.workers - tiles.fast_workers, inputs, stream);
 }
 
-void launch_combine(const combine::Kernel& kernel, const dense::Params& p, void* stream) {
-  const std::int32_t rows = p.rows.kv_heads * p.rows.count;
-  const std::int32_t groups = schedule::divide_up(rows, schedule::combine_rows);
-  const combine::Params params{.schedule = p.schedule,
-                               .output = p.output,
-                               .partials = p.partials,
-                               .rows = p.rows,
-                               .by_rows = FastDivisor::of(p.rows.count),
-                               .groups = groups,
-                               .by_groups = FastDivisor::of(groups)};
-  gpu::launch(kernel.function, {kernel.blocks, kernel.threads, kernel.shared_bytes}, stream,
-              params);
-}
-
 }  // namespace
 
 DenseDecode::DenseDecode(const Problem& problem, const RowTiles& tiles,
@@ -129,7 +116,7 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
   dense::Params p{};
   p.schedule = schedule_of(planned);
   p.rows = rows_of(problem_);
-  p.output = output_of(inputs, outputs, p.rows);
+  p.output = output_of(problem_, inputs, outputs, p.rows);
   p.partials = partials_of(run_workspace, partials);
   p.scores = scores_of(problem_, softmax_scale);
   set_tensors(p, inputs);
@@ -141,7 +128,7 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
   p.q_box_rows = query_box_rows(inputs.q, tiles_);
   launch_attention(p, tiles_, inputs, stream);
   if (planned.may_split && partials.count > 0)
-    launch_combine(combine_, p, stream);
+    launch_combine(combine_, combine_params(p), stream);
   if (p.max_tokens < p.schedule.planned_tokens)
     sm90::plan::launch_report_longer(p.schedule.lengths, p.schedule.requests, p.max_tokens,
                                      p.schedule.status, stream);

@@ -14,6 +14,11 @@ using sm90::ops::FastDivisor;
 
 namespace {
 
+// The query tokens of a request of the batch that are requests of the schedule.
+std::int32_t request_tokens_of(const Problem& problem) {
+  return static_cast<std::int32_t>(ScheduleShape(problem).requests / problem.batch);
+}
+
 // Elements between neighbouring rows of a KV head in the output, which are the heads of a query
 // token and then those of the next one. 0 where the distances differ or rows do not begin at
 // multiples of 16 bytes.
@@ -45,15 +50,17 @@ attend::Schedule schedule_of(const PlannedProblem& planned) {
 
 attend::Rows rows_of(const Problem& problem) {
   const auto group = static_cast<std::int32_t>(problem.query_heads / problem.kv_heads);
-  return {.query_tokens = static_cast<std::int32_t>(problem.query_tokens),
+  const auto tokens = static_cast<std::int32_t>(problem.query_tokens) / request_tokens_of(problem);
+  return {.query_tokens = tokens,
           .query_heads = static_cast<std::int32_t>(problem.query_heads),
           .kv_heads = static_cast<std::int32_t>(problem.kv_heads),
           .group = group,
-          .count = static_cast<std::int32_t>(problem.query_tokens) * group,
+          .count = tokens * group,
           .by_group = FastDivisor::of(group)};
 }
 
-attend::Output output_of(const Inputs& inputs, const Outputs& outputs, const attend::Rows& rows) {
+attend::Output output_of(const Problem& problem, const Inputs& inputs, const Outputs& outputs,
+                         const attend::Rows& rows) {
   attend::Output output{
       .out = static_cast<std::uint16_t*>(outputs.out.data),
       .strides = strides_of(outputs.out),
@@ -62,7 +69,9 @@ attend::Output output_of(const Inputs& inputs, const Outputs& outputs, const att
       .lse_scale = static_cast<float>(std::numbers::ln2 * scale_of(outputs.lse_base)),
       .empty_lse = value_of(outputs.empty_lse),
       .sink = static_cast<const float*>(inputs.attn_sink.data),
-      .aligned = gpu::rows_aligned(outputs.out)};
+      .aligned = gpu::rows_aligned(outputs.out),
+      .request_tokens = request_tokens_of(problem),
+      .by_request_tokens = FastDivisor::of(request_tokens_of(problem))};
   output.row_distance = row_distance(output, rows);
   return output;
 }

@@ -35,16 +35,19 @@ int clusters_at_once(const dense::Kernel& kernel) {
 
 }  // namespace
 
-void load_kernel(const dense::Kernel& kernel) {
-  const auto* function = reinterpret_cast<const void*>(kernel.function);
+void load_kernel(const void* function, std::uint32_t shared_bytes) {
   check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(kernel.shared_bytes)),
+                             static_cast<int>(shared_bytes)),
         "cudaFuncSetAttribute");
   // By default the driver makes so little of a multiprocessor's memory shared memory that no thread
   // block of combine fits beside the kernel.
   check(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
                              cudaSharedmemCarveoutMaxShared),
         "cudaFuncSetAttribute");
+}
+
+void load_kernel(const dense::Kernel& kernel) {
+  load_kernel(reinterpret_cast<const void*>(kernel.function), kernel.shared_bytes);
 }
 
 std::int64_t max_clusters_of_four(std::int32_t device) {

@@ -1,4 +1,4 @@
-// Loading a dense decoding kernel, and asking the runtime how many clusters of it a device runs.
+// Loading a decoding kernel, and asking the runtime how many clusters of it a device runs.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,8 @@
 
 namespace flashmla::backends::cuda {
 
-// Loads the kernel on the current device and allows the shared memory that it needs.
+// Loads the kernel on the current device and allows the dynamic shared memory that it needs.
+void load_kernel(const void* function, std::uint32_t shared_bytes);
 void load_kernel(const sm90::dense_decode::Kernel& kernel);
 
 // How many clusters of four tiles of 64 rows a device runs at the same time. This is fewer than a

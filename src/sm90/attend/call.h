@@ -73,14 +73,32 @@ struct Output {
   const float* sink;          // [h_q] or null
   bool aligned;               // rows begin at multiples of 16 bytes
 
+  // Sparse attention makes a request of the schedule of every query token of the batch's requests.
+  std::int32_t request_tokens;  // s_q in sparse attention, otherwise 1
+  ops::FastDivisor by_request_tokens;
+
+  // `request` is a request of the schedule.
   FLASHMLA_DEVICE std::uint16_t* row(std::int32_t request, const RowPlace& at) const {
-    return out + request * strides.outer + at.token * strides.middle + at.head * strides.head;
+    const BatchPlace in_batch = batch_place(request, at.token);
+    return out + in_batch.request * strides.outer + in_batch.token * strides.middle +
+           at.head * strides.head;
   }
-  FLASHMLA_HOST_DEVICE float* lse_of(const Rows& rows, std::int32_t request,
-                                     const RowPlace& at) const {
+  FLASHMLA_DEVICE float* lse_of(const Rows& rows, std::int32_t request, const RowPlace& at) const {
+    const BatchPlace in_batch = batch_place(request, at.token);
     return lse +
-           (static_cast<std::int64_t>(request) * rows.query_heads + at.head) * rows.query_tokens +
-           at.token;
+           (static_cast<std::int64_t>(in_batch.request) * rows.query_heads + at.head) *
+               (rows.query_tokens * request_tokens) +
+           in_batch.token;
+  }
+
+  // A query token of the batch.
+  struct BatchPlace {
+    std::int32_t request;
+    std::int32_t token;
+  };
+  FLASHMLA_DEVICE BatchPlace batch_place(std::int32_t request, std::int32_t token) const {
+    const std::int32_t batch = by_request_tokens.quotient(request);
+    return {batch, token + request - batch * request_tokens};
   }
 };
 

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 
+#include "sm90/attend/tile_segment.h"
 #include "sm90/kernels/dense_decode/params.h"
 #include "sm90/ops/report_first.h"
 
 namespace flashmla::sm90::dense_decode {
 
 using attend::RowPlace;
+using attend::TileSegment;
 
 FLASHMLA_DEVICE std::int32_t divide_up(std::int32_t a, std::int32_t b) {
   return (a + b - 1) / b;
@@ -36,25 +38,6 @@ struct TilePlace {
     const std::int32_t cluster_end = (tile / ClusterSize + 1) * ClusterSize * TileRows;
     return {kv_head, tile * TileRows, p.rows.by_group.quotient(min(cluster_end, p.rows.count) - 1)};
   }
-};
-
-// The work of a CTA in one segment of the schedule.
-struct TileSegment {
-  std::int32_t request;
-  std::int32_t length;  // tokens that may be read
-  std::int32_t first_block;
-  std::int32_t blocks;   // blocks that a row of the cluster sees; may be 0
-  std::int32_t partial;  // number of its partial result in the run workspace; −1: the result goes
-                         // to the output
-  std::int32_t kv_head;
-  std::int32_t first_row;
-
-  // The record that follows the last segment of a CTA (RecordQueue).
-  static FLASHMLA_DEVICE TileSegment end() { return {no_request, 0, 0, 0, 0, 0, 0}; }
-  FLASHMLA_DEVICE bool is_end() const { return request == no_request; }
-
- private:
-  static constexpr std::int32_t no_request = -1;
 };
 
 // Reports a request with a page number outside the cache. The status word keeps the first one.

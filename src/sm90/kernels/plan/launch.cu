@@ -50,6 +50,11 @@ void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* length
   }
 }
 
+void launch_fill_lengths(std::int32_t* lengths, std::int32_t count, std::int32_t tokens,
+                         void* stream) {
+  gpu::launch(fill_lengths, {1, 256}, stream, lengths, count, tokens);
+}
+
 void launch_report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,
                           std::int32_t* status, void* stream) {
   gpu::launch(report_longer, {1, 256}, stream, lengths, count, most, status);
@@ -68,6 +73,7 @@ void load() {
                  "cudaFuncSetAttribute");
     }
   gpu::check(cudaFuncGetAttributes(&attributes, write_lengths), "cudaFuncGetAttributes");
+  gpu::check(cudaFuncGetAttributes(&attributes, fill_lengths), "cudaFuncGetAttributes");
   gpu::check(cudaFuncGetAttributes(&attributes, report_longer), "cudaFuncGetAttributes");
 }
 

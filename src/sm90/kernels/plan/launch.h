@@ -15,6 +15,10 @@ void launch_schedule(const schedule::SplitParams& params, const schedule::PlanMe
 void launch_write_lengths(const std::int32_t* host_lengths, std::int32_t* lengths,
                           std::int32_t count, void* stream);
 
+// Sets lengths [count] to `tokens`.
+void launch_fill_lengths(std::int32_t* lengths, std::int32_t count, std::int32_t tokens,
+                         void* stream);
+
 // Sets the status word to 1 + the first request that has more than `most` tokens, unless the status
 // word names an earlier request.
 void launch_report_longer(const std::int32_t* lengths, std::int32_t count, std::int32_t most,

@@ -132,4 +132,11 @@ __global__ void write_lengths(const __grid_constant__ LengthChunk chunk, std::in
     lengths[i] = chunk.values[i];
 }
 
+__global__ void fill_lengths(std::int32_t* lengths, std::int32_t count, std::int32_t tokens) {
+  ptx::launch_dependents();
+  ptx::wait_for_prerequisites();
+  for (auto i = static_cast<std::int32_t>(threadIdx.x); i < count; i += blockDim.x)
+    lengths[i] = tokens;
+}
+
 }  // namespace flashmla::sm90::plan

@@ -1,7 +1,7 @@
 // The code that both consumers share: the products of a tile, and the end of a segment.
 #pragma once
 
-#include "sm90/kernels/dense_decode/result_rows.h"
+#include "sm90/attend/result_rows.h"
 #include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
 #include "sm90/ops/accumulator.h"
 #include "sm90/ops/half_range.h"
@@ -15,6 +15,13 @@
 #include "sm90/tile/gmma_descriptor.h"
 
 namespace flashmla::sm90::dense_decode::seesaw {
+
+using attend::PartialNumber;
+using attend::ResultRow;
+using attend::ResultRows;
+using attend::row_entries;
+using attend::RowScale;
+using attend::RowTotals;
 
 enum Side { left, right };
 

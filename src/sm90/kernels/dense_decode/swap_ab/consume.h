@@ -1,221 +1,74 @@
-// The walk of the consumer warpgroup over its segments, and the end of a segment, where the results
-// of the rows go to the output or to the run workspace.
+// The walk of the consumer warpgroup over its segments.
 #pragma once
 
-#include "sm90/kernels/dense_decode/result_rows.h"
-#include "sm90/kernels/dense_decode/swap_ab/consumer.h"
-#include "sm90/ops/half_range.h"
+#include "sm90/attend/swap_ab/consumer.h"
+#include "sm90/attend/swap_ab/segment_end.h"
+#include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
-// The consumer warpgroup at the end of a segment.
+// What attend::swap_ab::Consumer knows of this kernel.
 template <class T, int Chunks, int Rows, int ClusterSize>
-class SegmentEnd {
-  using C = Consumer<T, Chunks, Rows, ClusterSize>;
-  static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
+struct Room {
+  using Type = T;
+  static constexpr int chunks = Chunks;
+  static constexpr int rows = Rows;
+  static constexpr int slots_per_block = Slot<Chunks>::per_block;
+  static constexpr int cluster_size = ClusterSize;
+  using Params = dense_decode::Params;
+  using Storage = SharedStorage<Chunks, Rows>;
+  using Shared = SharedAddresses<Chunks, Rows>;
+};
 
-  C& c;
-  const TileSegment& segment;
+// The consumer of paged caches, whose last block may end inside of a page.
+template <class Room>
+struct PagedConsumer : attend::swap_ab::Consumer<Room> {
+  using C = attend::swap_ab::Consumer<Room>;
+  using C::C;
+  using C::p;
+  using C::scores;
 
- public:
-  FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
-      : c(consumer), segment(record) {}
-
-  // Writes the rows to the output or as a partial result. Afterwards the memory of the queries is
-  // free.
-  FLASHMLA_DEVICE void finish() {
-    if (segment.partial < 0) [[unlikely]] {
-      show_totals();
-      finish_rows();
-      stage_rows<T>();
-      ptx::barrier_sync(consumers_met, consumer_threads);
-      write_staged_rows(ResultRows::of_output(c.p, segment));
-    } else if constexpr (halves) {
-      finish_partial_rows();
-      write_staged_rows(ResultRows::of_partial(c.p, segment));
-    } else {
-      show_totals();
-      if (threadIdx.x < Rows)
-        finish_partial_row(totals(), 1);
-      c.shared.query_ring().release();
-      write_wide_partials();
-    }
-  }
-
- private:
-  // A warp writes every fourth row, in two pieces.
-  FLASHMLA_DEVICE void write_staged_rows(const ResultRows& target) {
-    write_rows<Rows / consumer_warps, consumer_warps, 2>(
-        c.p, segment, target, C::warp(), C::lane() * 8,
-        [&](int row, int piece) {
-          return c.shared.query(piece * 4 + C::lane() / tile::units_per_row) +
-                 tile::swizzled(row, C::lane() % tile::units_per_row);
-        },
-        [&] {
-          ptx::fence_async_proxy();
-          c.shared.query_ring().release();
-        });
-  }
-
-  // Shows the values that the warp has of each row. `between` runs before the wait for the other
-  // warps.
-  template <class Between>
-  FLASHMLA_DEVICE void show_totals(Between between) {
-    C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
-    C::publish(c.storage.sum, c.sum);
-    float divisors[C::own_rows];
-#pragma unroll
-    for (int i = 0; i < C::own_rows; ++i)
-      divisors[i] = c.rounded[i / 2].at(0, i % 2);
-    C::publish(c.storage.divisor, divisors);
-    // The maximum of every row too. All threads that hold it have the same value.
-    if (C::warp() == 0 && C::lane() < tile::quad_lanes)
-#pragma unroll
-      for (int i = 0; i < C::own_rows; ++i)
-        c.storage.row_max[C::row(i)] = c.max[i];
-    between();
-    ptx::barrier_sync(consumers_met, consumer_threads);
-  }
-  FLASHMLA_DEVICE void show_totals() {
-    show_totals([] {});
-  }
-
-  // The scale of the row whose number is that of the thread.
-  FLASHMLA_DEVICE RowTotals totals() const {
-    RowTotals row{c.storage.row_max[threadIdx.x], 0, 0};
-#pragma unroll
-    for (int w = 0; w < consumer_warps; ++w) {
-      row.sum += c.storage.sum[w][threadIdx.x];
-      row.divisor += c.storage.divisor[w][threadIdx.x];
-    }
-    return row;
-  }
-
-  // Turns the accumulators into the elements of the output. Also writes the lse.
-  FLASHMLA_DEVICE void finish_rows() {
-    if (threadIdx.x < Rows)
-      c.storage.row_factor[threadIdx.x] =
-          ResultRow(c.p, segment, threadIdx.x).finish(totals(), true);
-    ptx::barrier_sync(consumers_met, consumer_threads);
-    multiply_rows();
-  }
-
-  // Multiplies each row by storage.row_factor.
-  FLASHMLA_DEVICE void multiply_rows() {
+// Masks the scores of the block that begins at `first_token`.
+  FLASHMLA_DEVICE void mask(const TileSegment& segment, int first_token) {
+    if (!p.scores.negated &&
+        first_token + block_tokens <=
+            p.scores.visible_tokens(p.rows, segment.length,
+                                    p.rows.by_group.quotient(segment.first_row)))
+      return;
+    if (p.scores.negated)
+      scores.negate();
+    const int token = first_token + C::warp() * tile::warp_rows + tile::own_row(C::lane());
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i) {
-      const float factor = c.storage.row_factor[C::row(i)];
-#pragma unroll
-      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
-        c.out[chunk].rescale_column(i, factor);
+      const int query_token = p.rows.by_group.quotient(segment.first_row + C::row(i));
+      const int seen = p.scores.visible_tokens(p.rows, segment.length, query_token);
+      if (token >= seen)
+        scores.at(0, i) = ops::minus_infinity;
+      if (token + tile::own_rows_apart >= seen)
+        scores.at(1, i) = ops::minus_infinity;
     }
   }
 
-  FLASHMLA_DEVICE void finish_partial_row(const RowTotals& row, float down) const {
-#pragma unroll
-    for (int entry = 0; entry < row_entries<T>; ++entry)
-      ResultRow(c.p, segment, threadIdx.x).template finish_partial<T>(row, entry, down);
-  }
-
-  // Rounds the accumulators to fp16. Where the values of any row do not fit fp16, powers of two
-  // bring all rows into its range.
-  FLASHMLA_DEVICE void finish_partial_rows() {
-    ops::HalfRange ranges[C::groups];
-    stage_rows<__half>(ranges);
-    bool good = true;
-#pragma unroll
-    for (int g = 0; g < C::groups; ++g)
-      good = good && ranges[g].good();
-    show_totals([&] {
-      const bool bad = ops::any_in_warp(!good);
-      if (C::lane() == 0)
-        c.storage.out_of_range[C::warp()] = bad;
-    });
-    bool bad = false;
-#pragma unroll
-    for (int w = 0; w < consumer_warps; ++w)
-      bad = bad || c.storage.out_of_range[w];
-    float down = 1;
-    if (bad) [[unlikely]]
-      down = bring_into_range();
-    if (threadIdx.x < Rows)
-      finish_partial_row(totals(), down);
-  }
-
-  // The `down` of a row, in the thread whose number is that of the row.
-  FLASHMLA_DEVICE float bring_into_range() {
-    float magnitudes[C::own_rows] = {};
-#pragma unroll
-    for (int i = 0; i < C::own_rows; ++i)
+  // Sets V to 0 behind the end of the request: P is 0 there, but 0 · NaN is not.
+  FLASHMLA_DEVICE void clear_tail(int rows_there) {
+    if (rows_there >= block_tokens)
+      return;
+    const std::uint32_t keys = C::shared.keys(C::first_slot());
+    for (int r = schedule::larger(rows_there, 0) + threadIdx.x / tile::units_per_row; r < block_tokens;
+         r += consumer_threads / tile::units_per_row)
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
-        magnitudes[i] += fabsf(c.out[chunk].at(0, i)) + fabsf(c.out[chunk].at(1, i));
-    C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
-    float(&exchange)[consumer_warps][Rows] = c.storage.exchange[c.turn];
-    C::publish(exchange, magnitudes);
-    ptx::barrier_sync(consumers_met, consumer_threads);
-    RowScale scale;
-    if (threadIdx.x < Rows) {
-      float sum = 0;
-#pragma unroll
-      for (int w = 0; w < consumer_warps; ++w)
-        sum += exchange[w][threadIdx.x];
-      scale = RowScale::of(sum);
-      c.storage.row_factor[threadIdx.x] = scale.up;
-    }
-    ptx::barrier_sync(consumers_met, consumer_threads);
-    multiply_rows();
-    ops::HalfRange ranges[C::groups];
-    stage_rows<__half>(ranges);
-    ptx::barrier_sync(consumers_met, consumer_threads);
-    return scale.down;
-  }
-
-  // Writes the rows, rounded to 16 bits, as chunks to the memory of the queries. The matrices are
-  // transposed, so that rows of the tile are rows of the chunks. `ranges`, where given, check the
-  // elements of each group of 8 rows.
-  template <class Number, class... Ranges>
-  FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
-    const int matrix = C::lane() / tile::matrix_rows;
-#pragma unroll
-    for (int n = 0; n < Rows / 16; ++n)
-#pragma unroll
-      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
-        std::uint32_t words[4];
-        c.out[chunk].template pack<Number>(n, words);
-        ptx::store_matrices_transposed(c.shared.query(chunk) + C::matrix_row(matrix, n), words[0],
-                                       words[1], words[2], words[3]);
-        (look_at(words, n, ranges), ...);
-      }
-  }
-  static FLASHMLA_DEVICE void look_at(const std::uint32_t (&words)[4], int n,
-                                      ops::HalfRange (&ranges)[C::groups]) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      ranges[2 * n + tile::pair_of_operand(j)].add(words[j]);
-  }
-
-  // Partial results in fp32, from registers.
-  FLASHMLA_DEVICE void write_wide_partials() {
-#pragma unroll
-    for (int i = 0; i < C::own_rows; ++i) {
-      float* const target = wide_partial_row(c.p, segment, C::row(i));
-      if (target == nullptr)
-        continue;
-#pragma unroll
-      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
-#pragma unroll
-        for (int r = 0; r < 2; ++r)
-          target[chunk * tile::chunk_columns + C::warp() * tile::warp_rows +
-                 tile::own_row(C::lane()) + tile::own_rows_apart * r] = c.out[chunk].at(r, i);
-    }
+        ptx::store_shared(keys + chunk * chunk_bytes + r * tile::row_bytes +
+                              threadIdx.x % tile::units_per_row * tile::unit_bytes,
+                          uint4{});
   }
 };
 
 template <class T, int Chunks, int Rows, int ClusterSize>
 FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows>& shared,
                              SharedStorage<Chunks, Rows>& storage) {
-  Consumer<T, Chunks, Rows, ClusterSize> c(p, shared, storage);
+  using R = Room<T, Chunks, Rows, ClusterSize>;
+  PagedConsumer<R> c(p, shared, storage);
   for (pipeline::UseCount n;; n.advance()) {
     c.clear();
     const TileSegment record = storage.segments.wait(n);
@@ -232,7 +85,7 @@ FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows
       c.clear_tail(record.length - first_token);
       c.multiply_weights();
     }
-    SegmentEnd<T, Chunks, Rows, ClusterSize>(c, record).finish();
+    attend::swap_ab::SegmentEnd<R>(c, record).finish();
   }
 }
 

@@ -21,9 +21,9 @@ FLASHMLA_DEVICE void load_boxes(const Params& p, const CUtensorMap* map,
                                 SegmentQueue& segments) {
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Slot<Chunks>::chunks;
-  static_assert(Shared::Storage::slots % ClusterSize == 0, "a slot always has the same sender");
+  static_assert(Shared::Storage::key_slots % ClusterSize == 0, "a slot always has the same sender");
   const int rank = ClusterSize > 1 ? static_cast<int>(ptx::cluster_rank()) : 0;
-  pipeline::RingPosition<Shared::Storage::slots> at;
+  pipeline::RingPosition<Shared::Storage::key_slots> at;
   const auto load_part = [&](const TileSegment& segment, const PageWalk& walk, std::int32_t page,
                              int first_chunk) {
     const pipeline::Landing landing = shared.key_ring().landing(at);
@@ -72,9 +72,9 @@ FLASHMLA_DEVICE void gather_keys(const Params& p, const SharedAddresses<Chunks, 
   using Shared = SharedAddresses<Chunks, Rows>;
   constexpr int slot_chunks = Slot<Chunks>::chunks;
   constexpr int ahead = 2;  // the slots of a block have to be committed before the ring is full
-  static_assert(Shared::Storage::slots >= Slot<Chunks>::per_block + ahead);
-  pipeline::RingPosition<Shared::Storage::slots> at;
-  pipeline::RingPosition<Shared::Storage::slots> shown;
+  static_assert(Shared::Storage::key_slots >= Slot<Chunks>::per_block + ahead);
+  pipeline::RingPosition<Shared::Storage::key_slots> at;
+  pipeline::RingPosition<Shared::Storage::key_slots> shown;
   const auto show = [&] {
     ptx::fence_async_proxy();
     shared.key_ring().commit(shown);

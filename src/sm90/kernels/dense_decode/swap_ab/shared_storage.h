@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "sm90/attend/swap_ab/consumer.h"
 #include "sm90/kernels/dense_decode/segment_queue.h"
 #include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
@@ -11,7 +12,7 @@
 
 namespace flashmla::sm90::dense_decode::swap_ab {
 
-inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
+using attend::swap_ab::chunk_bytes;
 
 // Blocks of keys go through a ring of slots. A slot has a few chunks.
 template <int Chunks>
@@ -25,9 +26,9 @@ template <int Chunks, int Rows>
 struct SharedStorage {
   // The ring has room for two whole blocks. So the copies of bytes that lie together in a page
   // start together, which is faster in device memory, and thread blocks of combine have room.
-  static constexpr int slots = 2 * Slot<Chunks>::per_block;
+  static constexpr int key_slots = 2 * Slot<Chunks>::per_block;
 
-  std::uint8_t keys[slots][Slot<Chunks>::bytes];
+  std::uint8_t keys[key_slots][Slot<Chunks>::bytes];
   std::uint8_t query[Chunks][Rows * tile::row_bytes];
   std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
   float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
@@ -40,7 +41,7 @@ struct SharedStorage {
   SegmentQueue segments;
   std::uint32_t sink;  // of touch()
 
-  pipeline::RingBarriers<slots> key_barriers;
+  pipeline::RingBarriers<key_slots> key_barriers;
   pipeline::RingBarriers<1> query_barriers;
 };
 
@@ -68,7 +69,7 @@ struct SharedAddresses {
   FLASHMLA_DEVICE std::uint32_t weights() const { return at(offsetof(Storage, weights)); }
   FLASHMLA_DEVICE std::uint32_t sink() const { return at(offsetof(Storage, sink)); }
 
-  FLASHMLA_DEVICE pipeline::Ring<Storage::slots> key_ring() const {
+  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring() const {
     return {at(offsetof(Storage, key_barriers))};
   }
   FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const {
@@ -76,12 +77,12 @@ struct SharedAddresses {
   }
 };
 
-inline constexpr int consumer_warps = 4;
-inline constexpr int consumer_threads = 128;
+using attend::swap_ab::consumer_threads;
+using attend::swap_ab::consumer_warps;
 inline constexpr int key_loader_threads = 32;
 inline constexpr int threads = 192;  // one warp loads keys, one the queries
+// 1 is attend::swap_ab::consumers_met.
 enum NamedBarrier : int {
-  consumers_met = 1,
   // The mbarriers are set. There is one of these for each role that waits at an instruction of its
   // own.
   barriers_set = 2,

@@ -3,7 +3,7 @@
 //   Sᵀ (64 tokens × rows) = K Qᵀ;  Oᵀ (512 × rows) += Vᵀ Pᵀ in eight products of 64 columns of V.
 #pragma once
 
-#include "sm90/kernels/dense_decode/swap_ab/shared_storage.h"
+#include "sm90/attend/call.h"
 #include "sm90/ops/accumulator.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
@@ -14,28 +14,47 @@
 #include "sm90/ptx/wgmma.h"
 #include "sm90/tile/fragment.h"
 #include "sm90/tile/gmma_descriptor.h"
+#include "sm90/tile/limits.h"
 
-namespace flashmla::sm90::dense_decode::swap_ab {
+namespace flashmla::sm90::attend::swap_ab {
+
+inline constexpr int consumer_warps = 4;
+inline constexpr int consumer_threads = 128;
+inline constexpr int consumers_met = 1;  // named barrier
+inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 
 // So rows of the tile are columns of the accumulators. The own columns of a thread are rows of the
 // tile, and its own rows are two tokens or two columns of V.
-template <class T, int Chunks, int Rows, int ClusterSize>
+//
+// `Room` is what a kernel has around its consumers:
+//   Type               of q, P and V: __nv_bfloat16 or __half
+//   chunks, rows       of 64 columns of the queries; of the tile, 16 or 32
+//   slots_per_block    slots of the ring of keys that a block fills, one after the other
+//   cluster_size       CTAs that share the ring of keys
+//   Params             with `rows`, `output`, `partials` and `scores` of call.h
+//   Storage            shared memory: key_slots (of the ring of keys), exchange, sum, divisor, out_of_range,
+//                      row_max, row_factor
+//   Shared             shared addresses: keys(slot), query(chunk), weights(), key_ring()
+template <class Room>
 struct Consumer {
-  using Shared = SharedAddresses<Chunks, Rows>;
-  using Storage = SharedStorage<Chunks, Rows>;
-  static constexpr int groups = Rows / 8;
-  using Scores = ops::Accumulator<Rows>;
+  using T = typename Room::Type;
+  using Params = typename Room::Params;
+  using Shared = typename Room::Shared;
+  using Storage = typename Room::Storage;
+  static constexpr int rows = Room::rows;
+  static constexpr int groups = rows / 8;
+  using Scores = ops::Accumulator<rows>;
   static constexpr int own_rows = Scores::own_columns;
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
-  static constexpr int slot_chunks = Slot<Chunks>::chunks;
-  static constexpr int slots_per_block = Slot<Chunks>::per_block;
+  static constexpr int slots_per_block = Room::slots_per_block;
+  static constexpr int slot_chunks = Room::chunks / slots_per_block;
   // Shared addresses as constants, so that descriptors take no registers.
   static FLASHMLA_DEVICE Shared fixed() { return {tile::shared_start}; }
 
   const Params& p;
   Shared shared;
   Storage& storage;
-  ops::Accumulator<Rows> out[v_chunks];  // 64 columns of V × rows each
+  ops::Accumulator<rows> out[v_chunks];  // 64 columns of V × rows each
   Scores scores;                         // 64 tokens × rows
   float max[own_rows];                   // reference maximum of the thread's rows, scaled
   float sum[own_rows];                   // Σ P of the thread's tokens
@@ -85,7 +104,7 @@ struct Consumer {
   FLASHMLA_DEVICE pipeline::SlotOfGroup<slots_per_block> at(int part) const {
     return {block, part};
   }
-  FLASHMLA_DEVICE int first_slot() const { return at(0).template slot_in<Storage::slots>(); }
+  FLASHMLA_DEVICE int first_slot() const { return at(0).template slot_in<Storage::key_slots>(); }
 
   // scores = K Qᵀ of the block, after the block has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
@@ -102,7 +121,7 @@ struct Consumer {
           const std::uint64_t a = keys + chunk * (chunk_bytes >> 4) + k * tile::k_major_step;
           const std::uint64_t b = tile::k_major(fixed().query(chunk)) + k * tile::k_major_step;
           const int accumulate = chunk + k > 0;
-          if constexpr (Rows == 16)
+          if constexpr (rows == 16)
             ptx::wgmma_n16_ss<T>(scores.value, a, b, accumulate);
           else
             ptx::wgmma_n32_ss<T>(scores.value, a, b, accumulate);
@@ -124,7 +143,7 @@ struct Consumer {
   }
 
   // Shows the values of the warp to the other warps.
-  static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][Rows],
+  static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][rows],
                                       const float (&values)[own_rows]) {
     if (lane() < tile::quad_lanes) {
 #pragma unroll
@@ -137,7 +156,7 @@ struct Consumer {
   // own rows.
   FLASHMLA_DEVICE void max_over_tokens(float (&values)[own_rows]) {
     reduce_tokens(values, [](float a, float b) { return fmaxf(a, b); });
-    float(&exchange)[consumer_warps][Rows] = storage.exchange[turn];
+    float(&exchange)[consumer_warps][rows] = storage.exchange[turn];
     turn ^= 1;
     publish(exchange, values);
     ptx::barrier_sync(consumers_met, consumer_threads);
@@ -152,27 +171,6 @@ struct Consumer {
       }
       values[i] = all.x;
       values[i + 1] = all.y;
-    }
-  }
-
-  // Masks the scores of the block that begins at `first_token`.
-  FLASHMLA_DEVICE void mask(const TileSegment& segment, int first_token) {
-    if (!p.scores.negated &&
-        first_token + block_tokens <=
-            p.scores.visible_tokens(p.rows, segment.length,
-                                    p.rows.by_group.quotient(segment.first_row)))
-      return;
-    if (p.scores.negated)
-      scores.negate();
-    const int token = first_token + warp() * tile::warp_rows + tile::own_row(lane());
-#pragma unroll
-    for (int i = 0; i < own_rows; ++i) {
-      const int query_token = p.rows.by_group.quotient(segment.first_row + row(i));
-      const int seen = p.scores.visible_tokens(p.rows, segment.length, query_token);
-      if (token >= seen)
-        scores.at(0, i) = ops::minus_infinity;
-      if (token + tile::own_rows_apart >= seen)
-        scores.at(1, i) = ops::minus_infinity;
     }
   }
 
@@ -227,7 +225,7 @@ struct Consumer {
     }
     const int matrix = lane() / tile::matrix_rows;
 #pragma unroll
-    for (int n = 0; n < Rows / 16; ++n)
+    for (int n = 0; n < rows / 16; ++n)
       ptx::store_matrices_transposed(shared.weights() + matrix_row(matrix, n), packed[2 * n][0],
                                      packed[2 * n][1], packed[2 * n + 1][0], packed[2 * n + 1][1]);
     sum_rounded(packed);
@@ -241,20 +239,6 @@ struct Consumer {
     for (int g = 0; g < groups; ++g)
       ptx::multiply_matrices<T>(rounded[g].value, ones, ptx::transpose_matrix(packed[g][0]),
                                 ptx::transpose_matrix(packed[g][1]));
-  }
-
-  // Sets V to 0 behind the end of the request: P is 0 there, but 0 · NaN is not.
-  FLASHMLA_DEVICE void clear_tail(int rows_there) {
-    if (rows_there >= block_tokens)
-      return;
-    const std::uint32_t keys = shared.keys(first_slot());
-    for (int r = max_of(rows_there, 0) + threadIdx.x / tile::units_per_row; r < block_tokens;
-         r += consumer_threads / tile::units_per_row)
-#pragma unroll
-      for (int chunk = 0; chunk < v_chunks; ++chunk)
-        ptx::store_shared(keys + chunk * chunk_bytes + r * tile::row_bytes +
-                              threadIdx.x % tile::units_per_row * tile::unit_bytes,
-                          uint4{});
   }
 
   // Oᵀ += Vᵀ Pᵀ, after all of P has been written. Gives the slots of the block back.
@@ -274,7 +258,7 @@ struct Consumer {
       for (int k = 0; k < 4; ++k) {
         const std::uint64_t a = values + chunk * (chunk_bytes >> 4) + k * tile::transposed_step;
         const std::uint64_t b = weights + k * tile::k_major_step;
-        if constexpr (Rows == 16)
+        if constexpr (rows == 16)
           ptx::wgmma_n16_ts<T>(out[chunk].value, a, b, 1);
         else
           ptx::wgmma_n32_ts<T>(out[chunk].value, a, b, 1);
@@ -286,13 +270,11 @@ struct Consumer {
       out[chunk].pin();
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part)
-      shared.key_ring().template release_to_cluster<ClusterSize>(lane(), at(part));
+      shared.key_ring().template release_to_cluster<Room::cluster_size>(lane(), at(part));
     block.advance();
   }
 
  private:
-  static FLASHMLA_DEVICE int max_of(int a, int b) { return a < b ? b : a; }
-
   // NOTE: a descriptor that the compiler does not know to be uniform costs registers and moves.
   static FLASHMLA_DEVICE std::uint64_t uniform_descriptor(std::uint64_t descriptor) {
     const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));
@@ -300,4 +282,4 @@ struct Consumer {
   }
 };
 
-}  // namespace flashmla::sm90::dense_decode::swap_ab
+}  // namespace flashmla::sm90::attend::swap_ab

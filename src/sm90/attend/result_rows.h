@@ -1,5 +1,5 @@
 // Writing the rows of a tile: to the output, multiplied by the factor of the sink, or as a partial
-// result.
+// result. `Params` are those of a kernel; they have `rows`, `output` and `partials` of call.h.
 //
 // NOTE: this code runs once for each segment and finds the instruction cache cold, which costs more
 // than executing it. So the code is short: each thread computes the factor of one row for all
@@ -8,19 +8,17 @@
 
 #include <cstdint>
 
-#include "sm90/kernels/dense_decode/place.h"
+#include "sm90/attend/call.h"
+#include "sm90/attend/tile_segment.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/ops/store_rows.h"
 #include "sm90/ptx/load_store.h"
 
-namespace flashmla::sm90::dense_decode {
-
-using attend::PartialNumber;
-using attend::row_entries;
-using attend::RowScale;
+namespace flashmla::sm90::attend {
 
 // The number of the tile's first row among the rows of a partial result.
+template <class Params>
 FLASHMLA_DEVICE std::int64_t partial_row_of(const Params& p, const TileSegment& segment) {
   return (static_cast<std::int64_t>(segment.partial) * p.rows.kv_heads + segment.kv_head) *
              p.rows.count +
@@ -34,6 +32,7 @@ struct RowTotals {
   float divisor;  // Σ of the rounded P
 };
 
+template <class Params>
 class ResultRow {
  public:
   FLASHMLA_DEVICE ResultRow(const Params& params, const TileSegment& record, int tile_row)
@@ -73,10 +72,12 @@ class ResultRow {
 
 // The rows of a tile with 16-bit elements, where they lie at equal distances.
 struct ResultRows : ops::SpacedRows {
+  template <class Params>
   static FLASHMLA_DEVICE ResultRows of_output(const Params& p, const TileSegment& segment) {
     return {{p.output.row(segment.request, p.rows.place(segment.kv_head, segment.first_row)),
              p.output.row_distance, p.rows.count - segment.first_row}};
   }
+  template <class Params>
   static FLASHMLA_DEVICE ResultRows of_partial(const Params& p, const TileSegment& segment) {
     return {{static_cast<std::uint16_t*>(p.partials.out) + partial_row_of(p, segment) * v_dim,
              v_dim, p.rows.count - segment.first_row}};
@@ -85,7 +86,7 @@ struct ResultRows : ops::SpacedRows {
 
 // Copies rows of the tile to the output like ops::write_rows(), also where they do not lie at equal
 // distances.
-template <int Count, int Step, int Pieces, class Source, class Free>
+template <int Count, int Step, int Pieces, class Params, class Source, class Free>
 FLASHMLA_DEVICE void write_rows(const Params& p, const TileSegment& segment, const ResultRows& rows,
                                 int first_row, int first_column, Source source, Free free) {
   ops::write_rows<Count, Step, Pieces>(
@@ -98,10 +99,11 @@ FLASHMLA_DEVICE void write_rows(const Params& p, const TileSegment& segment, con
 }
 
 // The start of the fp32 partial result of a row of the tile; null behind the last row.
+template <class Params>
 FLASHMLA_DEVICE float* wide_partial_row(const Params& p, const TileSegment& segment, int tile_row) {
   return segment.first_row + tile_row < p.rows.count
              ? static_cast<float*>(p.partials.out) + (partial_row_of(p, segment) + tile_row) * v_dim
              : nullptr;
 }
 
-}  // namespace flashmla::sm90::dense_decode
+}  // namespace flashmla::sm90::attend

@@ -1,0 +1,218 @@
+// The end of a segment in the consumer warpgroup: the results of the rows go to the output or to the
+// run workspace.
+#pragma once
+
+#include "sm90/attend/result_rows.h"
+#include "sm90/attend/swap_ab/consumer.h"
+#include "sm90/attend/tile_segment.h"
+#include "sm90/ops/half_range.h"
+
+namespace flashmla::sm90::attend::swap_ab {
+
+// The consumer warpgroup at the end of a segment.
+template <class Room>
+class SegmentEnd {
+  using C = Consumer<Room>;
+  using T = typename C::T;
+  static constexpr int rows = C::rows;
+  static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
+
+  C& c;
+  const TileSegment& segment;
+
+ public:
+  FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
+      : c(consumer), segment(record) {}
+
+  // Writes the rows to the output or as a partial result. Afterwards the memory of the queries is
+  // free.
+  FLASHMLA_DEVICE void finish() {
+    if (segment.partial < 0) [[unlikely]] {
+      show_totals();
+      finish_rows();
+      stage_rows<T>();
+      ptx::barrier_sync(consumers_met, consumer_threads);
+      write_staged_rows(ResultRows::of_output(c.p, segment));
+    } else if constexpr (halves) {
+      finish_partial_rows();
+      write_staged_rows(ResultRows::of_partial(c.p, segment));
+    } else {
+      show_totals();
+      if (threadIdx.x < rows)
+        finish_partial_row(totals(), 1);
+      c.shared.query_ring().release();
+      write_wide_partials();
+    }
+  }
+
+ private:
+  // A warp writes every fourth row, in two pieces.
+  FLASHMLA_DEVICE void write_staged_rows(const ResultRows& target) {
+    write_rows<rows / consumer_warps, consumer_warps, 2>(
+        c.p, segment, target, C::warp(), C::lane() * 8,
+        [&](int row, int piece) {
+          return c.shared.query(piece * 4 + C::lane() / tile::units_per_row) +
+                 tile::swizzled(row, C::lane() % tile::units_per_row);
+        },
+        [&] {
+          ptx::fence_async_proxy();
+          c.shared.query_ring().release();
+        });
+  }
+
+  // Shows the values that the warp has of each row. `between` runs before the wait for the other
+  // warps.
+  template <class Between>
+  FLASHMLA_DEVICE void show_totals(Between between) {
+    C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
+    C::publish(c.storage.sum, c.sum);
+    float divisors[C::own_rows];
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i)
+      divisors[i] = c.rounded[i / 2].at(0, i % 2);
+    C::publish(c.storage.divisor, divisors);
+    // The maximum of every row too. All threads that hold it have the same value.
+    if (C::warp() == 0 && C::lane() < tile::quad_lanes)
+#pragma unroll
+      for (int i = 0; i < C::own_rows; ++i)
+        c.storage.row_max[C::row(i)] = c.max[i];
+    between();
+    ptx::barrier_sync(consumers_met, consumer_threads);
+  }
+  FLASHMLA_DEVICE void show_totals() {
+    show_totals([] {});
+  }
+
+  // The scale of the row whose number is that of the thread.
+  FLASHMLA_DEVICE RowTotals totals() const {
+    RowTotals row{c.storage.row_max[threadIdx.x], 0, 0};
+#pragma unroll
+    for (int w = 0; w < consumer_warps; ++w) {
+      row.sum += c.storage.sum[w][threadIdx.x];
+      row.divisor += c.storage.divisor[w][threadIdx.x];
+    }
+    return row;
+  }
+
+  // Turns the accumulators into the elements of the output. Also writes the lse.
+  FLASHMLA_DEVICE void finish_rows() {
+    if (threadIdx.x < rows)
+      c.storage.row_factor[threadIdx.x] =
+          ResultRow(c.p, segment, threadIdx.x).finish(totals(), true);
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    multiply_rows();
+  }
+
+  // Multiplies each row by storage.row_factor.
+  FLASHMLA_DEVICE void multiply_rows() {
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i) {
+      const float factor = c.storage.row_factor[C::row(i)];
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+        c.out[chunk].rescale_column(i, factor);
+    }
+  }
+
+  FLASHMLA_DEVICE void finish_partial_row(const RowTotals& row, float down) const {
+#pragma unroll
+    for (int entry = 0; entry < row_entries<T>; ++entry)
+      ResultRow(c.p, segment, threadIdx.x).template finish_partial<T>(row, entry, down);
+  }
+
+  // Rounds the accumulators to fp16. Where the values of any row do not fit fp16, powers of two
+  // bring all rows into its range.
+  FLASHMLA_DEVICE void finish_partial_rows() {
+    ops::HalfRange ranges[C::groups];
+    stage_rows<__half>(ranges);
+    bool good = true;
+#pragma unroll
+    for (int g = 0; g < C::groups; ++g)
+      good = good && ranges[g].good();
+    show_totals([&] {
+      const bool bad = ops::any_in_warp(!good);
+      if (C::lane() == 0)
+        c.storage.out_of_range[C::warp()] = bad;
+    });
+    bool bad = false;
+#pragma unroll
+    for (int w = 0; w < consumer_warps; ++w)
+      bad = bad || c.storage.out_of_range[w];
+    float down = 1;
+    if (bad) [[unlikely]]
+      down = bring_into_range();
+    if (threadIdx.x < rows)
+      finish_partial_row(totals(), down);
+  }
+
+  // The `down` of a row, in the thread whose number is that of the row.
+  FLASHMLA_DEVICE float bring_into_range() {
+    float magnitudes[C::own_rows] = {};
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i)
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+        magnitudes[i] += fabsf(c.out[chunk].at(0, i)) + fabsf(c.out[chunk].at(1, i));
+    C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
+    float(&exchange)[consumer_warps][rows] = c.storage.exchange[c.turn];
+    C::publish(exchange, magnitudes);
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    RowScale scale;
+    if (threadIdx.x < rows) {
+      float sum = 0;
+#pragma unroll
+      for (int w = 0; w < consumer_warps; ++w)
+        sum += exchange[w][threadIdx.x];
+      scale = RowScale::of(sum);
+      c.storage.row_factor[threadIdx.x] = scale.up;
+    }
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    multiply_rows();
+    ops::HalfRange ranges[C::groups];
+    stage_rows<__half>(ranges);
+    ptx::barrier_sync(consumers_met, consumer_threads);
+    return scale.down;
+  }
+
+  // Writes the rows, rounded to 16 bits, as chunks to the memory of the queries. The matrices are
+  // transposed, so that rows of the tile are rows of the chunks. `ranges`, where given, check the
+  // elements of each group of 8 rows.
+  template <class Number, class... Ranges>
+  FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
+    const int matrix = C::lane() / tile::matrix_rows;
+#pragma unroll
+    for (int n = 0; n < rows / 16; ++n)
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
+        std::uint32_t words[4];
+        c.out[chunk].template pack<Number>(n, words);
+        ptx::store_matrices_transposed(c.shared.query(chunk) + C::matrix_row(matrix, n), words[0],
+                                       words[1], words[2], words[3]);
+        (look_at(words, n, ranges), ...);
+      }
+  }
+  static FLASHMLA_DEVICE void look_at(const std::uint32_t (&words)[4], int n,
+                                      ops::HalfRange (&ranges)[C::groups]) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      ranges[2 * n + tile::pair_of_operand(j)].add(words[j]);
+  }
+
+  // Partial results in fp32, from registers.
+  FLASHMLA_DEVICE void write_wide_partials() {
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i) {
+      float* const target = wide_partial_row(c.p, segment, C::row(i));
+      if (target == nullptr)
+        continue;
+#pragma unroll
+      for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+#pragma unroll
+        for (int r = 0; r < 2; ++r)
+          target[chunk * tile::chunk_columns + C::warp() * tile::warp_rows +
+                 tile::own_row(C::lane()) + tile::own_rows_apart * r] = c.out[chunk].at(r, i);
+    }
+  }
+};
+
+}  // namespace flashmla::sm90::attend::swap_ab

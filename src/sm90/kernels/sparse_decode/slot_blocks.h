@@ -1,0 +1,41 @@
+// Blocks of slots: which cached rows the next 64 tokens are. One warp, the slot reader, reads the
+// index lists, leaves out the entries that name no token, and publishes the others in blocks. The
+// warps that gather rows read the blocks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sm90/kernels/sparse_decode/params.h"
+#include "sm90/pipeline/ring.h"
+
+namespace flashmla::sm90::sparse_decode {
+
+// A warp gathers the tokens of a block in groups of eight.
+inline constexpr int group_tokens = 8;
+inline constexpr int groups_of_block = block_tokens / group_tokens;
+
+// What the consumers are told of a block.
+struct BlockHeader {
+  std::int32_t tokens;  // there are 0 … 64; the rows behind them are zeros
+  bool last;            // of its segment
+  bool end;             // there is no block, and none follows
+};
+
+struct SlotBlock {
+  // Where the rows of the tokens begin; null: no token. In the order of place_of().
+  const std::uint8_t* rows[block_tokens];
+  std::int32_t scales[block_tokens];  // bytes from the start of a row to its scales, in V4 caches
+  BlockHeader header;
+};
+
+// The even tokens of a group come first, then the odd ones, so that a lane of a gathering warp reads
+// its four tokens with two loads.
+FLASHMLA_HOST_DEVICE constexpr int place_of(int token) {
+  return token / group_tokens * group_tokens + token % 2 * (group_tokens / 2) +
+         token % group_tokens / 2;
+}
+
+inline constexpr int slot_blocks = 4;  // slots of the ring of slot blocks
+
+}  // namespace flashmla::sm90::sparse_decode

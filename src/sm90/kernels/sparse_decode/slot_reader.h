@@ -1,0 +1,182 @@
+// The warp that walks over the segments of a CTA and publishes their records and their blocks of
+// slots.
+#pragma once
+
+#include <cstdint>
+
+#include "sm90/attend/tile_segment.h"
+#include "sm90/kernels/sparse_decode/slot_blocks.h"
+#include "sm90/pipeline/position.h"
+#include "sm90/ptx/grid_dependency.h"
+#include "sm90/ptx/warpgroup.h"
+
+namespace flashmla::sm90::sparse_decode {
+
+using attend::TileSegment;
+
+// Calls body(TileSegment) for all work of the CTA. The grid is (tiles, workers), or as wide as the
+// GPU where there are more tiles than multiprocessors. The tiles of a worker are neighbours in the
+// grid, so that they share cached rows in the L2 cache.
+template <int TileRows, class Body>
+FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
+  const auto worker = static_cast<std::int32_t>(blockIdx.y);
+  const WorkRow work = p.schedule.work[worker];
+  const schedule::Walk walk = p.schedule.walk();
+  for (auto tile = static_cast<std::int32_t>(blockIdx.x); tile < p.tiles;
+       tile += static_cast<std::int32_t>(gridDim.x))
+    schedule::for_each_segment(walk, work, worker, [&](const schedule::Segment& segment) {
+      body(TileSegment{segment.request, segment.length, segment.first_block,
+                       segment.end_block - segment.first_block, segment.partial, 0,
+                       tile * TileRows});
+    });
+}
+
+// Shared: slot_block(slot), slot_ring(), segment_ring().
+template <class Shared, class Storage, int TileRows>
+class SlotReader {
+ public:
+  FLASHMLA_DEVICE SlotReader(const Params& params, const Shared& addresses, Storage& memory)
+      : p(params), shared(addresses), storage(memory) {}
+
+  // The whole warp calls this.
+  FLASHMLA_DEVICE void read_all() {
+    ptx::wait_for_prerequisites();
+    pipeline::UseCount n;
+    for_each_tile_segment<TileRows>(p, [&](const TileSegment& segment) {
+      publish(n, segment);
+      read_lists(segment);
+      n.advance();
+    });
+    publish(n, TileSegment::end());
+    // A warp that gathers groups in turn may skip a block, but not two.
+    for (int i = 0; i < 2; ++i) {
+      shared.slot_ring().acquire(block_);
+      commit({0, true, true});
+    }
+  }
+
+ private:
+  static constexpr int fetched = 4;  // entries that a lane has in flight
+  static constexpr std::int32_t no_slot = -1;
+
+  // The lists of one query token. The main list comes first, and both are cut to their counted
+  // entries.
+  struct Lists {
+    const std::int32_t* slots[2];
+    std::int32_t main;  // entries of the main list
+    std::int32_t end;   // entries of the segment end here
+  };
+
+  static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
+
+  FLASHMLA_DEVICE void publish(pipeline::UseCount n, const TileSegment& segment) {
+    shared.segment_ring().acquire(n);
+    if (lane() == 0) {
+      storage.segments[n.template slot_in<Storage::segment_slots>()] = segment;
+      shared.segment_ring().commit(n);
+    }
+    __syncwarp();
+  }
+
+  FLASHMLA_DEVICE Lists lists_of(const TileSegment& segment) const {
+    const auto at = p.output.batch_place(segment.request, 0);
+    Lists lists;
+    std::int32_t counted[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const IndexLists& all = p.lists[i];
+      lists.slots[i] = all.slots + at.request * all.request_stride + at.token * all.token_stride;
+      counted[i] = all.entries > 0 ? all.counted(at.request) : 0;
+    }
+    lists.main = counted[0];
+    lists.end = min((segment.first_block + segment.blocks) * block_tokens, counted[0] + counted[1]);
+    return lists;
+  }
+
+  // The entries first + lane, first + lane + 32 and so on.
+  static FLASHMLA_DEVICE void fetch(const Lists& lists, std::int32_t first,
+                                    std::int32_t (&slots)[fetched]) {
+#pragma unroll
+    for (int i = 0; i < fetched; ++i) {
+      const std::int32_t entry = first + i * 32 + lane();
+      slots[i] = no_slot;
+      if (entry < lists.end)
+        slots[i] = entry < lists.main ? __ldg(lists.slots[0] + entry)
+                                      : __ldg(lists.slots[1] + (entry - lists.main));
+    }
+  }
+
+  FLASHMLA_DEVICE void read_lists(const TileSegment& segment) {
+    const Lists lists = lists_of(segment);
+    std::int32_t entry = segment.first_block * block_tokens;
+    std::int32_t next[fetched];
+    fetch(lists, entry, next);
+    shared.slot_ring().acquire(block_);
+    filled_ = 0;
+#pragma unroll 1
+    for (; entry < lists.end; entry += fetched * 32) {
+      std::int32_t slots[fetched];
+#pragma unroll
+      for (int i = 0; i < fetched; ++i)
+        slots[i] = next[i];
+      fetch(lists, entry + fetched * 32, next);
+#pragma unroll
+      for (int i = 0; i < fetched; ++i)
+        add(slots[i], p.lists[entry + i * 32 + lane() >= lists.main]);
+    }
+    for (int token = filled_ + lane(); token < block_tokens; token += 32)
+      block().rows[place_of(token)] = nullptr;
+    commit({filled_, true, false});
+  }
+
+  // Adds the tokens of the lanes whose slot lies in the cache.
+  FLASHMLA_DEVICE void add(std::int32_t slot, const IndexLists& list) {
+    const bool there = list.holds(slot);
+    const std::uint32_t all = __ballot_sync(0xffffffffu, there);
+    const int before = __popc(all & ((1u << lane()) - 1));
+    const int count = __popc(all);
+    const std::int32_t page = list.by_page_size.quotient(max(slot, 0));
+    const std::int32_t in_page = slot - page * list.page_size;
+    const std::uint8_t* row = list.cache + page * list.page_bytes + in_page * list.row_bytes;
+    // In V4 pages the scales lie behind all rows.
+    const std::int32_t scales =
+        list.page_size * V4Layout::row_bytes +
+        in_page * static_cast<std::int32_t>(V4Layout::scales_bytes - V4Layout::row_bytes);
+    const int token = filled_ + before;
+    if (there && token < block_tokens)
+      put(token, row, scales);
+    if (filled_ + count <= block_tokens) {
+      filled_ += count;
+      return;
+    }
+    commit({block_tokens, false, false});
+    shared.slot_ring().acquire(block_);
+    if (there && token >= block_tokens)
+      put(token - block_tokens, row, scales);
+    filled_ += count - block_tokens;
+  }
+
+  FLASHMLA_DEVICE SlotBlock& block() { return storage.slots[block_.template slot_in<slot_blocks>()]; }
+
+  FLASHMLA_DEVICE void put(int token, const std::uint8_t* row, std::int32_t scales) {
+    block().rows[place_of(token)] = row;
+    block().scales[place_of(token)] = scales;
+  }
+
+  FLASHMLA_DEVICE void commit(const BlockHeader& header) {
+    __syncwarp();
+    if (lane() == 0) {
+      block().header = header;
+      shared.slot_ring().commit(block_);
+    }
+    block_.advance();
+  }
+
+  const Params& p;
+  Shared shared;
+  Storage& storage;
+  pipeline::UseCount block_;  // blocks that have been published
+  int filled_ = 0;            // tokens of the block that is being filled
+};
+
+}  // namespace flashmla::sm90::sparse_decode

@@ -1,0 +1,35 @@
+// The table of sparse decoding kernels, in which the host finds the kernel of a call.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "flashmla/kv_format.h"
+#include "sm90/kernels/sparse_decode/params.h"
+
+namespace flashmla::sm90::sparse_decode {
+
+struct Kernel {
+  const char* name;     // swap_ab
+  KvFormat kv_format;   // of the caches; queries and results are bf16
+  std::int64_t qk_dim;  // d_qk
+  std::int32_t tile_rows;
+  void (*function)(Params);
+  std::uint32_t threads;
+  std::uint32_t shared_bytes;  // dynamic
+};
+
+namespace swap_ab {
+std::span<const Kernel> kernels();  // tiles of 16 and of 32 rows
+}
+
+// The kernel for a cache format, d_qk and tiles; null where there is none.
+inline const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, std::int64_t tile_rows) {
+  for (const std::span<const Kernel> table : {swap_ab::kernels()})
+    for (const Kernel& kernel : table)
+      if (kernel.kv_format == kv_format && kernel.qk_dim == qk_dim && kernel.tile_rows == tile_rows)
+        return &kernel;
+  return nullptr;
+}
+
+}  // namespace flashmla::sm90::sparse_decode
