@@ -35,6 +35,10 @@ struct RowIndex {
 
 std::string text_of(const RowIndex& row);
 
+// What a row of out has to hold: numbers; 0 with an lse of +inf, where it attends to no token; or
+// NaN alone with an lse of NaN, where it attends to a token that holds NaN.
+enum class RowContent { numbers, nothing, nan };
+
 // A line for each group of checks that has failures.
 void add_faults(const Errors& errors, std::vector<std::string>& faults);
 

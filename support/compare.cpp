@@ -65,6 +65,12 @@ double Comparison::Sums::difference() const {
 
 void Comparison::add_row(std::span<const float> out, float lse, const Reference& reference,
                          std::int64_t tokens) {
+  if (std::isnan(reference.lse)) {
+    const bool all_nan = std::ranges::all_of(out, [](float number) { return std::isnan(number); });
+    errors_.out_row.add(all_nan ? 0 : infinity, 0);
+    errors_.lse.add(std::isnan(lse) ? 0 : infinity, 0);
+    return;
+  }
   const auto [error, plain_error, norm] = squares_of(out, reference);
   for (std::size_t d = 0; d < reference.out.size(); ++d)
     out_.add(out[d], reference.out[d]);
@@ -90,6 +96,8 @@ void Comparison::add_elements(std::span<const float> out, float lse, const Refer
 }
 
 void Comparison::add_max_logit(float max_logit, const Reference& reference, std::int64_t tokens) {
+  if (std::isnan(reference.lse))  // what the largest of scores with NaN is, nothing says
+    return;
   if (std::isinf(reference.lse)) {
     errors_.max_logit.add(max_logit == -infinity ? 0 : infinity, 0);
     return;

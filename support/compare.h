@@ -2,7 +2,8 @@
 // NaN is beyond every bound.
 //
 //   out_row     ‖out − ref‖ ≤ 2 ‖plain − ref‖ + ε ‖ref‖ for each (request, query token, head),
-//               where ε is 2⁻⁹ in bf16 and 2⁻¹² in fp16; a row without tokens is exactly 0
+//               where ε is 2⁻⁹ in bf16 and 2⁻¹² in fp16; a row without tokens is exactly 0; a row
+//               whose reference is NaN is NaN in every column, and so is its lse
 //   lse         |lse − ref| ≤ 1e-4 · max(1, |ref|); a row without tokens has exactly +inf
 //   out_tensor  1 − 2 Σ ab / Σ (a² + b²) ≤ 5e-6 over all rows of a call
 //   lse_tensor  the same for lse, ≤ 1e-7

@@ -128,8 +128,9 @@ CaseResult run_case(const DenseCase& dense_case, Memory& memory) {
 CaseResult run_case(const DenseCase& dense_case, Memory& memory, const DenseFunction& compute) {
   return run_and_judge<DenseTensors>(
       dense_case, memory, compute, largest_output,
-      [&](const Results&, const RowIndex& row) {
-        return dense_case.visible_tokens(row.request, row.query_token) == 0;
+      [&](DenseTensors&, const RowIndex& row) {
+        return dense_case.visible_tokens(row.request, row.query_token) == 0 ? RowContent::nothing
+                                                                            : RowContent::numbers;
       },
       [](DenseTensors& tensors, const Results& results, CaseResult& result) {
         check_against_oracle(tensors, results, result);

@@ -71,6 +71,12 @@ float scale_of(std::span<const std::uint16_t> tile, ScaleRule rule) {
   return static_cast<float>(scale);
 }
 
+// Of a power of two, or of NaN.
+std::uint8_t float_to_e8m0(float scale) {
+  return static_cast<std::uint8_t>(
+      std::isnan(scale) ? 255 : std::lround(std::log2(scale)) + 127);
+}
+
 }  // namespace
 
 float e4m3_to_float(std::uint8_t bits) {
@@ -139,7 +145,7 @@ void store_token(KvFormat format, const Fp8Token& token, std::int64_t index, std
   }
   for (std::size_t tile = 0; tile < token.scales.size(); ++tile)
     page[places.scales + static_cast<std::int64_t>(tile)] =
-        static_cast<std::byte>(std::lround(std::log2(token.scales[tile])) + 127);
+        static_cast<std::byte>(float_to_e8m0(token.scales[tile]));
 }
 
 Fp8Token fetch_token(KvFormat format, std::int64_t index, std::int64_t page_size,

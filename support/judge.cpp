@@ -64,14 +64,19 @@ void judge_groups(const std::vector<RowGroup>& groups, DType type, const Compari
   add_faults(result.errors, result.faults);
 }
 
-std::string unsound(const Results& results, const RowIndex& row, bool empty, float largest) {
+std::string unsound(const Results& results, const RowIndex& row, RowContent content,
+                    float largest) {
+  const bool nothing = content == RowContent::nothing;
+  const bool nan = content == RowContent::nan;
+  const char* const wanted = nan ? ", wanted NaN" : nothing ? ", wanted no token" : "";
   for (const float value : results.out(row))
-    if (!(std::abs(value) <= (empty ? 0 : largest)))
-      return text_of(row) + ": out holds " + std::to_string(value);
+    if (nan ? !std::isnan(value) : !(std::abs(value) <= (nothing ? 0 : largest)))
+      return text_of(row) + ": out holds " + std::to_string(value) + wanted;
   const float lse = results.lse(row);
-  if (empty ? lse != std::numeric_limits<float>::infinity() : !std::isfinite(lse))
-    return text_of(row) + ": lse is " + std::to_string(lse);
-  return {};
+  const bool right = nan       ? std::isnan(lse)
+                     : nothing ? lse == std::numeric_limits<float>::infinity()
+                               : std::isfinite(lse);
+  return right ? "" : text_of(row) + ": lse is " + std::to_string(lse) + wanted;
 }
 
 void judge_every_row(std::int64_t rows, const std::function<std::string(std::int64_t row)>& fault,

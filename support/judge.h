@@ -78,9 +78,9 @@ void judge_groups(const std::vector<RowGroup>& groups, DType type, const Compari
                   const std::function<void(RowGroup, Comparison&, PooledError&)>& judge,
                   const std::function<std::int64_t(const RowIndex&)>& request, CaseResult& result);
 
-// What can be said about a row without the oracle; empty when it is sound. A row that attends to no
-// token is 0 with lse +inf. No number of another row is larger than `largest`.
-std::string unsound(const Results& results, const RowIndex& row, bool empty, float largest);
+// What is wrong with a row, without the oracle; empty when it is sound. No number of a row of
+// numbers is larger than `largest`.
+std::string unsound(const Results& results, const RowIndex& row, RowContent content, float largest);
 
 // Adds the first fault of `rows` rows. `fault` finds one row's; it is called by several threads.
 void judge_every_row(std::int64_t rows, const std::function<std::string(std::int64_t row)>& fault,
@@ -99,12 +99,12 @@ void judge_padding(GuardedTensor& out, std::vector<std::byte> now, CaseResult& r
 bool computed(const std::function<void()>& compute, CaseResult& result);
 
 // Makes the tensors of a case, computes it and judges the results: first every row without the
-// oracle, then what `check` does. `empty` says whether a row attends to no token.
+// oracle, then what `check` does. `content` says what a row has to hold.
 template <class Tensors, class Case>
 CaseResult run_and_judge(const Case& c, Memory& memory,
                          const std::function<void(Tensors&, CaseResult&)>& compute,
                          float largest_output,
-                         const std::function<bool(const Results&, const RowIndex&)>& empty,
+                         const std::function<RowContent(Tensors&, const RowIndex&)>& content,
                          const std::function<void(Tensors&, const Results&, CaseResult&)>& check) {
   CaseResult result;
   Tensors tensors(c, memory);
@@ -115,7 +115,7 @@ CaseResult run_and_judge(const Case& c, Memory& memory,
       c.rows(),
       [&](std::int64_t i) {
         const RowIndex row = row_at(i, c.query_tokens, c.query_heads);
-        return unsound(results, row, empty(results, row), largest_output);
+        return unsound(results, row, content(tensors, row), largest_output);
       },
       result);
   check(tensors, results, result);

@@ -118,13 +118,14 @@ class Row {
     return std::sqrt(std::max(second_moment_ / static_cast<T>(seen_) - mean * mean, T{0}));
   }
 
+  // NaN where a row that was seen holds NaN.
   T lse() const {
-    return sum_ > 0 ? largest_ + std::log(sum_) : std::numeric_limits<T>::infinity();
+    return sum_ == 0 ? std::numeric_limits<T>::infinity() : largest_ + std::log(sum_);
   }
 
   // out; all zero where no row was seen.
   std::vector<T> finish(T sink) {
-    if (sum_ > 0) {
+    if (sum_ != 0) {
       const T factor = 1 / (sum_ * (1 + std::exp(sink - lse())));
       for (T& number : out_)
         number *= factor;

@@ -32,6 +32,12 @@ std::string describe(const SparseCase& c) {
   if (c.extra_topk > 0)
     line << " extra_topk=" << c.extra_topk << " extra_page=" << c.extra_page_size
          << " extra_pages=" << c.extra_pages;
+  if (c.magnitude != 0)
+    line << " magnitude=" << c.magnitude;
+  if (c.page_gap > 0)
+    line << " page_gap=" << c.page_gap;
+  if (c.live_slots > 0)
+    line << " live_slots=" << c.live_slots;
   describe_options(line, c, options_of(c));
   return std::move(line).str();
 }
@@ -40,6 +46,9 @@ std::vector<CaseOption> options_of(const SparseCase& c) {
   std::vector<CaseOption> options{{"topk_length", c.topk_length},
                                   {"empty_lists", c.empty_lists},
                                   {"invalid_indices", c.invalid_share > 0},
+                                  {"holes", c.holes != Holes::scattered},
+                                  {"nan_rows", c.nan_rows},
+                                  {"magnitude", c.magnitude != 0},
                                   {"poisoned_slots", c.poisoned_share > 0},
                                   {"sink", c.sink},
                                   {"softmax_scale", c.softmax_scale.has_value()},
@@ -63,6 +72,8 @@ std::vector<CaseOption> options_of(const SparseCase& c) {
                                  {"extra_cache", c.extra_topk > 0},
                                  {"extra_topk_length", c.extra_topk_length},
                                  {"other_scales", c.other_scales},
+                                 {"hostile_scales", c.hostile_scales},
+                                 {"packed_layers", c.page_gap > 0},
                                  {"other_page_size", c.page_size != 64}});
   return options;
 }

@@ -1,9 +1,10 @@
 #include "support/sparse_generate.h"
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 #include <limits>
 
+#include "support/cached_row.h"
 #include "support/fp8.h"
 #include "support/parallel.h"
 #include "support/random.h"
@@ -13,13 +14,25 @@ namespace flashmla::support {
 namespace {
 
 // What a number is drawn for: the first part of its key.
-enum Stream : int { queries, cache, lists, sinks, common_row };
+enum Stream : int { queries, cache, lists, sinks, nans };
+
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
+constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
+
+// What the copy engines of a GPU demand of rows of q and of pages.
+constexpr std::int64_t gpu_bytes = 16;
 
 TensorView cache_view(const SparseCase& c, std::int64_t num_pages, std::int64_t page_size,
                       const Device& device) {
   const std::int64_t token = token_elements(c.format, c.qk_dim);
   const std::int64_t row = token + (is_plain(c.format) ? c.cache_padding : 0);
-  const std::int64_t page = page_size * row + c.cache_padding;
+  std::int64_t page = page_size * row + c.cache_padding + c.page_gap;
+  if (c.aligned)
+    page = round_up(page, gpu_bytes / static_cast<std::int64_t>(size_of(cache_dtype(c.format))));
   return {nullptr,
           cache_dtype(c.format),
           {num_pages, page_size, 1, token},
@@ -67,19 +80,38 @@ TensorView without_pages(TensorView view) {
   return view;
 }
 
-ScaleRule rule_of(const SparseCase& c) {
-  if (!c.other_scales)
-    return ScaleRule::power_of_two;
-  return c.format == KvFormat::v32 ? ScaleRule::exact : ScaleRule::power_of_two_floor;
+TensorView query_view(const SparseCase& c, const Device& device) {
+  const std::int64_t padding =
+      c.aligned ? round_up(c.q_padding, gpu_bytes / 2) : c.q_padding;
+  return strided_view(DType::bf16, {c.batch, c.query_tokens, c.query_heads, c.qk_dim}, padding,
+                      false, device);
+}
+
+// Which entries of a list may name a token.
+std::vector<bool> draw_valid(const SparseCase& c, std::int64_t topk, Random& random) {
+  std::vector<bool> valid(static_cast<std::size_t>(topk), c.holes == Holes::scattered);
+  if (c.holes == Holes::scattered && c.invalid_share > 0)
+    for (auto&& entry : valid)
+      entry = !random.chance(c.invalid_share);
+  if (c.holes == Holes::tail)
+    std::fill_n(valid.begin(), random.between(1, std::max<std::int64_t>(1, topk / 4)), true);
+  if (c.holes != Holes::runs)
+    return valid;
+  bool hole = random.chance(0.5);
+  for (std::int64_t i = 0; i < topk; hole = !hole) {
+    const std::int64_t end =
+        std::min(topk, i + (hole ? random.between(64, 320) : random.between(1, 100)));
+    for (; i < end; ++i)
+      valid[static_cast<std::size_t>(i)] = !hole || random.chance(0.005);
+  }
+  return valid;
 }
 
 }  // namespace
 
 SparseTensors::SparseTensors(const SparseCase& c, Memory& memory)
     : sparse_case(c),
-      q(make_tensor(strided_view(DType::bf16, {c.batch, c.query_tokens, c.query_heads, c.qk_dim},
-                                 c.q_padding, false, memory.device()),
-                    memory)),
+      q(make_tensor(query_view(c, memory.device()), memory)),
       main(make_cache(c, c.num_pages, c.page_size, c.topk, memory)),
       extra(make_cache(c, c.extra_pages, c.extra_page_size, c.extra_topk, memory)),
       attn_sink(make_tensor({nullptr, DType::fp32, {c.query_heads}, memory.device()}, memory)),
@@ -89,16 +121,16 @@ SparseTensors::SparseTensors(const SparseCase& c, Memory& memory)
       lse(make_tensor(statistics_view(c, memory.device()), memory)),
       max_logits(make_tensor(statistics_view(c, memory.device()), memory)),
       sink_values(static_cast<std::size_t>(c.query_heads),
-                  -std::numeric_limits<float>::infinity()) {
+                  -std::numeric_limits<float>::infinity()),
+      contents(static_cast<std::size_t>(c.batch * c.query_tokens), RowContent::nothing) {
   fill_queries();
-  fill_cache(main, 0);
-  fill_lists(main, 0, c.topk_length);
-  if (c.extra_topk > 0) {
-    fill_cache(extra, 1);
-    fill_lists(extra, 1, c.extra_topk_length);
-  }
+  fill_part(main, 0, c.topk_length);
+  if (c.extra_topk > 0)
+    fill_part(extra, 1, c.extra_topk_length);
   if (c.sink)
     sink_values = draw_sinks(c.query_heads, key_of(c.seed, int{sinks}));
+  if (c.nan_rows)  // an infinite sink makes 0 of numbers, and nothing is said of what it makes of NaN
+    std::ranges::replace(sink_values, std::numeric_limits<float>::infinity(), 1.0f);
   std::ranges::copy(sink_values, attn_sink.buffer.image_as<float>().begin());
   for (GuardedTensor* tensor :
        {&q, &main.cache, &main.indices, &main.lengths, &extra.cache, &extra.indices, &extra.lengths,
@@ -155,20 +187,27 @@ std::vector<std::uint16_t> SparseTensors::attended(std::int64_t request, std::in
   return numbers;
 }
 
-void SparseTensors::append_attended(IndexedCache& part, bool with_lengths, std::int64_t request,
-                                    std::int64_t query_token, std::vector<std::uint16_t>& numbers) {
-  const SparseCase& c = sparse_case;
-  const std::int32_t* slots = part.indices.buffer.image_as<std::int32_t>().data() +
-                              offset_of(part.indices.view, {request, query_token, 0});
+std::vector<std::int32_t> SparseTensors::counted_slots(IndexedCache& part, bool with_lengths,
+                                                       std::int64_t request,
+                                                       std::int64_t query_token) {
+  const std::int32_t* list = part.indices.buffer.image_as<std::int32_t>().data() +
+                             offset_of(part.indices.view, {request, query_token, 0});
   std::int64_t entries = part.topk;
   if (with_lengths)
     entries = std::clamp<std::int64_t>(
-        part.lengths.buffer.image_as<std::int32_t>()[c.prefill() ? query_token : request], 0,
-        part.topk);
-  for (std::int64_t i = 0; i < entries; ++i) {
-    const std::int64_t slot = slots[i];
-    if (slot < 0 || slot >= part.capacity())
-      continue;
+        part.lengths.buffer
+            .image_as<std::int32_t>()[sparse_case.prefill() ? query_token : request],
+        0, part.topk);
+  std::vector<std::int32_t> slots;
+  std::copy_if(list, list + entries, std::back_inserter(slots),
+               [&](std::int32_t slot) { return slot >= 0 && slot < part.capacity(); });
+  return slots;
+}
+
+void SparseTensors::append_attended(IndexedCache& part, bool with_lengths, std::int64_t request,
+                                    std::int64_t query_token, std::vector<std::uint16_t>& numbers) {
+  const SparseCase& c = sparse_case;
+  for (const std::int64_t slot : counted_slots(part, with_lengths, request, query_token)) {
     const std::int64_t in_page = slot % part.page_size;
     const std::int64_t page = offset_of(part.cache.view, {slot / part.page_size, 0});
     if (is_plain(c.format)) {
@@ -194,64 +233,105 @@ void SparseTensors::fill_queries() {
   });
 }
 
-void SparseTensors::fill_cache(IndexedCache& part, int which) {
+void SparseTensors::fill_part(IndexedCache& part, int which, bool with_lengths) {
+  choose_live(part, which);
+  fill_lists(part, which, with_lengths);
+  fill_cache(part, which, with_lengths);
+}
+
+void SparseTensors::choose_live(IndexedCache& part, int which) {
+  const SparseCase& c = sparse_case;
+  Random random(key_of(c.seed, int{cache}, which));
+  const auto add = [&](std::int64_t slot) { part.live.push_back(static_cast<std::int32_t>(slot)); };
+  if (c.live_slots > 0 && part.capacity() > c.live_slots) {
+    add(0);
+    add(part.capacity() - 1);
+    for (std::int64_t i = 2; i < c.live_slots; ++i)
+      add(random.between(0, part.capacity() - 1));
+    return;
+  }
+  for (std::int64_t slot = 0; slot < part.capacity(); ++slot)
+    if (!random.chance(c.poisoned_share))
+      add(slot);
+}
+
+// The rows that counted entries name get numbers; all others stay poisoned.
+void SparseTensors::fill_cache(IndexedCache& part, int which, bool with_lengths) {
   const SparseCase& c = sparse_case;
   if (is_plain(c.format))
     poison(DType::bf16, part.cache.buffer.image_as<std::uint16_t>());
-  Random random(key_of(c.seed, int{cache}, which));
-  for (std::int64_t slot = 0; slot < part.capacity(); ++slot)
-    if (!random.chance(c.poisoned_share))
-      part.live.push_back(static_cast<std::int32_t>(slot));
-  parallel_for(static_cast<std::int64_t>(part.live.size()), [&](std::int64_t i) {
-    const std::int64_t slot = part.live[i];
-    const std::int64_t in_page = slot % part.page_size;
-    const std::int64_t page = offset_of(part.cache.view, {slot / part.page_size, 0});
-    std::vector<std::uint16_t> row(static_cast<std::size_t>(c.qk_dim));
-    write_row(DType::bf16, key_of(c.seed, int{cache}, which, slot), row,
-              {c.common, key_of(c.seed, int{common_row})});
-    if (is_plain(c.format))
-      std::ranges::copy(row, part.cache.buffer.image_as<std::uint16_t>().data() + page +
-                                 in_page * part.cache.view.strides[1]);
-    else
-      store_token(c.format, quantise_token(c.format, row, rule_of(c)), in_page, part.page_size,
-                  part.cache.buffer.image().data() + page);
+  std::vector<bool> listed(static_cast<std::size_t>(part.capacity()));
+  std::vector<bool> nan(c.nan_rows ? listed.size() : 0);
+  std::vector<std::int64_t> slots;
+  // About half of the query tokens attend to a NaN.
+  const double share = 0.7 / static_cast<double>(std::max<std::int64_t>(
+                                 2, std::min(part.topk, std::ssize(part.live))));
+  for (std::int64_t i = 0; i < std::ssize(contents); ++i)
+    for (const std::int32_t slot :
+         counted_slots(part, with_lengths, i / c.query_tokens, i % c.query_tokens)) {
+      const auto at = static_cast<std::size_t>(slot);
+      if (!listed[at]) {
+        listed[at] = true;
+        slots.push_back(slot);
+        if (c.nan_rows)
+          nan[at] = Random(key_of(c.seed, int{nans}, which, slot)).chance(share);
+      }
+      RowContent& content = contents[static_cast<std::size_t>(i)];
+      if (c.nan_rows && nan[at])
+        content = RowContent::nan;
+      else if (content == RowContent::nothing)
+        content = RowContent::numbers;
+    }
+  parallel_for(std::ssize(slots), [&](std::int64_t i) {
+    const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+    const auto page = static_cast<std::size_t>(offset_of(part.cache.view,
+                                                         {slot / part.page_size, 0})) *
+                      size_of(part.cache.view.dtype);
+    write_cached_row(c, key_of(c.seed, int{cache}, which, slot),
+                     c.nan_rows && nan[static_cast<std::size_t>(slot)],
+                     {part.cache.buffer.image().data() + page, slot % part.page_size,
+                      part.page_size, part.cache.view.strides[1]});
   });
 }
 
-void SparseTensors::fill_lists(IndexedCache& part, int which, bool with_lengths) {
+void SparseTensors::fill_lengths(IndexedCache& part, int which) {
   const SparseCase& c = sparse_case;
-  const std::span entries = part.indices.buffer.image_as<std::int32_t>();
-  const std::span lengths = part.lengths.buffer.image_as<std::int32_t>();
   Random random(key_of(c.seed, int{lists}, which));
-  constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-  constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
-  const auto capacity = static_cast<std::int32_t>(part.capacity());
-  const auto no_slot = [&] {
-    return random.pick({-1, -1, least, most, capacity, capacity + 7, -capacity - 1});
-  };
-  for (std::int32_t& length : lengths) {
+  for (std::int32_t& length : part.lengths.buffer.image_as<std::int32_t>()) {
     length = static_cast<std::int32_t>(random.between(1, part.topk));
     if (random.chance(0.1))
       length = random.pick({most, static_cast<std::int32_t>(part.topk) + 1});
     if (c.empty_lists && random.chance(0.3))
       length = random.pick({0, -1, least});
   }
-  for (std::int64_t r = 0; r < c.batch; ++r)
-    for (std::int64_t t = 0; t < c.query_tokens; ++t) {
-      std::int32_t* list = entries.data() + offset_of(part.indices.view, {r, t, 0});
-      const std::int64_t counted =
-          with_lengths ? std::clamp<std::int64_t>(lengths[c.prefill() ? t : r], 0, part.topk)
-                       : part.topk;
-      const bool empty = part.live.empty() || (c.empty_lists && random.chance(0.2));
-      for (std::int64_t i = 0; i < part.topk; ++i) {
-        const bool live = i < counted && !empty && !random.chance(c.invalid_share);
-        const auto any =
+}
+
+void SparseTensors::fill_lists(IndexedCache& part, int which, bool with_lengths) {
+  const SparseCase& c = sparse_case;
+  fill_lengths(part, which);
+  const std::span entries = part.indices.buffer.image_as<std::int32_t>();
+  const std::span lengths = part.lengths.buffer.image_as<std::int32_t>();
+  const auto capacity = static_cast<std::int32_t>(part.capacity());
+  parallel_for(c.batch * c.query_tokens, [&](std::int64_t token) {
+    const std::int64_t r = token / c.query_tokens;
+    const std::int64_t t = token % c.query_tokens;
+    Random random(key_of(c.seed, int{lists}, which, token));
+    std::int32_t* list = entries.data() + offset_of(part.indices.view, {r, t, 0});
+    const std::int64_t counted =
+        with_lengths ? std::clamp<std::int64_t>(lengths[c.prefill() ? t : r], 0, part.topk)
+                     : part.topk;
+    const bool empty = part.live.empty() || (c.empty_lists && random.chance(0.2));
+    const std::vector<bool> valid = draw_valid(c, part.topk, random);
+    for (std::int64_t i = 0; i < part.topk; ++i) {
+      const bool live = i < counted && !empty && valid[static_cast<std::size_t>(i)];
+      if (i >= counted && random.chance(0.7))
+        list[i] =
             static_cast<std::int32_t>(random.between(0, std::max<std::int64_t>(1, capacity) - 1));
-        list[i] = live ? random.pick(std::span<const std::int32_t>(part.live)) : no_slot();
-        if (i >= counted && random.chance(0.7))
-          list[i] = any;
-      }
+      else
+        list[i] = live ? random.pick(std::span<const std::int32_t>(part.live))
+                       : random.pick({-1, -1, least, most, capacity, capacity + 7, -capacity - 1});
     }
+  });
 }
 
 }  // namespace flashmla::support

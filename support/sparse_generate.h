@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flashmla/decode.h"
+#include "support/case_result.h"
 #include "support/guarded_tensor.h"
 #include "support/sparse_case.h"
 
@@ -21,7 +22,7 @@ struct IndexedCache {
   GuardedTensor cache;             // [num_pages, page_size, 1, token_elements]
   GuardedTensor indices;           // [b, s_q, topk]
   GuardedTensor lengths;           // [b], in prefill [s_q]
-  std::vector<std::int32_t> live;  // slots that counted entries name
+  std::vector<std::int32_t> live;  // slots that counted entries may name
 
   std::int64_t capacity() const { return num_pages * page_size; }
 };
@@ -48,10 +49,17 @@ class SparseTensors {
   GuardedTensor lse;               // [b, h_q, s_q]; prefill [s_q, h_q]
   GuardedTensor max_logits;        // [s_q, h_q]
   std::vector<float> sink_values;  // [h_q]; −inf without a sink
+  std::vector<RowContent> contents;  // [b · s_q], of all heads
 
  private:
+  // What valid entries that count name, in order.
+  std::vector<std::int32_t> counted_slots(IndexedCache& part, bool with_lengths,
+                                          std::int64_t request, std::int64_t query_token);
   void fill_queries();
-  void fill_cache(IndexedCache& part, int which);
+  void fill_part(IndexedCache& part, int which, bool with_lengths);
+  void choose_live(IndexedCache& part, int which);
+  void fill_cache(IndexedCache& part, int which, bool with_lengths);
+  void fill_lengths(IndexedCache& part, int which);
   void fill_lists(IndexedCache& part, int which, bool with_lengths);
   void append_attended(IndexedCache& part, bool with_lengths, std::int64_t request,
                        std::int64_t query_token, std::vector<std::uint16_t>& numbers);

@@ -1,7 +1,7 @@
 #include "support/sparse_runner.h"
 
 #include <algorithm>
-#include <limits>
+#include <cmath>
 #include <set>
 
 #include "flashmla/plan.h"
@@ -15,8 +15,11 @@ namespace flashmla::support {
 namespace {
 
 constexpr std::int64_t oracle_row_entries = 100'000;
-constexpr std::int64_t oracle_tokens = 8;  // query tokens of a larger case that the oracle checks
-constexpr std::int64_t oracle_heads = 8;   // heads of each of these
+// The oracle checks so many query tokens of a larger case, of very long lists fewer, and so many
+// heads of each of these.
+constexpr std::int64_t oracle_tokens = 8;
+constexpr std::int64_t oracle_heads = 8;
+constexpr std::int64_t oracle_entries = 32'768;  // of all these query tokens
 
 // No number of `out` can be larger: it is an average of numbers below 3.47, which e4m3 may round up
 // by a sixteenth.
@@ -29,6 +32,7 @@ void check_against_oracle(SparseTensors& tensors, const Results& results, CaseRe
     return row.request == first.request && row.query_token == first.query_token;
   });
   const Statistic max_logits(tensors.max_logits);
+  const bool rounded = tensors.q.view.device.type == DeviceType::cuda;
   const auto judge = [&](RowGroup group, Comparison& comparison, PooledError& pool) {
     const std::vector<Reference> references = reference_of(tensors, group);
     const auto tokens =
@@ -43,7 +47,10 @@ void check_against_oracle(SparseTensors& tensors, const Results& results, CaseRe
     }
   };
   judge_groups(
-      groups, DType::bf16, Comparison(DType::bf16, !c.softmax_scale.has_value(), c.kind), judge,
+      groups, DType::bf16,
+      Comparison(DType::bf16, !c.softmax_scale.has_value(), c.kind,
+                 rounded ? Comparison::rounded_weights : Comparison::exact_weights),
+      judge,
       [&](const RowIndex& row) { return row.request * c.query_tokens + row.query_token; }, result);
 }
 
@@ -82,7 +89,9 @@ std::vector<RowIndex> rows_to_check(const SparseCase& c) {
   };
   Random random(key_of(c.seed, row_choice));
   const bool all = c.row_entries() <= oracle_row_entries;
-  choose(chosen_tokens, tokens, all ? tokens : oracle_tokens, random);
+  const std::int64_t most_tokens = std::clamp<std::int64_t>(
+      oracle_entries / std::max<std::int64_t>(1, c.topk + c.extra_topk), 2, oracle_tokens);
+  choose(chosen_tokens, tokens, all ? tokens : most_tokens, random);
   choose(chosen_heads, c.query_heads, all ? c.query_heads : oracle_heads, random);
   std::vector<RowIndex> rows;
   for (const std::int64_t token : chosen_tokens)
@@ -128,10 +137,10 @@ CaseResult run_case(const SparseCase& sparse_case, Memory& memory) {
 
 CaseResult run_case(const SparseCase& sparse_case, Memory& memory, const SparseFunction& compute) {
   return run_and_judge<SparseTensors>(
-      sparse_case, memory, compute, largest_output,
-      [](const Results& results, const RowIndex& row) {
-        // Which lists are empty, the oracle finds out.
-        return results.lse(row) == std::numeric_limits<float>::infinity();
+      sparse_case, memory, compute, std::ldexp(largest_output, sparse_case.magnitude),
+      [](SparseTensors& tensors, const RowIndex& row) {
+        return tensors.contents[static_cast<std::size_t>(
+            row.request * tensors.sparse_case.query_tokens + row.query_token)];
       },
       [](SparseTensors& tensors, const Results& results, CaseResult& result) {
         check_against_oracle(tensors, results, result);

@@ -52,16 +52,18 @@ std::vector<Suite> suites_of(const CheckOptions& options, std::uint64_t seed) {
   const auto size = support::suite_size_of(options.size);
   if (!size)
     throw BadInput(fmt::format("--size: given {}, wanted a size of suites", shown(options.size)));
+  const bool on_gpu = options.backend == "cuda";
   std::vector<Suite> suites{
-      suite_of("dense", support::DenseSuite(*size, seed, options.backend == "cuda")),
-      suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, *size, seed)),
-      suite_of("prefill", support::SparseSuite(AttentionKind::sparse_prefill, *size, seed))};
+      suite_of("dense", support::DenseSuite(*size, seed, on_gpu)),
+      suite_of("sparse", support::SparseSuite(AttentionKind::sparse_decode, *size, seed, on_gpu)),
+      suite_of("prefill",
+               support::SparseSuite(AttentionKind::sparse_prefill, *size, seed, on_gpu))};
   std::erase_if(suites, [&](const Suite& suite) {
     return suite.cases == 0 || (options.suite != "all" && suite.name != options.suite);
   });
   if (suites.empty())
     throw BadInput(
-        fmt::format("--suite: given {} of --size {}, wanted dense, which alone has that size",
+        fmt::format("--suite: given {} of --size {}, wanted dense, sparse or all, which have it",
                     shown(options.suite), options.size));
   if (options.only_case && options.suite == "all")
     throw BadInput("--suite: given 'all' with --case, wanted the suite that the case is of");
