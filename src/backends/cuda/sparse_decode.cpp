@@ -22,7 +22,7 @@ using schedule::divide_up;
 using sm90::ops::FastDivisor;
 
 std::int64_t tile_rows_of(const Problem& problem) {
-  return problem.query_heads <= 16 ? 16 : 32;
+  return problem.query_heads <= 16 ? 16 : problem.query_heads <= 32 ? 32 : 64;
 }
 
 schedule::SplitParams split_params(const Problem& problem, const HeadTiles& tiles) {
@@ -76,11 +76,13 @@ sparse::IndexLists lists_of(const TensorView& cache, KvFormat format, const Tens
 
 // The kernels load FP8 rows in units of 16 bytes.
 void check_alignment(const char* argument, const TensorView& cache) {
-  if (!cache.given() || gpu::rows_aligned(cache))
+  if (!cache.given())
     return;
   if (reinterpret_cast<std::uintptr_t>(cache.data) % gpu::wide_bytes != 0)
     throw Error(ErrorCode::unsupported, argument, "an address that is no multiple of 16",
                 "an FP8 cache on a GPU that begins at a multiple of 16 bytes");
+  if (page_bytes_of(cache) % gpu::wide_bytes == 0)
+    return;
   throw Error(ErrorCode::unsupported, argument,
               text("pages ", cache.strides[0], " bytes apart"),
               "pages of an FP8 cache on a GPU that are a multiple of 16 bytes apart");

@@ -74,6 +74,7 @@ FLASHMLA_DEVICE void pin_matrix(Register (&registers)[M][N]) {
 #define FLASHMLA_R8(d, i) FLASHMLA_R4(d, i), FLASHMLA_R4(d, (i) + 4)
 #define FLASHMLA_R16(d, i) FLASHMLA_R8(d, i), FLASHMLA_R8(d, (i) + 8)
 #define FLASHMLA_R32(d, i) FLASHMLA_R16(d, i), FLASHMLA_R16(d, (i) + 16)
+#define FLASHMLA_R64(d, i) FLASHMLA_R32(d, i), FLASHMLA_R32(d, (i) + 32)
 #define FLASHMLA_R128(d, i)                                                 \
   FLASHMLA_R32(d, i), FLASHMLA_R32(d, (i) + 32), FLASHMLA_R32(d, (i) + 64), \
       FLASHMLA_R32(d, (i) + 96)
@@ -167,6 +168,37 @@ FLASHMLA_DEVICE void wgmma_n32_ts(float (&d)[16], std::uint64_t a, std::uint64_t
                  : "l"(a), "l"(b), "r"(accumulate));
 }
 
+// A K-major, B N-major (transposed in shared memory). NOTE: a kernel of 512 threads, whose launch
+// leaves 128 registers to a thread, cannot have products of 256 columns.
+template <class T>
+FLASHMLA_DEVICE void wgmma_n128_st(float (&d)[64], std::uint64_t a, std::uint64_t b,
+                                   int accumulate) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>)
+    asm volatile(FLASHMLA_WGMMA_TEXT("128", "bf16", FLASHMLA_D64, "66", "%64, %65, p, 1, 1, 0, 1")
+                 : FLASHMLA_R64(d, 0)
+                 : "l"(a), "l"(b), "r"(accumulate));
+  else
+    asm volatile(FLASHMLA_WGMMA_TEXT("128", "f16", FLASHMLA_D64, "66", "%64, %65, p, 1, 1, 0, 1")
+                 : FLASHMLA_R64(d, 0)
+                 : "l"(a), "l"(b), "r"(accumulate));
+}
+
+// B N-major (transposed in shared memory).
+template <class T>
+FLASHMLA_DEVICE void wgmma_n128_rt(float (&d)[64], const std::uint32_t (&a)[4], std::uint64_t b,
+                                   int accumulate) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>)
+    asm volatile(FLASHMLA_WGMMA_TEXT("128", "bf16", FLASHMLA_D64, "69",
+                                     "{%64, %65, %66, %67}, %68, p, 1, 1, 1")
+                 : FLASHMLA_R64(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+  else
+    asm volatile(FLASHMLA_WGMMA_TEXT("128", "f16", FLASHMLA_D64, "69",
+                                     "{%64, %65, %66, %67}, %68, p, 1, 1, 1")
+                 : FLASHMLA_R64(d, 0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+}
+
 // A K-major, B N-major (transposed in shared memory).
 template <class T>
 FLASHMLA_DEVICE void wgmma_n256_st(float (&d)[128], std::uint64_t a, std::uint64_t b,
@@ -210,6 +242,7 @@ FLASHMLA_DEVICE void wgmma_n256_rt(float (&d)[128], const std::uint32_t (&a)[4],
 #undef FLASHMLA_R8
 #undef FLASHMLA_R16
 #undef FLASHMLA_R32
+#undef FLASHMLA_R64
 #undef FLASHMLA_R128
 
 }  // namespace flashmla::sm90::ptx

@@ -20,7 +20,6 @@ namespace flashmla::sm90::attend::swap_ab {
 
 inline constexpr int consumer_warps = 4;
 inline constexpr int consumer_threads = 128;
-inline constexpr int consumers_met = 1;  // named barrier
 inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 
 // So rows of the tile are columns of the accumulators. The own columns of a thread are rows of the
@@ -34,7 +33,12 @@ inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 //   Params             with `rows`, `output`, `partials` and `scores` of call.h
 //   Storage            shared memory: key_slots (of the ring of keys), exchange, sum, divisor, out_of_range,
 //                      row_max, row_factor
-//   Shared             shared addresses: keys(slot), query(chunk), weights(), key_ring()
+//   Shared             shared addresses: keys(slot), query(chunk), key_ring()
+//   scorers_met, finishers_met  named barriers of the threads that compute scores, and of those that
+//                      finish segments
+//   totals_shown       a named barrier of both, only where they are two warpgroups
+//   two_warpgroups     whether these are two warpgroups: one computes scores and P, the other one
+//                      multiplies P with V. With one warpgroup both barriers may be the same
 template <class Room>
 struct Consumer {
   using T = typename Room::Type;
@@ -69,7 +73,11 @@ struct Consumer {
       : p(params), shared(addresses), storage(memory) {}
 
   static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
-  static FLASHMLA_DEVICE int warp() { return threadIdx.x / 32; }
+  // Thread and warp of the warpgroup. Where there is only one, its threads come first.
+  static FLASHMLA_DEVICE int thread() {
+    return Room::two_warpgroups ? threadIdx.x % consumer_threads : threadIdx.x;
+  }
+  static FLASHMLA_DEVICE int warp() { return thread() / 32; }
   // The row of the tile that is row i of the thread's own_rows.
   static FLASHMLA_DEVICE int row(int i) {
     return tile::columns_before(i) + tile::own_column(lane() % tile::quad_lanes);
@@ -159,7 +167,7 @@ struct Consumer {
     float(&exchange)[consumer_warps][rows] = storage.exchange[turn];
     turn ^= 1;
     publish(exchange, values);
-    ptx::barrier_sync(consumers_met, consumer_threads);
+    ptx::barrier_sync(Room::scorers_met, consumer_threads);
 #pragma unroll
     for (int i = 0; i < own_rows; i += 2) {
       float2 all = *reinterpret_cast<const float2*>(&exchange[0][row(i)]);
@@ -174,11 +182,11 @@ struct Consumer {
     }
   }
 
-  // Raises the maxima to those of the scores, and rescales the accumulators. NOTE: the maxima
-  // always rise, not only beyond a threshold. The largest weight is then 1, which rounding does not
-  // change. With few rows the error of this weight would not average out, and rescaling is hidden
-  // behind loads.
-  FLASHMLA_DEVICE void raise_max() {
+  // Raises the maxima to those of the scores, and rescales the sums. Returns whether `out` has to be
+  // multiplied by `factor`. NOTE: the maxima always rise, not only beyond a threshold. The largest
+  // weight is then 1, which rounding does not change. With few rows the error of this weight would
+  // not average out, and rescaling is hidden behind loads.
+  FLASHMLA_DEVICE bool raise_max() {
     float block_max[own_rows];
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
@@ -196,19 +204,25 @@ struct Consumer {
       max[i] = now;
     }
     if (!ops::any_in_warp(raised))
-      return;
+      return false;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       sum[i] *= factor[i];
       rounded[i / 2].rescale_column(i % 2, factor[i]);
+    }
+    return true;
+  }
+
+  FLASHMLA_DEVICE void rescale_out() {
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i)
 #pragma unroll
       for (int chunk = 0; chunk < v_chunks; ++chunk)
         out[chunk].rescale_column(i, factor[i]);
-    }
   }
 
-  // Writes P = 2^(scale · score − max) to shared memory, as [row][token].
-  FLASHMLA_DEVICE void publish_weights() {
+  // Writes P = 2^(scale · score − max) to `target` in shared memory, as [row][token].
+  FLASHMLA_DEVICE void publish_weights(std::uint32_t target) {
     std::uint32_t packed[groups][2];  // [pair of own columns][own row]
 #pragma unroll
     for (int g = 0; g < groups; ++g) {
@@ -226,7 +240,7 @@ struct Consumer {
     const int matrix = lane() / tile::matrix_rows;
 #pragma unroll
     for (int n = 0; n < rows / 16; ++n)
-      ptx::store_matrices_transposed(shared.weights() + matrix_row(matrix, n), packed[2 * n][0],
+      ptx::store_matrices_transposed(target + matrix_row(matrix, n), packed[2 * n][0],
                                      packed[2 * n][1], packed[2 * n + 1][0], packed[2 * n + 1][1]);
     sum_rounded(packed);
   }
@@ -241,13 +255,10 @@ struct Consumer {
                                 ptx::transpose_matrix(packed[g][1]));
   }
 
-  // Oᵀ += Vᵀ Pᵀ, after all of P has been written. Gives the slots of the block back.
-  FLASHMLA_DEVICE void multiply_weights() {
-    ptx::fence_async_proxy();
-    ptx::barrier_sync(consumers_met, consumer_threads);
+  // Oᵀ += Vᵀ Pᵀ, after all of P has been written. `weights` is the descriptor of P.
+  FLASHMLA_DEVICE void multiply_weights(std::uint64_t weights) {
     const std::uint64_t values =
         uniform_descriptor(tile::transposed(fixed().keys(first_slot()), chunk_bytes));
-    const std::uint64_t weights = tile::k_major(fixed().weights());
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
       out[chunk].pin();
@@ -268,13 +279,32 @@ struct Consumer {
 #pragma unroll
     for (int chunk = 0; chunk < v_chunks; ++chunk)
       out[chunk].pin();
+  }
+
+  // Writes what the warp knows of each row for SegmentEnd.
+  FLASHMLA_DEVICE void publish_totals() {
+    reduce_tokens(sum, [](float a, float b) { return a + b; });
+    publish(storage.sum, sum);
+    float divisors[own_rows];
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i)
+      divisors[i] = rounded[i / 2].at(0, i % 2);
+    publish(storage.divisor, divisors);
+    // The maximum of every row too. All threads that hold it have the same value.
+    if (warp() == 0 && lane() < tile::quad_lanes)
+#pragma unroll
+      for (int i = 0; i < own_rows; ++i)
+        storage.row_max[row(i)] = max[i];
+  }
+
+  // Gives the slots of the block back.
+  FLASHMLA_DEVICE void release_block() {
 #pragma unroll
     for (int part = 0; part < slots_per_block; ++part)
       shared.key_ring().template release_to_cluster<Room::cluster_size>(lane(), at(part));
     block.advance();
   }
 
- private:
   // NOTE: a descriptor that the compiler does not know to be uniform costs registers and moves.
   static FLASHMLA_DEVICE std::uint64_t uniform_descriptor(std::uint64_t descriptor) {
     const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));

@@ -31,14 +31,14 @@ class SegmentEnd {
       show_totals();
       finish_rows();
       stage_rows<T>();
-      ptx::barrier_sync(consumers_met, consumer_threads);
+      ptx::barrier_sync(Room::finishers_met, consumer_threads);
       write_staged_rows(ResultRows::of_output(c.p, segment));
     } else if constexpr (halves) {
       finish_partial_rows();
       write_staged_rows(ResultRows::of_partial(c.p, segment));
     } else {
       show_totals();
-      if (threadIdx.x < rows)
+      if (C::thread() < rows)
         finish_partial_row(totals(), 1);
       c.shared.query_ring().release();
       write_wide_partials();
@@ -60,24 +60,17 @@ class SegmentEnd {
         });
   }
 
-  // Shows the values that the warp has of each row. `between` runs before the wait for the other
+  // Waits until the totals of all rows are shown. `between` runs before the wait for the other
   // warps.
   template <class Between>
   FLASHMLA_DEVICE void show_totals(Between between) {
-    C::reduce_tokens(c.sum, [](float a, float b) { return a + b; });
-    C::publish(c.storage.sum, c.sum);
-    float divisors[C::own_rows];
-#pragma unroll
-    for (int i = 0; i < C::own_rows; ++i)
-      divisors[i] = c.rounded[i / 2].at(0, i % 2);
-    C::publish(c.storage.divisor, divisors);
-    // The maximum of every row too. All threads that hold it have the same value.
-    if (C::warp() == 0 && C::lane() < tile::quad_lanes)
-#pragma unroll
-      for (int i = 0; i < C::own_rows; ++i)
-        c.storage.row_max[C::row(i)] = c.max[i];
+    if constexpr (!Room::two_warpgroups)
+      c.publish_totals();
     between();
-    ptx::barrier_sync(consumers_met, consumer_threads);
+    if constexpr (Room::two_warpgroups)
+      ptx::barrier_sync(Room::totals_shown, 2 * consumer_threads);
+    else
+      ptx::barrier_sync(Room::finishers_met, consumer_threads);
   }
   FLASHMLA_DEVICE void show_totals() {
     show_totals([] {});
@@ -85,21 +78,21 @@ class SegmentEnd {
 
   // The scale of the row whose number is that of the thread.
   FLASHMLA_DEVICE RowTotals totals() const {
-    RowTotals row{c.storage.row_max[threadIdx.x], 0, 0};
+    RowTotals row{c.storage.row_max[C::thread()], 0, 0};
 #pragma unroll
     for (int w = 0; w < consumer_warps; ++w) {
-      row.sum += c.storage.sum[w][threadIdx.x];
-      row.divisor += c.storage.divisor[w][threadIdx.x];
+      row.sum += c.storage.sum[w][C::thread()];
+      row.divisor += c.storage.divisor[w][C::thread()];
     }
     return row;
   }
 
   // Turns the accumulators into the elements of the output. Also writes the lse.
   FLASHMLA_DEVICE void finish_rows() {
-    if (threadIdx.x < rows)
-      c.storage.row_factor[threadIdx.x] =
-          ResultRow(c.p, segment, threadIdx.x).finish(totals(), true);
-    ptx::barrier_sync(consumers_met, consumer_threads);
+    if (C::thread() < rows)
+      c.storage.row_factor[C::thread()] =
+          ResultRow(c.p, segment, C::thread()).finish(totals(), true);
+    ptx::barrier_sync(Room::finishers_met, consumer_threads);
     multiply_rows();
   }
 
@@ -117,7 +110,7 @@ class SegmentEnd {
   FLASHMLA_DEVICE void finish_partial_row(const RowTotals& row, float down) const {
 #pragma unroll
     for (int entry = 0; entry < row_entries<T>; ++entry)
-      ResultRow(c.p, segment, threadIdx.x).template finish_partial<T>(row, entry, down);
+      ResultRow(c.p, segment, C::thread()).template finish_partial<T>(row, entry, down);
   }
 
   // Rounds the accumulators to fp16. Where the values of any row do not fit fp16, powers of two
@@ -141,7 +134,7 @@ class SegmentEnd {
     float down = 1;
     if (bad) [[unlikely]]
       down = bring_into_range();
-    if (threadIdx.x < rows)
+    if (C::thread() < rows)
       finish_partial_row(totals(), down);
   }
 
@@ -156,21 +149,21 @@ class SegmentEnd {
     C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
     float(&exchange)[consumer_warps][rows] = c.storage.exchange[c.turn];
     C::publish(exchange, magnitudes);
-    ptx::barrier_sync(consumers_met, consumer_threads);
+    ptx::barrier_sync(Room::finishers_met, consumer_threads);
     RowScale scale;
-    if (threadIdx.x < rows) {
+    if (C::thread() < rows) {
       float sum = 0;
 #pragma unroll
       for (int w = 0; w < consumer_warps; ++w)
-        sum += exchange[w][threadIdx.x];
+        sum += exchange[w][C::thread()];
       scale = RowScale::of(sum);
-      c.storage.row_factor[threadIdx.x] = scale.up;
+      c.storage.row_factor[C::thread()] = scale.up;
     }
-    ptx::barrier_sync(consumers_met, consumer_threads);
+    ptx::barrier_sync(Room::finishers_met, consumer_threads);
     multiply_rows();
     ops::HalfRange ranges[C::groups];
     stage_rows<__half>(ranges);
-    ptx::barrier_sync(consumers_met, consumer_threads);
+    ptx::barrier_sync(Room::finishers_met, consumer_threads);
     return scale.down;
   }
 

@@ -14,6 +14,8 @@ namespace flashmla::sm90::sparse_decode {
 template <int Chunks>
 struct PlainRows {
   static constexpr bool quantised = false;
+  static constexpr bool scales_apart = false;
+  static constexpr int scratch_scales = 1;  // not used
   static constexpr int chunks = Chunks;
 };
 
@@ -27,6 +29,8 @@ struct V32Rows {
   static constexpr int rotary_offset = V32Layout::rotary_offset;
   static constexpr int scales = V32Layout::tiles;  // of a token
   static constexpr int lane_scales = 1;            // scales of a group that a lane loads
+  static constexpr bool scales_apart = false;      // from the rows of their tokens
+  static constexpr int scratch_scales = group_tokens * scales;
 
   // The scale of a chunk.
   static FLASHMLA_DEVICE int scale_of(int chunk) {
@@ -34,7 +38,7 @@ struct V32Rows {
   }
 
   // Loads scale lane % 4 of token lane / 4 of a group.
-  static FLASHMLA_DEVICE void load_scales(const SlotBlock& block, int place, int lane,
+  static FLASHMLA_DEVICE void load_scales(const SlotBlock<V32Rows>& block, int place, int lane,
                                           std::uint32_t (&loaded)[lane_scales]) {
     const std::uint8_t* row = block.rows[place];
     loaded[0] = row == nullptr
@@ -54,11 +58,20 @@ struct V4Rows {
   static constexpr int rotary_offset = V4Layout::rotary_offset;
   static constexpr int scales = V4Layout::scales_bytes;  // of a token; the last one is not one
   static constexpr int lane_scales = 2;
+  static constexpr bool scales_apart = true;
+  static constexpr int scratch_scales = group_tokens * scales;
 
   static FLASHMLA_DEVICE int scale_of(int chunk) { return chunk; }
 
+  // Bytes from the start of a row to its scales.
+  static FLASHMLA_DEVICE std::int32_t scales_behind(std::int32_t page_size, std::int32_t in_page) {
+    constexpr auto row = static_cast<std::int32_t>(V4Layout::row_bytes);
+    constexpr auto scales_of_row = static_cast<std::int32_t>(V4Layout::scales_bytes);
+    return page_size * row - in_page * (row - scales_of_row);
+  }
+
   // Loads scales 2 · (lane % 4) and the next one of token lane / 4 of a group.
-  static FLASHMLA_DEVICE void load_scales(const SlotBlock& block, int place, int lane,
+  static FLASHMLA_DEVICE void load_scales(const SlotBlock<V4Rows>& block, int place, int lane,
                                           std::uint32_t (&loaded)[lane_scales]) {
     const std::uint8_t* row = block.rows[place];
     std::uint32_t both = 0x7f7f;  // 1, 1

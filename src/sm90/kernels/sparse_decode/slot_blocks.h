@@ -17,15 +17,17 @@ inline constexpr int groups_of_block = block_tokens / group_tokens;
 
 // What the consumers are told of a block.
 struct BlockHeader {
-  std::int32_t tokens;  // there are 0 … 64; the rows behind them are zeros
+  std::int16_t tokens;  // there are 0 … 64; the rows behind them are zeros
   bool last;            // of its segment
   bool end;             // there is no block, and none follows
 };
 
+template <class Format>
 struct SlotBlock {
   // Where the rows of the tokens begin; null: no token. In the order of place_of().
   const std::uint8_t* rows[block_tokens];
-  std::int32_t scales[block_tokens];  // bytes from the start of a row to its scales, in V4 caches
+  // Bytes from the start of a row to its scales, where these lie behind all rows of a page.
+  std::int32_t scales[Format::scales_apart ? block_tokens : 1];
   BlockHeader header;
 };
 
@@ -35,7 +37,5 @@ FLASHMLA_HOST_DEVICE constexpr int place_of(int token) {
   return token / group_tokens * group_tokens + token % 2 * (group_tokens / 2) +
          token % group_tokens / 2;
 }
-
-inline constexpr int slot_blocks = 4;  // slots of the ring of slot blocks
 
 }  // namespace flashmla::sm90::sparse_decode

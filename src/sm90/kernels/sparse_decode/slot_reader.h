@@ -31,9 +31,13 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
     });
 }
 
-// Shared: slot_block(slot), slot_ring(), segment_ring().
-template <class Shared, class Storage, int TileRows>
+// Room::Shared has slot_ring() and segment_ring(), Room::Storage has `slots` and `segments`.
+template <class Room, int TileRows>
 class SlotReader {
+  using Shared = typename Room::Shared;
+  using Storage = typename Room::Storage;
+  using Format = typename Room::Format;
+
  public:
   FLASHMLA_DEVICE SlotReader(const Params& params, const Shared& addresses, Storage& memory)
       : p(params), shared(addresses), storage(memory) {}
@@ -51,7 +55,7 @@ class SlotReader {
     // A warp that gathers groups in turn may skip a block, but not two.
     for (int i = 0; i < 2; ++i) {
       shared.slot_ring().acquire(block_);
-      commit({0, true, true});
+      commit(0, true, true);
     }
   }
 
@@ -126,7 +130,7 @@ class SlotReader {
     }
     for (int token = filled_ + lane(); token < block_tokens; token += 32)
       block().rows[place_of(token)] = nullptr;
-    commit({filled_, true, false});
+    commit(filled_, true);
   }
 
   // Adds the tokens of the lanes whose slot lies in the cache.
@@ -138,35 +142,33 @@ class SlotReader {
     const std::int32_t page = list.by_page_size.quotient(max(slot, 0));
     const std::int32_t in_page = slot - page * list.page_size;
     const std::uint8_t* row = list.cache + page * list.page_bytes + in_page * list.row_bytes;
-    // In V4 pages the scales lie behind all rows.
-    const std::int32_t scales =
-        list.page_size * V4Layout::row_bytes +
-        in_page * static_cast<std::int32_t>(V4Layout::scales_bytes - V4Layout::row_bytes);
     const int token = filled_ + before;
+    const auto put = [&](int place) {
+      block().rows[place] = row;
+      if constexpr (Format::scales_apart)
+        block().scales[place] = Format::scales_behind(list.page_size, in_page);
+    };
     if (there && token < block_tokens)
-      put(token, row, scales);
+      put(place_of(token));
     if (filled_ + count <= block_tokens) {
       filled_ += count;
       return;
     }
-    commit({block_tokens, false, false});
+    commit(block_tokens, false);
     shared.slot_ring().acquire(block_);
     if (there && token >= block_tokens)
-      put(token - block_tokens, row, scales);
+      put(place_of(token - block_tokens));
     filled_ += count - block_tokens;
   }
 
-  FLASHMLA_DEVICE SlotBlock& block() { return storage.slots[block_.template slot_in<slot_blocks>()]; }
-
-  FLASHMLA_DEVICE void put(int token, const std::uint8_t* row, std::int32_t scales) {
-    block().rows[place_of(token)] = row;
-    block().scales[place_of(token)] = scales;
+  FLASHMLA_DEVICE SlotBlock<Format>& block() {
+    return storage.slots[block_.template slot_in<Storage::slot_blocks>()];
   }
 
-  FLASHMLA_DEVICE void commit(const BlockHeader& header) {
+  FLASHMLA_DEVICE void commit(int tokens, bool last, bool end = false) {
     __syncwarp();
     if (lane() == 0) {
-      block().header = header;
+      block().header = {static_cast<std::int16_t>(tokens), last, end};
       shared.slot_ring().commit(block_);
     }
     block_.advance();

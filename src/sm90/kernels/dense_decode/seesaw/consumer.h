@@ -1,7 +1,7 @@
 // The code that both consumers share: the products of a tile, and the end of a segment.
 #pragma once
 
-#include "sm90/attend/result_rows.h"
+#include "sm90/attend/half_results.h"
 #include "sm90/kernels/dense_decode/seesaw/shared_storage.h"
 #include "sm90/ops/accumulator.h"
 #include "sm90/ops/half_range.h"
@@ -16,19 +16,15 @@
 
 namespace flashmla::sm90::dense_decode::seesaw {
 
-using attend::PartialNumber;
-using attend::ResultRow;
-using attend::ResultRows;
-using attend::row_entries;
-using attend::RowScale;
+using attend::left;
+using attend::right;
 using attend::RowTotals;
-
-enum Side { left, right };
+using attend::Side;
 
 // The two consumers divide the columns of V and the blocks of a segment. The left consumer computes
 // the scores of even blocks (buffer 0), the right one those of odd blocks (buffer 1).
 template <class T, int Chunks, int ClusterSize, Side side>
-struct Consumer {
+struct Consumer : attend::HalfThread {
   static constexpr int buffer = side;
   // Shared addresses as constants, so that descriptors take no registers.
   static FLASHMLA_DEVICE SharedAddresses<Chunks> fixed() { return {tile::shared_start}; }
@@ -50,21 +46,6 @@ struct Consumer {
 
   FLASHMLA_DEVICE Consumer(const Params& params, const SharedAddresses<Chunks>& addresses)
       : p(params), shared(addresses) {}
-
-  static FLASHMLA_DEVICE int thread() { return threadIdx.x % warpgroup_threads; }
-  static FLASHMLA_DEVICE int lane() { return threadIdx.x % 32; }
-  // The first of the tile::warp_rows rows that the warp holds.
-  static FLASHMLA_DEVICE int warp_row() { return thread() / 32 * tile::warp_rows; }
-  // The row of the tile that is own row 0 of the thread. Own row 1 is tile::own_rows_apart rows
-  // further.
-  static FLASHMLA_DEVICE int row() { return warp_row() + tile::own_row(lane()); }
-  // Whether the thread writes what all four threads of its quad know of their two rows.
-  static FLASHMLA_DEVICE bool first_of_quad() { return lane() % tile::quad_lanes == 0; }
-  // The swizzled offset in a chunk of the matrix row that this lane addresses, for columns 16k …
-  // 16k + 15.
-  static FLASHMLA_DEVICE std::uint32_t matrix_row(int k) {
-    return tile::swizzled(warp_row() + tile::matrix_row(lane()), 2 * k + tile::matrix_unit(lane()));
-  }
 
   // Prepares a segment, while the warp waits for it.
   FLASHMLA_DEVICE void clear() {
@@ -218,76 +199,30 @@ struct Consumer {
   }
 
  private:
-  static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
-
   FLASHMLA_DEVICE void finish_partial(const TileSegment& segment, pipeline::UseCount n) {
     // NOTE: this comes first, because it also shows that no warp reads the queries any more.
     exchange_sums(n);
-    float down[2] = {1, 1};
-    if constexpr (halves)
-      stage_partials(down);
-    const int r = finished_row();
-    if (lane() % tile::quad_lanes < 2 && side < row_entries<T>)
-      ResultRow(p, segment, row() + tile::own_rows_apart * r)
-          .template finish_partial<T>(totals(r), side, r ? down[1] : down[0]);
-    if constexpr (halves)
-      write_staged_rows(segment, ResultRows::of_partial(p, segment));
-    else
-      write_wide_partials(segment);
+    results(segment).write_partial(totals(finished_row()), [&] { release_queries(); });
   }
 
   FLASHMLA_DEVICE void finish_output(const TileSegment& segment, pipeline::UseCount n) {
     exchange_sums(n);
-    const int r = finished_row();
-    const float scale = ResultRow(p, segment, row() + tile::own_rows_apart * r)
-                            .finish(totals(r), side == left && lane() % tile::quad_lanes < 2);
-    const int quad = lane() & ~(tile::quad_lanes - 1);
-    const float scales[2] = {__shfl_sync(0xffffffffu, scale, quad),
-                             __shfl_sync(0xffffffffu, scale, quad | 1)};
-    out.rescale(scales);
-    stage_rows<T>();
-    write_staged_rows(segment, ResultRows::of_output(p, segment));
+    results(segment).write_output(totals(finished_row()), [&] { release_queries(); });
   }
 
-  // Lanes 0 and 1 of a quad finish own rows 0 and 1 of the quad.
-  static FLASHMLA_DEVICE int finished_row() { return lane() % 2; }
+  FLASHMLA_DEVICE auto results(const TileSegment& segment) {
+    return attend::HalfResults<T, Params, SharedAddresses<Chunks>, ops::Accumulator<256>>(
+        p, shared, out, side, segment);
+  }
+
+  FLASHMLA_DEVICE void release_queries() const {
+    ptx::fence_async_proxy();
+    shared.query_ring().release();
+  }
+
   FLASHMLA_DEVICE RowTotals totals(int r) const {
     return {r ? rows.max[1] : rows.max[0], r ? rows.sum[1] : rows.sum[0],
             r ? rows.rounded[1] : rows.rounded[0]};
-  }
-
-  FLASHMLA_DEVICE void write_staged_rows(const TileSegment& segment, const ResultRows& target) {
-    __syncwarp();
-    const std::uint32_t staged = shared.query(side * v_half_chunks + lane() / tile::units_per_row);
-    write_rows<tile::warp_rows, 1, 1>(
-        p, segment, target, warp_row(), side * 256 + lane() * 8,
-        [&](int row, int) { return staged + tile::swizzled(row, lane() % tile::units_per_row); },
-        [&] {
-          ptx::fence_async_proxy();
-          shared.query_ring().release();
-        });
-  }
-
-  // Rounds the accumulators to fp16. Where the values of a row do not fit fp16, all rows of the
-  // warp are multiplied by powers of two, and `down` holds the reciprocals.
-  FLASHMLA_DEVICE void stage_partials(float (&down)[2]) {
-    ops::HalfRange ranges[2];
-    stage_rows<__half>(ranges);
-    if (!ops::any_in_warp(!ranges[0].good() || !ranges[1].good())) [[likely]]
-      return;
-    float up[2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float magnitudes = 0;
-#pragma unroll
-      for (int i = 0; i < out.own_columns; i += 2)
-        magnitudes += fabsf(out.at(r, i)) + fabsf(out.at(r, i + 1));
-      const RowScale scale = RowScale::of(ops::sum_in_quad(magnitudes));
-      up[r] = scale.up;
-      down[r] = scale.down;
-    }
-    out.rescale(up);
-    stage_rows<__half>(ranges);
   }
 
   // Each consumer has the sums of its own blocks. Both have the same maxima here.
@@ -309,43 +244,6 @@ struct Consumer {
       rows.sum[r] += other.x;
       rows.rounded[r] += other.y;
     }
-  }
-
-  // Partial results in fp32, from registers.
-  FLASHMLA_DEVICE void write_wide_partials(const TileSegment& segment) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float* const target = wide_partial_row(p, segment, row() + tile::own_rows_apart * r);
-      if (target == nullptr)
-        continue;
-#pragma unroll
-      for (int i = 0; i < out.own_columns; i += 2)
-        *reinterpret_cast<float2*>(target + side * 256 + tile::columns_before(i) +
-                                   tile::own_column(lane() % tile::quad_lanes)) = {
-            out.at(r, i), out.at(r, i + 1)};
-    }
-    ptx::fence_async_proxy();
-    shared.query_ring().release();
-  }
-
-  // Writes the warp's rows, rounded to 16 bits, as chunks to the memory of the queries. `ranges`,
-  // where given, check the elements of the two own rows.
-  template <class Number, class... Ranges>
-  FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
-#pragma unroll
-    for (int k = 0; k < 16; ++k) {
-      std::uint32_t words[4];
-      out.template pack<Number>(k, words);
-      ptx::store_matrices(shared.query(side * v_half_chunks + k / 4) + matrix_row(k % 4), words[0],
-                          words[1], words[2], words[3]);
-      (look_at(words, ranges), ...);
-    }
-  }
-  static FLASHMLA_DEVICE void look_at(const std::uint32_t (&words)[4],
-                                      ops::HalfRange (&ranges)[2]) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      ranges[tile::own_row_of_operand(j)].add(words[j]);
   }
 };
 

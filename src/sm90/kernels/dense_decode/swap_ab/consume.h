@@ -15,6 +15,9 @@ struct Room {
   static constexpr int rows = Rows;
   static constexpr int slots_per_block = Slot<Chunks>::per_block;
   static constexpr int cluster_size = ClusterSize;
+  static constexpr int scorers_met = consumers_met;
+  static constexpr int finishers_met = consumers_met;
+  static constexpr bool two_warpgroups = false;
   using Params = dense_decode::Params;
   using Storage = SharedStorage<Chunks, Rows>;
   using Shared = SharedAddresses<Chunks, Rows>;
@@ -28,7 +31,7 @@ struct PagedConsumer : attend::swap_ab::Consumer<Room> {
   using C::p;
   using C::scores;
 
-// Masks the scores of the block that begins at `first_token`.
+  // Masks the scores of the block that begins at `first_token`.
   FLASHMLA_DEVICE void mask(const TileSegment& segment, int first_token) {
     if (!p.scores.negated &&
         first_token + block_tokens <=
@@ -80,10 +83,14 @@ FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows
     for (int i = 0; i < record.blocks; ++i, first_token += block_tokens) {
       c.multiply_queries();
       c.mask(record, first_token);
-      c.raise_max();
-      c.publish_weights();
+      if (c.raise_max())
+        c.rescale_out();
+      c.publish_weights(shared.weights());
       c.clear_tail(record.length - first_token);
-      c.multiply_weights();
+      ptx::fence_async_proxy();
+      ptx::barrier_sync(consumers_met, consumer_threads);
+      c.multiply_weights(tile::k_major(decltype(c)::fixed().weights()));
+      c.release_block();
     }
     attend::swap_ab::SegmentEnd<R>(c, record).finish();
   }

@@ -81,8 +81,8 @@ using attend::swap_ab::consumer_threads;
 using attend::swap_ab::consumer_warps;
 inline constexpr int key_loader_threads = 32;
 inline constexpr int threads = 192;  // one warp loads keys, one the queries
-// 1 is attend::swap_ab::consumers_met.
 enum NamedBarrier : int {
+  consumers_met = 1,
   // The mbarriers are set. There is one of these for each role that waits at an instruction of its
   // own.
   barriers_set = 2,

@@ -1,4 +1,5 @@
-// The walk of the consumer warpgroup over its segments.
+// The two consumer warpgroups. The scorers compute the scores and P of every block. The valuers
+// multiply P with V, one block behind, and write the results.
 #pragma once
 
 #include "sm90/attend/swap_ab/consumer.h"
@@ -8,62 +9,102 @@
 
 namespace flashmla::sm90::sparse_decode::swap_ab {
 
-// The consumer of gathered blocks, whose tokens stand at the front.
+// What both warpgroups do.
 template <class Room>
-struct GatheredConsumer : attend::swap_ab::Consumer<Room> {
+struct SplitConsumer : attend::swap_ab::Consumer<Room> {
   using C = attend::swap_ab::Consumer<Room>;
   using C::block;
   using C::C;
   using C::p;
-  using C::scores;
   using C::shared;
   using C::storage;
+  pipeline::UseCount weights;  // how often P has been handed over
 
-  // Waits for a segment, and loads its queries after all warps are done with the previous ones.
-  FLASHMLA_DEVICE attend::TileSegment begin_segment(pipeline::UseCount n) {
-    C::clear();
+  FLASHMLA_DEVICE attend::TileSegment wait_for_segment(pipeline::UseCount n) const {
     shared.segment_ring().wait(n);
     const attend::TileSegment record =
         storage.segments[n.template slot_in<C::Storage::segment_slots>()];
-    ptx::barrier_sync(attend::swap_ab::consumers_met, consumer_threads);
-    if (threadIdx.x == 0)
-      shared.segment_ring().release(n);
-    if (!record.is_end()) {
-      load_queries<Room::chunks, Room::rows, consumer_threads>(
-          p, record, static_cast<int>(threadIdx.x), [&](int chunk) { return shared.query(chunk); });
-      ptx::barrier_sync(attend::swap_ab::consumers_met, consumer_threads);
-    }
+    ptx::barrier_sync(segment_begins, 2 * consumer_threads);
     return record;
   }
-
-  FLASHMLA_DEVICE BlockHeader wait_for_block() {
+  FLASHMLA_DEVICE BlockHeader wait_for_block() const {
     shared.key_ring().wait(block);
-    return storage.headers[block.template slot_in<C::Storage::key_slots>()];
+    return storage.headers[0][block.template slot_in<C::Storage::key_slots>()];
   }
-
-  FLASHMLA_DEVICE void attend_block(std::int32_t tokens) {
-    C::multiply_queries();
-    mask(tokens);
-    C::raise_max();
-    C::publish_weights();
-    C::multiply_weights();
+  FLASHMLA_DEVICE int weight_slot() const {
+    return weights.template slot_in<C::Storage::weight_slots>();
   }
+};
 
-  FLASHMLA_DEVICE void skip_block() {
-    shared.key_ring().template release_to_cluster<1>(C::lane(), block);
-    block.advance();
+template <class Room>
+struct Scorers : SplitConsumer<Room> {
+  using S = SplitConsumer<Room>;
+  using S::p;
+  using S::S;
+  using S::scores;
+  using S::shared;
+  using S::storage;
+
+  FLASHMLA_DEVICE void score_all() {
+    for (pipeline::UseCount n;; n.advance()) {
+      S::clear();
+      const attend::TileSegment record = S::wait_for_segment(n);
+      if (S::thread() == 0)
+        shared.segment_ring().release(n);
+      if (record.is_end())
+        return;
+      load_queries<Room::chunks, Room::rows, consumer_threads>(
+          p, record, S::thread(), [this](int chunk) { return this->shared.query(chunk); });
+      ptx::barrier_sync(scorers_met, consumer_threads);
+      while (!score_block()) {
+      }
+      S::publish_totals();
+      ptx::barrier_arrive(totals_shown, 2 * consumer_threads);
+    }
   }
 
  private:
+  // Returns whether the block is the last one of its segment.
+  FLASHMLA_DEVICE bool score_block() {
+    const BlockHeader header = S::wait_for_block();
+    if (header.tokens > 0) {
+      S::multiply_queries();
+      mask(header.tokens);
+      const bool raised = S::raise_max();
+      shared.weight_ring().acquire(S::weights);
+      S::publish_weights(shared.weights(S::weight_slot()));
+      show_factors(raised);
+      ptx::fence_async_proxy();
+      __syncwarp();
+      if (S::lane() == 0)
+        shared.weight_ring().commit(S::weights);
+      S::weights.advance();
+    }
+    S::release_block();
+    return header.last;
+  }
+
+  // All warps have the same factors.
+  FLASHMLA_DEVICE void show_factors(bool raised) const {
+    if (S::warp() != 0)
+      return;
+    if (S::lane() == 0)
+      storage.rescales[S::weight_slot()] = raised;
+    if (S::lane() < tile::quad_lanes)
+#pragma unroll
+      for (int i = 0; i < S::own_rows; ++i)
+        storage.factor[S::weight_slot()][S::row(i)] = S::factor[i];
+  }
+
   // Masks the scores behind the tokens of a block.
   FLASHMLA_DEVICE void mask(std::int32_t tokens) {
     if (p.scores.negated)
       scores.negate();
     if (tokens == block_tokens)
       return;
-    const int token = C::warp() * tile::warp_rows + tile::own_row(C::lane());
+    const int token = S::warp() * tile::warp_rows + tile::own_row(S::lane());
 #pragma unroll
-    for (int i = 0; i < C::own_rows; ++i) {
+    for (int i = 0; i < S::own_rows; ++i) {
       if (token >= tokens)
         scores.at(0, i) = ops::minus_infinity;
       if (token + tile::own_rows_apart >= tokens)
@@ -73,23 +114,44 @@ struct GatheredConsumer : attend::swap_ab::Consumer<Room> {
 };
 
 template <class Room>
-FLASHMLA_DEVICE void consume(const Params& p, const typename Room::Shared& shared,
-                             typename Room::Storage& storage) {
-  GatheredConsumer<Room> c(p, shared, storage);
-  for (pipeline::UseCount n;; n.advance()) {
-    const attend::TileSegment record = c.begin_segment(n);
-    if (record.is_end())
-      break;
-    BlockHeader header;
-    do {
-      header = c.wait_for_block();
-      if (header.tokens > 0)
-        c.attend_block(header.tokens);
-      else
-        c.skip_block();
-    } while (!header.last);
-    attend::swap_ab::SegmentEnd<Room>(c, record).finish();
+struct Valuers : SplitConsumer<Room> {
+  using S = SplitConsumer<Room>;
+  using S::S;
+  using S::shared;
+  using S::storage;
+
+  FLASHMLA_DEVICE void value_all() {
+    for (pipeline::UseCount n;; n.advance()) {
+      S::clear();
+      const attend::TileSegment record = S::wait_for_segment(n);
+      if (record.is_end())
+        return;
+      while (!value_block()) {
+      }
+      attend::swap_ab::SegmentEnd<Room>(*this, record).finish();
+    }
   }
-}
+
+ private:
+  FLASHMLA_DEVICE bool value_block() {
+    const BlockHeader header = S::wait_for_block();
+    if (header.tokens > 0) {
+      shared.weight_ring().wait(S::weights);
+      if (storage.rescales[S::weight_slot()]) {
+#pragma unroll
+        for (int i = 0; i < S::own_rows; ++i)
+          S::factor[i] = storage.factor[S::weight_slot()][S::row(i)];
+        S::rescale_out();
+      }
+      S::multiply_weights(
+          S::uniform_descriptor(tile::k_major(S::fixed().weights(S::weight_slot()))));
+      if (S::lane() == 0)
+        shared.weight_ring().release(S::weights);
+      S::weights.advance();
+    }
+    S::release_block();
+    return header.last;
+  }
+};
 
 }  // namespace flashmla::sm90::sparse_decode::swap_ab

@@ -1,5 +1,6 @@
-// The sparse kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are one
-// consumer warpgroup, one warp that reads the index lists, and warps that gather cached rows.
+// The sparse kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are two
+// consumer warpgroups (consume.h). Of the other eight warps one reads the index lists and seven
+// gather cached rows.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/gather.h"
@@ -12,20 +13,12 @@ namespace flashmla::sm90::sparse_decode::swap_ab {
 
 template <class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
-  shared.key_ring().initialise(groups_of_block, consumer_warps);
+  shared.key_ring().initialise(groups_of_block, 2 * consumer_warps);
+  shared.weight_ring().initialise(consumer_warps, consumer_warps);
   shared.slot_ring().initialise(1, groups_of_block);
   shared.segment_ring().initialise(1, 1);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
-}
-
-template <class Room>
-FLASHMLA_DEVICE void gather(const Params& p, const typename Room::Shared& shared,
-                            typename Room::Storage& storage, int warp) {
-  if constexpr (Room::Format::quantised)
-    QuantisedGatherer<Room>(p, shared, storage, warp).gather_all();
-  else
-    PlainGatherer<Room>(p, shared, storage, warp).gather_all();
 }
 
 template <class Format, int Rows>
@@ -40,19 +33,24 @@ __global__ void __launch_bounds__(threads, 1) decode(const __grid_constant__ Par
   if (threadIdx.x == 0)
     initialise_barriers(shared);
   __syncthreads();
+  constexpr int reader = 2 * consumer_warps;
   if (warp < consumer_warps) {
     if constexpr (Rows == 32)
-      ptx::raise_registers<consumer_registers>();
-    consume<R>(p, shared, storage);
-    return;
-  }
-  if constexpr (Rows == 32)
-    ptx::lower_registers<other_registers>();
-  if (warp == consumer_warps) {
-    SlotReader<typename R::Shared, typename R::Storage, Rows>(p, shared, storage).read_all();
-    ptx::launch_dependents();
+      ptx::lower_registers<scorer_registers>();
+    Scorers<R>(p, shared, storage).score_all();
+  } else if (warp < reader) {
+    if constexpr (Rows == 32)
+      ptx::raise_registers<valuer_registers>();
+    Valuers<R>(p, shared, storage).value_all();
   } else {
-    gather<R>(p, shared, storage, warp - consumer_warps - 1);
+    if constexpr (Rows == 32)
+      ptx::lower_registers<gather_registers>();
+    if (warp == reader) {
+      SlotReader<R, Rows>(p, shared, storage).read_all();
+      ptx::launch_dependents();
+    } else {
+      gather<R>(p, shared, storage, warp - reader - 1);
+    }
   }
 }
 

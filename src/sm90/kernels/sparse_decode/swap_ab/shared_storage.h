@@ -18,68 +18,86 @@ using attend::swap_ab::consumer_threads;
 using attend::swap_ab::consumer_warps;
 
 inline constexpr int threads = 512;
-inline constexpr int gather_warps = threads / 32 - consumer_warps - 1;
+// Of two warpgroups; the eighth warp reads the index lists.
+inline constexpr int gather_warps = 7;
 
-template <int Chunks, int Rows>
+template <class Format, int Rows>
 struct SharedStorage {
+  static constexpr int chunks = Format::chunks;
+  static constexpr int slot_blocks = 4;
   static constexpr int key_slots = 2;
   static constexpr int segment_slots = 2;
+  static constexpr int weight_slots = 2;
 
-  std::uint8_t keys[key_slots][Chunks][chunk_bytes];
-  std::uint8_t query[Chunks][Rows * tile::row_bytes];
-  std::uint8_t weights[Rows * tile::row_bytes];  // P: [row][64 tokens]
-  float scales[gather_warps][64];                // of the group that a warp dequantises
-  float exchange[2][4][Rows];                    // [turn][warp]: a value of each row
+  std::uint8_t keys[key_slots][chunks][chunk_bytes];
+  std::uint8_t query[chunks][Rows * tile::row_bytes];
+  std::uint8_t weights[weight_slots][Rows * tile::row_bytes];  // P: [row][64 tokens]
+  alignas(16) float scales[gather_warps][Format::scratch_scales];  // of the group of a warp
+  // The scorers raise the maxima of rows, and the valuers multiply `out` by these factors.
+  alignas(16) float factor[weight_slots][Rows];
+  bool rescales[weight_slots];  // whether any factor is not 1
+  alignas(16) float exchange[2][4][Rows];                   // [turn][warp]: a value of each row
   // For each row at the end of a segment: Σ P over the tokens of each warp, and Σ of the rounded P.
   float sum[4][Rows];
   float divisor[4][Rows];
   bool out_of_range[4];  // a warp has values that do not fit fp16
   float row_max[Rows];
   float row_factor[Rows];
-  SlotBlock slots[slot_blocks];
-  BlockHeader headers[key_slots];  // of the blocks in `keys`
+  SlotBlock<Format> slots[slot_blocks];
+  BlockHeader headers[1][key_slots];  // of the blocks in `keys`
   attend::TileSegment segments[segment_slots];
 
   pipeline::RingBarriers<key_slots> key_barriers;
+  pipeline::RingBarriers<weight_slots> weight_barriers;
   pipeline::RingBarriers<slot_blocks> slot_barriers;
   pipeline::RingBarriers<segment_slots> segment_barriers;
 };
 
-static_assert(sizeof(SharedStorage<9, 32>) <= tile::max_shared_bytes);
-
-// The consumers load the queries themselves, and nobody waits for their memory.
+// The scorers load the queries themselves. They wait for their memory at a named barrier.
 struct NoRing {
   FLASHMLA_DEVICE void release() const {}
 };
 
-template <int Chunks, int Rows>
+template <class Format, int Rows>
 struct SharedAddresses {
-  using Storage = SharedStorage<Chunks, Rows>;
+  using Storage = SharedStorage<Format, Rows>;
   std::uint32_t base;
 
   FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
     return base + static_cast<std::uint32_t>(offset);
   }
   FLASHMLA_DEVICE std::uint32_t keys(int slot) const {
-    return at(offsetof(Storage, keys)) + slot * Chunks * chunk_bytes;
+    return at(offsetof(Storage, keys)) + slot * Format::chunks * chunk_bytes;
   }
   FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
     return at(offsetof(Storage, query)) + chunk * Rows * tile::row_bytes;
   }
-  FLASHMLA_DEVICE std::uint32_t weights() const { return at(offsetof(Storage, weights)); }
-  FLASHMLA_DEVICE std::uint32_t scales(int warp) const {
-    return at(offsetof(Storage, scales)) + warp * sizeof(float[64]);
+  FLASHMLA_DEVICE std::uint32_t weights(int slot) const {
+    return at(offsetof(Storage, weights)) + slot * Rows * tile::row_bytes;
   }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring() const {
+  FLASHMLA_DEVICE std::uint32_t scales(int warp) const {
+    return at(offsetof(Storage, scales)) + warp * sizeof(float[Format::scratch_scales]);
+  }
+  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int /*part*/ = 0) const {
     return {at(offsetof(Storage, key_barriers))};
   }
-  FLASHMLA_DEVICE pipeline::Ring<slot_blocks> slot_ring() const {
+  FLASHMLA_DEVICE pipeline::Ring<Storage::weight_slots> weight_ring() const {
+    return {at(offsetof(Storage, weight_barriers))};
+  }
+  FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
     return {at(offsetof(Storage, slot_barriers))};
   }
   FLASHMLA_DEVICE pipeline::Ring<Storage::segment_slots> segment_ring() const {
     return {at(offsetof(Storage, segment_barriers))};
   }
   static FLASHMLA_DEVICE NoRing query_ring() { return {}; }
+};
+
+enum NamedBarrier : int {
+  scorers_met = 1,
+  valuers_met = 2,
+  totals_shown = 3,    // the scorers have written the totals of the rows
+  segment_begins = 4,  // both have read the record, and the results of the segment before it are out
 };
 
 // What attend::swap_ab::Consumer and the gathering warps know of this kernel.
@@ -92,15 +110,22 @@ struct Room {
   static constexpr int slots_per_block = 1;
   static constexpr int cluster_size = 1;
   static constexpr int gather_warps = swap_ab::gather_warps;
+  static constexpr int key_parts = 1;  // a block of keys arrives and is given back as a whole
+  static constexpr bool loads_groups_ahead = true;
+  static constexpr int scorers_met = swap_ab::scorers_met;
+  static constexpr int finishers_met = valuers_met;
+  static constexpr int totals_shown = swap_ab::totals_shown;
+  static constexpr bool two_warpgroups = true;
   using Params = sparse_decode::Params;
-  using Storage = SharedStorage<chunks, Rows>;
-  using Shared = SharedAddresses<chunks, Rows>;
+  using Storage = SharedStorage<Format, Rows>;
+  using Shared = SharedAddresses<Format, Rows>;
 };
 
-// Registers of a thread after the roles are known, where tiles have 32 rows. The other roles leave
-// theirs to the consumers.
-inline constexpr int consumer_registers = 216;
-inline constexpr int other_registers = 96;
-static_assert(consumer_registers + 3 * other_registers <= 4 * tile::registers_of_thread(threads));
+// Registers of a thread after the roles are known, where tiles have 32 rows.
+inline constexpr int scorer_registers = 112;
+inline constexpr int valuer_registers = 176;
+inline constexpr int gather_registers = 112;
+static_assert(scorer_registers + valuer_registers + 2 * gather_registers <=
+              4 * tile::registers_of_thread(threads));
 
 }  // namespace flashmla::sm90::sparse_decode::swap_ab

@@ -8,6 +8,7 @@ namespace {
 
 template <class Format, int Rows>
 constexpr Kernel instance(KvFormat kv_format) {
+  static_assert(sizeof(typename Room<Format, Rows>::Storage) <= tile::max_shared_bytes);
   return {.name = "swap_ab",
           .kv_format = kv_format,
           .qk_dim = Format::chunks * 64,

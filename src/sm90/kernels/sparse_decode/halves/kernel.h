@@ -1,0 +1,55 @@
+// The sparse kernel for tiles of 64 rows: it sets barriers and starts the roles. Two warpgroups
+// divide the columns of V (leader.h, follower.h). Of the other eight warps one reads the index lists
+// and seven gather cached rows.
+#pragma once
+
+#include "sm90/kernels/sparse_decode/gather.h"
+#include "sm90/kernels/sparse_decode/halves/follower.h"
+#include "sm90/kernels/sparse_decode/halves/leader.h"
+#include "sm90/kernels/sparse_decode/slot_reader.h"
+#include "sm90/ptx/grid_dependency.h"
+
+namespace flashmla::sm90::sparse_decode::halves {
+
+template <class Shared>
+FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
+  for (int part = 0; part < key_parts; ++part)
+    shared.key_ring(part).initialise(groups_of_block, warpgroup_warps);
+  shared.slot_ring().initialise(1, groups_of_block);
+  shared.segment_ring().initialise(1, 1);
+  ptx::fence_mbarrier_init();
+  ptx::fence_async_proxy();
+}
+
+template <class Format>
+__global__ void __launch_bounds__(threads, 1) decode(const __grid_constant__ Params p) {
+  using R = Room<Format>;
+  extern __shared__ __align__(1024) std::uint8_t bytes[];
+  auto& storage = *reinterpret_cast<typename R::Storage*>(bytes);
+  if (static_cast<std::uint32_t>(__cvta_generic_to_shared(bytes)) != tile::shared_start)
+    __trap();
+  const typename R::Shared shared{tile::shared_start};
+  const auto warp = static_cast<int>(ptx::uniform(threadIdx.x / 32));
+  const int role = warp / warpgroup_warps;
+  if (threadIdx.x == 0)
+    initialise_barriers(shared);
+  __syncthreads();
+  if (role == 0) {
+    ptx::raise_registers<leader_registers>();
+    Leader<Format>(p, shared, storage).lead_all();
+  } else if (role == 1) {
+    ptx::raise_registers<follower_registers>();
+    Follower<Format>(p, shared, storage).follow_all();
+  } else {
+    ptx::lower_registers<gather_registers>();
+    constexpr int reader = 2 * warpgroup_warps;
+    if (warp == reader) {
+      SlotReader<R, tile_rows>(p, shared, storage).read_all();
+      ptx::launch_dependents();
+    } else {
+      gather<R>(p, shared, storage, warp - reader - 1);
+    }
+  }
+}
+
+}  // namespace flashmla::sm90::sparse_decode::halves

@@ -1,0 +1,117 @@
+// Shared memory and named barriers of the sparse kernel for tiles of 64 rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "sm90/attend/half_results.h"
+#include "sm90/attend/tile_segment.h"
+#include "sm90/kernels/sparse_decode/slot_blocks.h"
+#include "sm90/pipeline/ring.h"
+#include "sm90/tile/limits.h"
+#include "sm90/tile/swizzle.h"
+
+namespace flashmla::sm90::sparse_decode::halves {
+
+inline constexpr int tile_rows = 64;
+inline constexpr std::uint32_t chunk_bytes = tile_rows * tile::row_bytes;
+inline constexpr int warpgroup_threads = 128;
+inline constexpr int warpgroup_warps = 4;
+inline constexpr int consumer_threads = 2 * warpgroup_threads;
+inline constexpr int threads = 4 * warpgroup_threads;
+inline constexpr int gather_warps = 7;  // of two warpgroups; the eighth warp reads the lists
+
+// A block of keys arrives and is given back in two parts: the left half of V, chunks 0 … 3, and the
+// right half. The left part also has the chunk that only QK reads.
+inline constexpr int key_parts = 2;
+
+template <class Format>
+struct SharedStorage {
+  static constexpr int chunks = Format::chunks;
+  static constexpr int key_slots = 2;
+  static constexpr int segment_slots = 2;
+  static constexpr int slot_blocks = 2;
+
+  // [chunk][row]. At the end of a segment the results pass through the first eight chunks, and the
+  // totals of the rows through the last one.
+  std::uint8_t query[9][chunk_bytes];
+  std::uint8_t keys[key_slots][chunks][chunk_bytes];
+  std::uint8_t weights[chunk_bytes];  // P: [row][64 tokens]
+  float factor[tile_rows];            // of the accumulators, in front of the product with `weights`
+  alignas(16) float scales[gather_warps][Format::scratch_scales];  // of the group of a warp
+  SlotBlock<Format> slots[slot_blocks];
+  // Of the blocks in `keys`. Each part has its own, since it is given back alone.
+  BlockHeader headers[key_parts][key_slots];
+  attend::TileSegment segments[segment_slots];
+
+  pipeline::RingBarriers<key_slots> key_barriers[key_parts];
+  pipeline::RingBarriers<slot_blocks> slot_barriers;
+  pipeline::RingBarriers<segment_slots> segment_barriers;
+};
+
+template <class Format>
+struct SharedAddresses {
+  using Storage = SharedStorage<Format>;
+  std::uint32_t base;
+
+  FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
+    return base + static_cast<std::uint32_t>(offset);
+  }
+  FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
+    return at(offsetof(Storage, query)) + chunk * chunk_bytes;
+  }
+  FLASHMLA_DEVICE std::uint32_t keys(int slot) const {
+    return at(offsetof(Storage, keys)) + slot * Format::chunks * chunk_bytes;
+  }
+  FLASHMLA_DEVICE std::uint32_t weights() const { return at(offsetof(Storage, weights)); }
+  FLASHMLA_DEVICE std::uint32_t factor(int row) const {
+    return at(offsetof(Storage, factor)) + row * sizeof(float);
+  }
+  // [maximum, Σ P, Σ of the rounded P][row] at the end of a segment.
+  FLASHMLA_DEVICE std::uint32_t totals(int which, int row) const {
+    return query(8) + (which * tile_rows + row) * sizeof(float);
+  }
+  FLASHMLA_DEVICE std::uint32_t scales(int warp) const {
+    return at(offsetof(Storage, scales)) + warp * sizeof(float[Format::scratch_scales]);
+  }
+  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int part) const {
+    return {at(offsetof(Storage, key_barriers)) +
+            part * static_cast<std::uint32_t>(sizeof(pipeline::RingBarriers<Storage::key_slots>))};
+  }
+  FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
+    return {at(offsetof(Storage, slot_barriers))};
+  }
+  FLASHMLA_DEVICE pipeline::Ring<Storage::segment_slots> segment_ring() const {
+    return {at(offsetof(Storage, segment_barriers))};
+  }
+};
+
+enum NamedBarrier : int {
+  leader_met = 1,      // the threads of the leader
+  weights_shown = 2,   // the leader has written P and the factors
+  weights_read = 3,    // the follower has multiplied them
+  totals_shown = 4,    // the leader has written the totals of the rows
+  segment_begins = 5,  // both have read the record, and the results of the segment before it are out
+};
+
+// What the gathering warps know of this kernel.
+template <class RowFormat>
+struct Room {
+  using Type = __nv_bfloat16;
+  using Format = RowFormat;
+  static constexpr int gather_warps = halves::gather_warps;
+  static constexpr int key_parts = halves::key_parts;
+  static constexpr bool loads_groups_ahead = false;
+  using Params = sparse_decode::Params;
+  using Storage = SharedStorage<Format>;
+  using Shared = SharedAddresses<Format>;
+};
+
+// Registers of a thread after the roles are known.
+inline constexpr int leader_registers = 208;
+inline constexpr int follower_registers = 160;
+inline constexpr int gather_registers = 72;
+static_assert(leader_registers + follower_registers + 2 * gather_registers <=
+              4 * tile::registers_of_thread(threads));
+
+}  // namespace flashmla::sm90::sparse_decode::halves
