@@ -169,6 +169,71 @@ class ResultFiles(unittest.TestCase):
         self.assertEqual([row["group"] for row in result["groups"]], ["v32, 256 scattered"])
 
 
+def torch_or_none():
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+@unittest.skipUnless(torch_or_none(), "no PyTorch")
+class Tensors(unittest.TestCase):
+    """What sparse_worker.py makes, on the CPU."""
+
+    def setUp(self):
+        import sparse_worker
+        self.torch = torch_or_none()
+        self.torch.manual_seed(1)
+        self.make = sparse_worker.Maker(self.torch, "cpu")
+
+    def tokens(self, name, page):
+        """(e4m3 as floats, scales, rotary parts) of the first page of a small cache."""
+        torch = self.torch
+        cache = getattr(self.make, name + "_cache")(3, page)
+        self.assertEqual(tuple(cache.shape[:3]), (3, page, 1))
+        if name == "v32":
+            rows = cache[0, :, 0]
+            return (rows[:, :512].contiguous().view(torch.float8_e4m3fn).float(),
+                    rows[:, 512:528].contiguous().view(torch.float32),
+                    rows[:, 528:].contiguous().view(torch.bfloat16))
+        self.assertEqual(cache.stride(0) % 576, 0)
+        image = torch.as_strided(cache, (page * 584,), (1,))
+        rows = image[:page * 576].view(page, 576)
+        exponents = image[page * 576:].view(page, 8)[:, :7].float()
+        return (rows[:, :448].contiguous().view(torch.float8_e4m3fn).float(),
+                torch.exp2(exponents - 127), rows[:, 448:].contiguous().view(torch.bfloat16))
+
+    def test_caches_hold_quantised_rows_in_the_format(self):
+        for name, page, tile in (("v32", 64, 128), ("v4", 256, 64), ("v4", 2, 64)):
+            codes, scales, rotary = self.tokens(name, page)
+            largest = codes.view(len(codes), -1, tile).abs().amax(-1)
+            self.assertTrue(bool(((largest > 220) & (largest <= 448)).all()), name)
+            self.assertTrue(bool((self.torch.log2(scales) % 1 == 0).all()), name)
+            numbers = codes.view(len(codes), -1, tile) * scales[..., None]
+            self.assertAlmostEqual(float(numbers.std()), 1, delta=0.1)
+            self.assertAlmostEqual(float(rotary.float().std()), 1, delta=0.2)
+
+    def test_lists_name_distinct_slots_of_the_requests_own_pages(self):
+        shape = parse_shape("v4:3,2,64,128+512@2")
+        lists = self.make.lists(shape, 512, 2)
+        owners = {}
+        for request in range(3):
+            for slots in lists[request].tolist():
+                self.assertEqual(len(set(slots)), 512)
+                for slot in slots:
+                    self.assertTrue(0 <= slot < 3 * 16384)
+                    self.assertEqual(owners.setdefault(slot // 2, request), request)
+
+    def test_valid_entries_stand_first_or_anywhere(self):
+        shape = parse_shape("v32:1,1,16,2048,valid256")
+        first = self.make.lists(shape, 2048, 64, 256)[0, 0]
+        self.assertTrue(bool((first[:256] >= 0).all() and (first[256:] == -1).all()))
+        anywhere = self.make.lists(shape, 2048, 64, 256, True)[0, 0]
+        self.assertEqual(int((anywhere >= 0).sum()), 256)
+        self.assertGreater(int((anywhere[1024:] >= 0).sum()), 0)
+
+
 class Command(unittest.TestCase):
     def test_wants_shapes_with_a_format(self):
         script = ROOT / "benchmarks/compare_peers.py"
