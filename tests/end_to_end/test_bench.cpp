@@ -104,6 +104,7 @@ TEST(Bench, SparseShapesHaveExtraListsAndFewValidEntries) {
   EXPECT_EQ(v32["page_size"], 64);
   EXPECT_EQ(v32["scales"], "absmax");
   EXPECT_EQ(v32["shapes"][0]["tokens"], 30);
+  EXPECT_EQ(v32["shapes"][0]["cache_bytes"], 8192 * 656.0);
   EXPECT_EQ(v32["shapes"][1]["flop"].get<double>(), 2.0 * 3 * 40 * (576 + 512));
 }
 
@@ -123,9 +124,13 @@ TEST_P(BenchOnGpu, TimesSparseDecodingAndComparesWithTheRecord) {
     return report["shapes"];
   };
   const auto v32 = bench("v32", {"--shape", "1,1,16,2048", "--shape", "1,1,16,2048,valid256"});
+  EXPECT_EQ(v32[0]["cache_bytes"], 32768 * 656.0);
   EXPECT_EQ(v32[1]["tokens"], 256);
   EXPECT_FALSE(v32[1].contains("over_upstream"));
   const auto v4 = bench("v4", {"--shape", "1,1,16,128+512", "--shape", "2,2,64,128+1024@2"});
+  // 64 pages of 256 tokens, and as many slots in 8,192 pages of 2; pages are multiples of 576
+  // bytes.
+  EXPECT_EQ(v4[1]["cache_bytes"], 2 * (64 * 149760.0 + 8192 * 1728.0));
   EXPECT_EQ(bench("bf16", {"--shape", "1,1,16,2048"})[0]["tokens"], 2048);
   const auto report =
       nlohmann::json::parse(run_command(folder, {"bench", "--backend", "cuda", "--suite", "sparse",

@@ -52,6 +52,8 @@ Timing timing_of(const Workload& workload, const Roofline& roofline) {
   Timing timing;
   timing.shape = workload.shape();
   timing.tokens = workload.tokens();
+  timing.cache_bytes = static_cast<double>(workload.cache_bytes()) +
+                       static_cast<double>(workload.extra_cache().bytes());
   timing.bytes = workload.bytes();
   timing.flop = workload.flop();
   timing.min_bytes = timing.bytes / roofline.bytes_per_second;
@@ -149,6 +151,7 @@ Subcommand add_bench(CLI::App& parent) {
   app->footer(
       "Example:\n  flashmla bench --shape 4,1,64,4096 --shape 8,2,128,1024,causal\n"
       "  flashmla bench --backend cuda --json bench.json\n"
+      "  flashmla bench --suite sparse --format v4 --shape 2,2,64,128+512 --backend cuda\n"
       "On a GPU a call is a replay of a CUDA graph: cold, after a flush of the L2 cache, and hot, "
       "back to\nback.");
   return {app, [options] { return bench(*options); }};

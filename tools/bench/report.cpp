@@ -41,6 +41,7 @@ Json shape_json(const Timing& t) {
             {"upper_quartile_s", t.seconds.upper_quartile},
             {"min_s", t.seconds.least},
             {"max_s", t.seconds.most},
+            {"cache_bytes", t.cache_bytes},
             {"bytes", t.bytes},
             {"flop", t.flop},
             {"bytes_per_second", t.bytes / t.seconds.median},

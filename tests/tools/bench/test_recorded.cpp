@@ -62,8 +62,8 @@ TEST(Recorded, SparseShapesAreFoundByTheEntriesOfTheirLists) {
     for (const Shape& shape : gpu_sparse_shapes(format)) {
       const std::int64_t entries = shape.tokens + shape.extra_tokens;
       const auto recorded = recordings.find(shape, shape.batch * shape.query_tokens * entries);
-      EXPECT_EQ(recorded.has_value(), shape.valid == 0 && shape != Shape{2, 1, 128, 2048})
-          << text_of(shape);
+      const bool wanted = shape.valid == 0 && text_of(shape) != "2,1,128,2048";
+      EXPECT_EQ(recorded.has_value(), wanted) << text_of(shape);
       found += recorded.has_value();
     }
   }
