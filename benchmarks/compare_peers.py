@@ -3,6 +3,8 @@
 many times as fast FlashMLA is. Needs PyTorch, and the libraries.
 
     python3 benchmarks/compare_peers.py --flash-mla PATH [--flashinfer] [--shape 1,1,128,8192 ...]
+    python3 benchmarks/compare_peers.py --suite sparse --flash-mla PATH [--format v32 ...]
+    python3 benchmarks/compare_peers.py --suite sparse --flashinfer --format bf16
     python3 benchmarks/compare_peers.py --flash-mla PATH --accuracy [--ours PATH]
 
 PATH is the folder that holds another package `flash_mla`. The shapes are those of
@@ -10,6 +12,10 @@ benchmarks/reference unless given. In each round every library times every shape
 turns; a ratio is the median over the rounds. FlashAttention-3 is estimated: its recorded ratio to
 upstream times upstream's time of the round. The result, with machine, driver, date and commit, goes
 to benchmarks/results, in the form of benchmarks/result_file.py.
+
+--suite sparse compares sparse decoding: FP8 caches with PATH, bf16 caches with FlashInfer and pages
+of one token. The calls, the groups that they are judged in and what these have to reach are in
+benchmarks/peer_sparse.py.
 
 --accuracy compares errors against float64 instead, on the same inputs in bf16 and fp16
 (benchmarks/peer_accuracy.py). It takes our Python package from the folder --ours, or the installed
@@ -24,6 +30,7 @@ import sys
 
 import peer_accuracy
 import peer_ratios
+import peer_sparse
 import result_file
 from peer_ratios import OURS
 
@@ -67,9 +74,12 @@ class Ours:
         self.report = {}
 
     def times(self, shapes):
-        words = [self.command, "bench", "--backend", "cuda", "--json", "-"]
-        for shape in shapes:
-            words += ["--shape", shape.text()]
+        return self.bench(shapes, [shape.text() for shape in shapes])
+
+    def bench(self, shapes, texts, *options):
+        words = [self.command, "bench", "--backend", "cuda", "--json", "-", *options]
+        for text in texts:
+            words += ["--shape", text]
         result = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
         if result.returncode != 0:
             sys.exit(f"compare_peers: {self.command} ended with {result.returncode}")
@@ -82,6 +92,18 @@ class Ours:
 
     def close(self):
         pass
+
+
+class SparseOurs(Ours):
+    """One run of the command has the caches of one format."""
+
+    def times(self, shapes):
+        found = {}
+        for name in dict.fromkeys(shape.format for shape in shapes):
+            part = [shape for shape in shapes if shape.format == name]
+            texts = [shape.option() for shape in part]
+            found.update(zip(part, self.bench(part, texts, "--suite", "sparse", "--format", name)))
+        return [found[shape] for shape in shapes]
 
 
 def commit():
@@ -119,11 +141,16 @@ def arguments():
     parser.add_argument("--flash-mla", type=pathlib.Path, metavar="PATH",
                         help="folder that holds the package flash_mla to compare with")
     parser.add_argument("--flashinfer", action="store_true", help="compare with FlashInfer")
+    parser.add_argument("--suite", default="dense", choices=("dense", "sparse"))
+    parser.add_argument("--format", action="append", choices=peer_sparse.FORMATS,
+                        help="with --suite sparse: formats whose calls are compared; may be "
+                        "repeated (default: those that the other libraries serve)")
     parser.add_argument("--accuracy", action="store_true", help="compare errors, not times")
     parser.add_argument("--ours", type=pathlib.Path, metavar="PATH",
                         help="with --accuracy: folder that holds our package flash_mla")
-    parser.add_argument("--shape", action="append", type=peer_ratios.parse_shape,
-                        help="b,s_q,h_q,tokens[,varlen][,causal]; may be repeated")
+    parser.add_argument("--shape", action="append",
+                        help="b,s_q,h_q,tokens[,varlen][,causal]; may be repeated. Sparse: "
+                        "FORMAT:b,s_q,h_q,topk[+extra_topk[@extra_page]][,validN|,scatteredN]")
     parser.add_argument("--rounds", type=int, default=peer_ratios.LEAST_ROUNDS)
     parser.add_argument("--results", type=pathlib.Path, default=HERE / "results",
                         help="folder for the result")
@@ -136,17 +163,24 @@ def arguments():
         parser.error("--accuracy: wanted --flash-mla PATH")
     if given.ours and not given.accuracy:
         parser.error("--ours: wanted with --accuracy alone")
+    if given.format and given.suite != "sparse":
+        parser.error("--format: wanted with --suite sparse alone")
+    try:
+        parse = peer_sparse.parse_shape if given.suite == "sparse" else peer_ratios.parse_shape
+        given.shape = given.shape and [parse(text) for text in given.shape]
+    except ValueError as error:
+        parser.error(f"--shape: {error}")
     return given
 
 
-def run_rounds(libraries, shapes, count, peers):
+def run_rounds(libraries, shapes, count, completed=lambda a_round: a_round):
     rounds = []
     for n in range(count):
         turn = n % len(libraries)
         times = {library.name: library.times(shapes)
                  for library in libraries[turn:] + libraries[:turn]}
         ordered = {library.name: times[library.name] for library in libraries}
-        rounds.append(peer_ratios.with_fa3(ordered, shapes, peers))
+        rounds.append(completed(ordered))
         print(f"round {n + 1} of {count}", file=sys.stderr)
     return rounds
 
@@ -187,35 +221,67 @@ def compare_accuracy(given):
     print(f"{gpu}, commit {result['commit']}\n\n{peer_accuracy.table(comparison)}\n\nwrote {path}")
 
 
-def main():
-    given = arguments()
-    if given.accuracy:
-        compare_accuracy(given)
-        return
+def compare_times(given, ours, others, shapes, completed=lambda a_round: a_round):
+    """(what the rounds say, the result without it, its date); closes the other libraries."""
+    try:
+        rounds = run_rounds([ours, *others], shapes, given.rounds, completed)
+    finally:
+        for library in others:
+            library.close()
+    date = datetime.datetime.now(datetime.timezone.utc)
+    machine = ours.report["machine"]
+    result = {**origin(date), "version": ours.report["version"],
+              "machine": {"gpu": machine["gpu"]["name"], "driver": machine["gpu"]["driver"],
+                          "processor": machine["processor"], "system": machine["system"]},
+              "roofline": ours.report["roofline"], "rounds": len(rounds),
+              "peers": {library.name: versions(library) for library in others}}
+    return peer_ratios.compare(rounds, shapes), result, date
+
+
+def show(result, comparison, path, *more):
+    machine = result["machine"]
+    parts = [f"{machine['gpu']}, driver {machine['driver']}, commit {result['commit']}, "
+             f"{result['rounds']} rounds", peer_ratios.table(comparison), *more, f"wrote {path}"]
+    print("\n\n".join(parts))
+
+
+def compare_dense(given):
     shapes = given.shape or peer_ratios.shapes_of(read_reference("h200_upstream_dense.json"))
     others = [Peer(peer_ratios.UPSTREAM, given.flash_mla)] if given.flash_mla else []
     if given.flashinfer:
         others += [Peer("flashinfer"), Peer("flashinfer_p1")]
-    ours = Ours(given.flashmla)
-    try:
-        rounds = run_rounds([ours, *others], shapes, given.rounds,
-                            read_reference("h200_peers_dense.json"))
-    finally:
-        for library in others:
-            library.close()
-    comparison = peer_ratios.compare(rounds, shapes)
-    date = datetime.datetime.now(datetime.timezone.utc)
-    gpu = ours.report["machine"]["gpu"]
-    result = {"what": peer_ratios.WHAT, **origin(date), "version": ours.report["version"],
-              "machine": {"gpu": gpu["name"], "driver": gpu["driver"],
-                          "processor": ours.report["machine"]["processor"],
-                          "system": ours.report["machine"]["system"]},
-              "roofline": ours.report["roofline"], "rounds": len(rounds),
-              "peers": {library.name: versions(library) for library in others},
+    recorded = read_reference("h200_peers_dense.json")
+    comparison, result, date = compare_times(
+        given, Ours(given.flashmla), others, shapes,
+        lambda a_round: peer_ratios.with_fa3(a_round, shapes, recorded))
+    result = {"what": peer_ratios.WHAT, **result, **peer_ratios.record(comparison)}
+    show(result, comparison, write_result(given, result, result["machine"]["gpu"], date, "dense"))
+
+
+def compare_sparse(given):
+    served = [*(("v32", "v4") if given.flash_mla else ()), *(("bf16",) if given.flashinfer else ())]
+    shapes = given.shape or peer_sparse.shapes_of(given.format or served)
+    others = []
+    if given.flash_mla:
+        others.append(Peer(peer_ratios.UPSTREAM, given.flash_mla, "sparse_worker.py"))
+    if given.flashinfer:
+        others.append(Peer(peer_sparse.FLASHINFER, worker="sparse_worker.py"))
+    comparison, result, date = compare_times(given, SparseOurs(given.flashmla), others, shapes)
+    groups = peer_sparse.judge(comparison)
+    result = {"what": peer_sparse.WHAT, **result, "groups": groups,
               **peer_ratios.record(comparison)}
-    path = write_result(given, result, gpu["name"], date, "dense")
-    print(f"{gpu['name']}, driver {gpu['driver']}, commit {result['commit']}, "
-          f"{len(rounds)} rounds\n\n{peer_ratios.table(comparison)}\n\nwrote {path}")
+    path = write_result(given, result, result["machine"]["gpu"], date, "sparse")
+    show(result, comparison, path, peer_sparse.table(groups))
+
+
+def main():
+    given = arguments()
+    if given.accuracy:
+        compare_accuracy(given)
+    elif given.suite == "sparse":
+        compare_sparse(given)
+    else:
+        compare_dense(given)
 
 
 if __name__ == "__main__":

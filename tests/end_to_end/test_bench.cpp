@@ -84,6 +84,64 @@ TEST_P(BenchOnGpu, TimesColdAndHotAndComparesWithTheRecord) {
   EXPECT_FALSE(report["shapes"][1].contains("over_upstream"));
 }
 
+TEST(Bench, SparseShapesHaveExtraListsAndFewValidEntries) {
+  const Folder folder;
+  const auto bench = [&](const std::string& format, const std::vector<std::string>& words) {
+    std::vector<std::string> all{"bench",      "--suite", "sparse",   "--format",
+                                 format,       "--warm",  "--rounds", "1",
+                                 "--min-time", "0",       "--json",   "-"};
+    const CommandResult result = run_command(folder, with(all, words));
+    EXPECT_EQ(result.status, 0) << result.err;
+    return nlohmann::json::parse(result.out);
+  };
+  const auto v4 = bench("v4", {"--shape", "1,2,3,128+512", "--shape", "2,1,3,128+64@2"});
+  EXPECT_EQ(v4["page_size"], 256);
+  EXPECT_EQ(v4["shapes"][0]["shape"], "1,2,3,128+512@64");
+  EXPECT_EQ(v4["shapes"][0]["tokens"], 2 * 640);
+  EXPECT_EQ(v4["shapes"][1]["bytes"].get<double>(), 2 * 192 * 584.0 + 2.0 * 6 * (512 + 512));
+  const auto v32 = bench("v32", {"--shape", "1,1,3,500,valid30", "--shape", "1,1,3,500,scattered40",
+                                 "--scales", "absmax"});
+  EXPECT_EQ(v32["page_size"], 64);
+  EXPECT_EQ(v32["scales"], "absmax");
+  EXPECT_EQ(v32["shapes"][0]["tokens"], 30);
+  EXPECT_EQ(v32["shapes"][0]["cache_bytes"], 8192 * 656.0);
+  EXPECT_EQ(v32["shapes"][1]["flop"].get<double>(), 2.0 * 3 * 40 * (576 + 512));
+}
+
+TEST_P(BenchOnGpu, TimesSparseDecodingAndComparesWithTheRecord) {
+  const Folder folder;
+  const auto bench = [&](const std::string& format, const std::vector<std::string>& shapes) {
+    const CommandResult result = run_command(
+        folder,
+        with({"bench", "--backend", "cuda", "--suite", "sparse", "--format", format, "--json", "-"},
+             shapes));
+    EXPECT_EQ(result.status, 0) << result.err;
+    const auto report = nlohmann::json::parse(result.out);
+    for (const auto& shape : report["shapes"]) {
+      EXPECT_GE(shape["calls"], 10);
+      EXPECT_GT(shape["hot_s"], 1e-6);
+    }
+    return report["shapes"];
+  };
+  const auto v32 = bench("v32", {"--shape", "1,1,16,2048", "--shape", "1,1,16,2048,valid256"});
+  EXPECT_EQ(v32[0]["cache_bytes"], 32768 * 656.0);
+  EXPECT_EQ(v32[1]["tokens"], 256);
+  EXPECT_FALSE(v32[1].contains("over_upstream"));
+  const auto v4 = bench("v4", {"--shape", "1,1,16,128+512", "--shape", "2,2,64,128+1024@2"});
+  // 64 pages of 256 tokens, and as many slots in 8,192 pages of 2; pages are multiples of 576
+  // bytes.
+  EXPECT_EQ(v4[1]["cache_bytes"], 2 * (64 * 149760.0 + 8192 * 1728.0));
+  EXPECT_EQ(bench("bf16", {"--shape", "1,1,16,2048"})[0]["tokens"], 2048);
+  const auto report =
+      nlohmann::json::parse(run_command(folder, {"bench", "--backend", "cuda", "--suite", "sparse",
+                                                 "--shape", "1,1,16,64", "--json", "-"})
+                                .out);
+  const bool recorded =
+      report["machine"]["gpu"]["name"].get<std::string>().find("H200") != std::string::npos;
+  EXPECT_EQ(v32[0].contains("over_upstream"), recorded);
+  EXPECT_EQ(v4[1].contains("over_upstream"), recorded);
+}
+
 TEST(Bench, OptionsOfAnotherBackendAreBadInput) {
   const Folder folder;
   for (const char* option : {"--with-schedule", "--host-time"}) {

@@ -30,8 +30,9 @@ Recordings recordings_for(const BenchOptions& options) {
       fmt::format("{}_{}", name_of(suite_named(options.suite).kind), options.format);
   if (!options.references.empty())
     return recordings_in(options.references, table);
-  const BenchOptions usual;
-  const bool as_recorded = options.page_size == usual.page_size &&
+  BenchOptions usual;
+  usual.format = options.format;
+  const bool as_recorded = options.tokens_of_page() == usual.tokens_of_page() &&
                            options.kv_heads == usual.kv_heads && options.qk_dim == usual.qk_dim;
   const auto gpu = options.on_gpu() ? support::gpu_facts(0) : std::nullopt;
   return gpu && as_recorded ? recordings_of_card(gpu->name, table) : Recordings();
@@ -51,6 +52,8 @@ Timing timing_of(const Workload& workload, const Roofline& roofline) {
   Timing timing;
   timing.shape = workload.shape();
   timing.tokens = workload.tokens();
+  timing.cache_bytes = static_cast<double>(workload.cache_bytes()) +
+                       static_cast<double>(workload.extra_cache().bytes());
   timing.bytes = workload.bytes();
   timing.flop = workload.flop();
   timing.min_bytes = timing.bytes / roofline.bytes_per_second;
@@ -63,7 +66,7 @@ std::vector<Timing> time_all(const Workloads& workloads, const BenchOptions& opt
                              Progress& progress) {
   const auto memory = memory_of_backend(options.backend);
   const auto timer = timer_for(options, *memory);
-  const BenchTensors tensors(workloads, options.seed, *memory);
+  const BenchTensors tensors(workloads, options.seed, *memory, options.scale_rule());
   std::vector<Timing> timings;
   for (const auto& workload : workloads) {
     Call call(*workload, tensors, *memory);
@@ -117,9 +120,14 @@ Subcommand add_bench(CLI::App& parent) {
                     "Which list of shapes");
   add_texts_option(*app, "--shape", options->shapes, "SHAPE",
                    "b,s_q,h_q,tokens[,varlen][,causal] instead of the suite; may be repeated. "
-                   "Sparse: tokens are those of each list, no flags");
+                   "Sparse: b,s_q,h_q,topk[+extra_topk[@extra_page]][,validN|,scatteredN], where "
+                   "only the first N entries of a list name a slot, or N anywhere in it");
   add_format_option(*app, options->format);
-  add_integer_option(*app, "--page-size", options->page_size, 1, 65536, "Tokens in a page, dense");
+  add_integer_option(*app, "--page-size", options->page_size, 1, 65536,
+                     "Tokens in a page (default: 64; v4: 256)");
+  add_choice_option(*app, "--scales", options->scales, {"power-of-two", "absmax"},
+                    "Of FP8 caches: as the library writes them, or by the other rule in use: "
+                    "absmax / 448 in v32, its power of two in v4");
   add_kv_heads_option(*app, options->kv_heads);
   add_qk_dim_option(*app, options->qk_dim);
   add_backend_options(*app, options->backend, options->threads);
@@ -143,6 +151,7 @@ Subcommand add_bench(CLI::App& parent) {
   app->footer(
       "Example:\n  flashmla bench --shape 4,1,64,4096 --shape 8,2,128,1024,causal\n"
       "  flashmla bench --backend cuda --json bench.json\n"
+      "  flashmla bench --suite sparse --format v4 --shape 2,2,64,128+512 --backend cuda\n"
       "On a GPU a call is a replay of a CUDA graph: cold, after a flush of the L2 cache, and hot, "
       "back to\nback.");
   return {app, [options] { return bench(*options); }};

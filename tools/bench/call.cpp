@@ -4,51 +4,32 @@
 #include <span>
 #include <vector>
 
-#include "flashmla/kv_cache.h"
-#include "support/parallel.h"
 #include "support/random.h"
 
 namespace flashmla::tools {
 
 namespace {
 
-// Rows of unit-scale random numbers.
-std::shared_ptr<std::byte> random_rows(support::Memory& memory, DType type, std::int64_t rows,
-                                       std::int64_t columns, std::uint64_t key) {
-  constexpr std::int64_t keys_of_a_task = 4096;
-  std::vector<std::uint64_t> keys(static_cast<std::size_t>(rows));
-  support::parallel_for(rows / keys_of_a_task + 1, [&](std::int64_t task) {
-    const std::int64_t end = std::min(rows, (task + 1) * keys_of_a_task);
-    for (std::int64_t i = task * keys_of_a_task; i < end; ++i)
-      keys[i] = support::key_of(key, i);
-  });
-  const auto bytes = std::as_bytes(std::span(keys));
-  const auto device_keys = memory.allocate(bytes.size() + 1);
-  memory.upload(device_keys.get(), bytes);
-  auto data = memory.allocate(static_cast<std::size_t>(rows * columns) * size_of(type) + 1);
-  memory.fill_rows(data.get(), type, columns,
-                   reinterpret_cast<const std::uint64_t*>(device_keys.get()), rows);
-  memory.wait();
-  return data;
+// A cache of random rows.
+std::shared_ptr<std::byte> random_cache(const Problem& p, const CachePages& pages,
+                                        support::ScaleRule rule, std::uint64_t key,
+                                        support::Memory& memory) {
+  if (is_plain(p.kv_format))
+    return random_rows(memory, p.query_type, pages.count * pages.page_size * p.kv_heads, p.qk_dim,
+                       key);
+  return random_fp8_cache(memory, p.kv_format, pages, rule, key);
 }
 
-// A cache of random rows with the pages of `largest`.
-std::shared_ptr<std::byte> random_cache(const Workload& largest, std::uint64_t key,
-                                        support::Memory& memory) {
-  const Problem& p = largest.problem();
-  const std::int64_t pages = largest.num_pages();
-  auto rows = random_rows(memory, p.query_type, pages * p.page_size * p.kv_heads, p.qk_dim, key);
-  if (is_plain(p.kv_format))
-    return rows;
-  auto cache = memory.allocate(largest.cache_bytes());
-  const auto view = [&](std::byte* data, DType type, std::int64_t elements) {
-    return TensorView(data, type, {pages, p.page_size, 1, elements}, memory.device());
-  };
-  quantise(view(rows.get(), p.query_type, p.qk_dim),
-           view(cache.get(), cache_dtype(p.kv_format), token_elements(p.kv_format, p.qk_dim)),
-           p.kv_format);
-  memory.wait();
-  return cache;
+// The largest extra cache for each page size: pages of different sizes lie differently in memory.
+std::map<std::int64_t, CachePages> extra_caches_of(const Workloads& workloads) {
+  std::map<std::int64_t, CachePages> caches;
+  for (const auto& workload : workloads)
+    if (const CachePages& pages = workload->extra_cache(); pages.count > 0) {
+      CachePages& largest = caches[pages.page_size];
+      if (largest.count < pages.count)
+        largest = pages;
+    }
+  return caches;
 }
 
 const Workload& with_largest_cache(const Workloads& workloads) {
@@ -70,27 +51,37 @@ double bench_bytes(const Workloads& workloads) {
   const auto row =
       static_cast<double>(size_of(p.query_type)) * static_cast<double>(p.qk_dim + p.v_dim) +
       2 * sizeof(float);
-  return static_cast<double>(with_largest_cache(workloads).cache_bytes()) +
-         static_cast<double>(max_query_rows(workloads)) * row;
+  double caches = static_cast<double>(with_largest_cache(workloads).cache_bytes());
+  for (const auto& [page_size, pages] : extra_caches_of(workloads))
+    caches += static_cast<double>(pages.bytes());
+  return caches + static_cast<double>(max_query_rows(workloads)) * row;
 }
 
-BenchTensors::BenchTensors(const Workloads& workloads, std::uint64_t seed, support::Memory& memory)
+BenchTensors::BenchTensors(const Workloads& workloads, std::uint64_t seed, support::Memory& memory,
+                           support::ScaleRule rule)
     : device_(memory.device()) {
   const Problem& p = workloads.front()->problem();
   const std::int64_t rows = max_query_rows(workloads);
   const auto query_rows = static_cast<std::size_t>(rows);
-  cache_ = random_cache(with_largest_cache(workloads), support::key_of(seed, 1), memory);
+  cache_ = random_cache(p, with_largest_cache(workloads).cache(), rule, support::key_of(seed, 1),
+                        memory);
+  for (const auto& [page_size, pages] : extra_caches_of(workloads))
+    extra_caches_[page_size] =
+        random_cache(p, pages, rule, support::key_of(seed, 3, page_size), memory);
   queries_ = random_rows(memory, p.query_type, rows, p.qk_dim, support::key_of(seed, 2));
   out_ = memory.allocate(query_rows * static_cast<std::size_t>(p.v_dim) * size_of(p.query_type));
   lse_ = memory.allocate(query_rows * sizeof(float));
   max_logits_ = memory.allocate(query_rows * sizeof(float));
 }
 
-CallMemory BenchTensors::view() const {
+CallMemory BenchTensors::view(const Workload& workload) const {
+  const auto extra = extra_caches_.find(workload.extra_cache().page_size);
   return {.device = device_,
           .cache = cache_.get(),
+          .extra_cache = extra == extra_caches_.end() ? nullptr : extra->second.get(),
           .queries = queries_.get(),
           .places = nullptr,
+          .extra_places = nullptr,
           .out = out_.get(),
           .lse = lse_.get(),
           .max_logits = max_logits_.get()};
@@ -98,12 +89,17 @@ CallMemory BenchTensors::view() const {
 
 Call::Call(const Workload& workload, const BenchTensors& tensors, support::Memory& memory)
     : workload_(workload), scheduled_(workload.problem(), workload.lengths(), memory) {
-  const std::vector<std::int32_t> places = workload.places();
-  const auto bytes = std::as_bytes(std::span(places));
-  places_ = memory.allocate(bytes.size() + 1);
-  memory.upload(places_.get(), bytes);
-  CallMemory view = tensors.view();
+  const auto upload = [&memory](const std::vector<std::int32_t>& numbers) {
+    const auto bytes = std::as_bytes(std::span(numbers));
+    auto data = memory.allocate(bytes.size() + 1);
+    memory.upload(data.get(), bytes);
+    return data;
+  };
+  places_ = upload(workload.places());
+  extra_places_ = upload(workload.extra_places());
+  CallMemory view = tensors.view(workload);
   view.places = places_.get();
+  view.extra_places = extra_places_.get();
   inputs_ = workload.inputs(view);
   outputs_ = workload.outputs(view);
   memory.wait();

@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 
 #include "flashmla/decode.h"
+#include "support/fp8.h"
 #include "support/memory.h"
 #include "tools/bench/workload.h"
 #include "tools/scheduled_plan.h"
@@ -16,14 +18,17 @@ namespace flashmla::tools {
 // and queries are random numbers of unit scale. All workloads have the same kind of rows.
 class BenchTensors {
  public:
-  BenchTensors(const Workloads& workloads, std::uint64_t seed, support::Memory& memory);
+  // `rule`: of the scales in FP8 caches.
+  BenchTensors(const Workloads& workloads, std::uint64_t seed, support::Memory& memory,
+               support::ScaleRule rule = support::ScaleRule::power_of_two);
 
-  // Without the places of a workload's tokens.
-  CallMemory view() const;
+  // Those of a workload, without the places of its tokens.
+  CallMemory view(const Workload& workload) const;
 
  private:
   Device device_;
   std::shared_ptr<std::byte> cache_;
+  std::map<std::int64_t, std::shared_ptr<std::byte>> extra_caches_;  // by page size
   std::shared_ptr<std::byte> queries_;
   std::shared_ptr<std::byte> out_;
   std::shared_ptr<std::byte> lse_;
@@ -51,6 +56,7 @@ class Call {
   const Workload& workload_;
   ScheduledPlan scheduled_;
   std::shared_ptr<std::byte> places_;
+  std::shared_ptr<std::byte> extra_places_;
   Inputs inputs_;
   Outputs outputs_;
 };

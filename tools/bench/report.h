@@ -30,6 +30,7 @@ struct GraphFigures {
 struct Timing {
   Shape shape{};
   std::int64_t tokens = 0;  // cached ones that a call reads, of all requests
+  double cache_bytes = 0;   // of both caches
   Spread seconds;           // of single calls; on a GPU of cold replays
   double bytes = 0;         // that a call moves, and
   double flop = 0;          // what it computes: as Workload counts them

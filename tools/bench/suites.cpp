@@ -13,10 +13,12 @@ namespace flashmla::tools {
 
 std::span<const Suite> suites() {
   static const std::array<Suite, 3> all{
-      {{"dense", AttentionKind::dense_decode, dense_shapes(), gpu_dense_shapes(), dense_workload},
-       {"sparse", AttentionKind::sparse_decode, sparse_shapes(), sparse_shapes(), sparse_workload},
-       {"prefill", AttentionKind::sparse_prefill, prefill_shapes(), prefill_shapes(),
-        prefill_workload}}};
+      {{"dense", AttentionKind::dense_decode, dense_shapes(),
+        [](KvFormat) { return gpu_dense_shapes(); }, dense_workload},
+       {"sparse", AttentionKind::sparse_decode, sparse_shapes(), gpu_sparse_shapes,
+        sparse_workload},
+       {"prefill", AttentionKind::sparse_prefill, prefill_shapes(),
+        [](KvFormat) { return prefill_shapes(); }, prefill_workload}}};
   return all;
 }
 
@@ -30,7 +32,8 @@ const Suite& suite_named(std::string_view name) {
 
 Workloads workloads_of(const BenchOptions& options) {
   const Suite& suite = suite_named(options.suite);
-  const std::span<const Shape> of_suite = options.on_gpu() ? suite.gpu_shapes : suite.cpu_shapes;
+  const std::span<const Shape> of_suite =
+      options.on_gpu() ? suite.gpu_shapes(format_named(options.format)) : suite.cpu_shapes;
   std::vector<Shape> shapes;
   for (const std::string& text : options.shapes)
     shapes.push_back(parse_shape(text));

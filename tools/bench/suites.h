@@ -14,7 +14,7 @@ struct Suite {
   std::string_view name;  // of --suite
   AttentionKind kind;
   std::span<const Shape> cpu_shapes;
-  std::span<const Shape> gpu_shapes;
+  std::span<const Shape> (*gpu_shapes)(KvFormat format);
   std::unique_ptr<Workload> (*workload)(const Shape& shape, const BenchOptions& options);
 };
 

@@ -1,5 +1,7 @@
 #include "tools/bench/workload.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -7,6 +9,8 @@
 #include "support/case.h"
 #include "support/random.h"
 #include "support/sparse_case.h"
+#include "tools/bench/index_lists.h"
+#include "tools/command.h"
 #include "tools/sparse_options.h"
 
 namespace flashmla::tools {
@@ -29,11 +33,34 @@ std::int64_t pages_of(const support::DenseCase& c) {
   return std::max<std::int64_t>(1, pages);
 }
 
+// Pages of a cache. Pages of V4's format begin at multiples of a row, as engines lay them.
+CachePages cache_pages(const Problem& p, std::int64_t count, std::int64_t page_size) {
+  std::int64_t bytes = page_size * p.kv_heads * token_bytes(p.kv_format, p.qk_dim);
+  if (p.kv_format == KvFormat::v4)
+    bytes = pages_of(bytes, V4Layout::row_bytes) * V4Layout::row_bytes;
+  return {.count = count, .page_size = page_size, .page_bytes = bytes};
+}
+
+TensorView cache_view(const Problem& p, const CachePages& pages, std::byte* data,
+                      const Device& device) {
+  const DType type = cache_dtype(p.kv_format);
+  const std::int64_t token = token_elements(p.kv_format, p.qk_dim);
+  const std::int64_t page = pages.page_bytes / static_cast<std::int64_t>(size_of(type));
+  return {data,
+          type,
+          {pages.count, pages.page_size, p.kv_heads, token},
+          {page, p.kv_heads * token, token, 1},
+          device};
+}
+
 class DenseWorkload : public Workload {
  public:
   DenseWorkload(const Shape& shape, const Problem& problem, support::DenseCase dense_case)
-      : Workload(shape, problem, pages_of(dense_case), sum_of(dense_case.lengths),
-                 problem.query_tokens * problem.query_heads),
+      : Workload(shape, problem,
+                 {cache_pages(problem, pages_of(dense_case), problem.page_size), {}},
+                 {.tokens = sum_of(dense_case.lengths),
+                  .distinct = sum_of(dense_case.lengths),
+                  .rows_of_token = problem.query_tokens * problem.query_heads}),
         case_(std::move(dense_case)) {}
 
   std::vector<std::int32_t> lengths() const override { return case_.lengths; }
@@ -67,30 +94,71 @@ class DenseWorkload : public Workload {
   support::DenseCase case_;
 };
 
+// The lists into both caches; a workload without an extra cache has none into it.
+struct CallLists {
+  IndexLists main;
+  IndexLists extra;
+};
+
+CallLists draw_call_lists(const Shape& shape, const support::SparseCase& c) {
+  CallLists lists;
+  lists.main = draw_lists({.batch = c.batch,
+                           .query_tokens = c.query_tokens,
+                           .topk = c.topk,
+                           .valid = shape.valid > 0 ? shape.valid : c.topk,
+                           .scattered = shape.scattered,
+                           .pages_of_request = c.num_pages / c.batch,
+                           .page_size = c.page_size},
+                          support::key_of(c.seed, 0));
+  if (c.extra_topk > 0)
+    lists.extra = draw_lists({.batch = c.batch,
+                              .query_tokens = c.query_tokens,
+                              .topk = c.extra_topk,
+                              .valid = c.extra_topk,
+                              .scattered = false,
+                              .pages_of_request = c.extra_pages / c.batch,
+                              .page_size = c.extra_page_size},
+                             support::key_of(c.seed, 1));
+  return lists;
+}
+
 class SparseWorkload : public Workload {
  public:
   SparseWorkload(const Shape& shape, const Problem& problem, const support::SparseCase& c)
-      : Workload(shape, problem, c.num_pages, c.batch * c.query_tokens * c.topk, c.query_heads),
-        seed_(c.seed) {}
+      : SparseWorkload(shape, problem, c, draw_call_lists(shape, c)) {}
 
-  // Random slots of the whole cache.
-  std::vector<std::int32_t> places() const override {
-    std::vector<std::int32_t> lists(static_cast<std::size_t>(tokens()));
-    support::Random random(seed_);
-    for (std::int32_t& slot : lists)
-      slot = static_cast<std::int32_t>(random.between(0, num_pages() * problem().page_size - 1));
-    return lists;
-  }
+  std::vector<std::int32_t> places() const override { return lists_.main.slots; }
+  std::vector<std::int32_t> extra_places() const override { return lists_.extra.slots; }
 
   Inputs inputs(const CallMemory& memory) const override {
     const Problem& p = problem();
     Inputs inputs = Workload::inputs(memory);
     inputs.indices = {memory.places, DType::i32, {p.batch, p.query_tokens, p.topk}, memory.device};
+    if (p.extra_topk == 0)
+      return inputs;
+    inputs.extra_kv_cache = cache_view(p, extra_cache(), memory.extra_cache, memory.device);
+    inputs.extra_indices = {
+        memory.extra_places, DType::i32, {p.batch, p.query_tokens, p.extra_topk}, memory.device};
     return inputs;
   }
 
  private:
-  std::uint64_t seed_;
+  SparseWorkload(const Shape& shape, const Problem& problem, const support::SparseCase& c,
+                 CallLists lists)
+      : Workload(shape, problem,
+                 {cache_pages(problem, c.num_pages, c.page_size),
+                  cache_pages(problem, c.extra_pages, c.extra_page_size)},
+                 {.tokens = entries(lists.main) + entries(lists.extra),
+                  .distinct = lists.main.distinct + lists.extra.distinct,
+                  .rows_of_token = c.query_heads}),
+        lists_(std::move(lists)) {}
+
+  // That name a slot.
+  static std::int64_t entries(const IndexLists& lists) {
+    return std::ranges::count_if(lists.slots, [](std::int32_t slot) { return slot >= 0; });
+  }
+
+  CallLists lists_;
 };
 
 // Sparse prefill: the tensors have no batch, and the cache has no pages.
@@ -120,47 +188,62 @@ class PrefillWorkload : public SparseWorkload {
   }
 };
 
-// The shape's tokens are the entries of each list. The cache has four times as many slots for each
-// request, and no fewer than min_slots.
+// Slots of a request in each cache. On a GPU as many as the recorded calls had; elsewhere four
+// times those that a list names, and no fewer than 8,192.
+std::int64_t slots_of_request(const Shape& shape, const BenchOptions& options) {
+  constexpr std::int64_t more = 32768;
+  constexpr std::int64_t fewer = 16384;
+  if (options.on_gpu())
+    return std::max({shape.batch > 64 || options.format == "v4" ? fewer : more, shape.tokens,
+                     shape.extra_tokens});
+  return std::max<std::int64_t>(8192, 4 * std::max(shape.tokens, shape.extra_tokens));
+}
+
 template <class Made>
 std::unique_ptr<Workload> of_lists(AttentionKind kind, const Shape& shape,
                                    const BenchOptions& options) {
-  constexpr std::int64_t min_slots = 8192;
+  const std::int64_t slots = slots_of_request(shape, options);
   DenseOptions dense = options.dense(shape);
-  dense.tokens = std::max(min_slots, 4 * shape.tokens);
-  const support::SparseCase made = sparse_case_of(kind, dense, {.topk = shape.tokens});
+  dense.tokens = slots;
+  support::SparseCase made = sparse_case_of(kind, dense,
+                                            {.topk = shape.tokens,
+                                             .extra_topk = shape.extra_tokens,
+                                             .extra_page_size = shape.extra_page});
+  made.num_pages = made.batch * pages_of(slots, made.page_size);
+  if (made.extra_topk > 0)
+    made.extra_pages = made.batch * pages_of(slots, made.extra_page_size);
   return std::make_unique<Made>(shape, problem_of(made, device_of_backend(options.backend)), made);
+}
+
+void refuse(const Shape& shape, bool given, const char* wanted) {
+  if (given)
+    throw BadInput(fmt::format("--shape: given {}, wanted {}", text_of(shape), wanted));
 }
 
 }  // namespace
 
-Workload::Workload(const Shape& shape, const Problem& problem, std::int64_t num_pages,
-                   std::int64_t tokens, std::int64_t rows_of_token)
+Workload::Workload(const Shape& shape, const Problem& problem, const Caches& caches,
+                   const Counts& counts)
     : shape_(shape),
       problem_(problem),
-      num_pages_(num_pages),
-      tokens_(tokens),
-      rows_of_token_(rows_of_token) {}
+      cache_(caches.main),
+      extra_cache_(caches.extra),
+      counts_(counts) {}
 
 std::int64_t Workload::query_rows() const {
   return problem_.batch * problem_.query_tokens * problem_.query_heads;
 }
 
-std::size_t Workload::cache_bytes() const {
-  return static_cast<std::size_t>(num_pages_ * problem_.page_size * problem_.kv_heads *
-                                  token_bytes(problem_.kv_format, problem_.qk_dim));
-}
-
 double Workload::bytes() const {
   const std::int64_t row =
       (problem_.qk_dim + problem_.v_dim) * static_cast<std::int64_t>(size_of(problem_.query_type));
-  return static_cast<double>(tokens_ * problem_.kv_heads) *
+  return static_cast<double>(counts_.distinct * problem_.kv_heads) *
              static_cast<double>(token_bytes(problem_.kv_format, problem_.qk_dim)) +
          static_cast<double>(query_rows()) * static_cast<double>(row);
 }
 
 double Workload::flop() const {
-  return 2 * static_cast<double>(tokens_) * static_cast<double>(rows_of_token_) *
+  return 2 * static_cast<double>(counts_.tokens) * static_cast<double>(counts_.rows_of_token) *
          static_cast<double>(problem_.qk_dim + problem_.v_dim);
 }
 
@@ -171,10 +254,7 @@ Inputs Workload::inputs(const CallMemory& memory) const {
               p.query_type,
               {p.batch, p.query_tokens, p.query_heads, p.qk_dim},
               memory.device};
-  inputs.kv_cache = {memory.cache,
-                     cache_dtype(p.kv_format),
-                     {num_pages_, p.page_size, p.kv_heads, token_elements(p.kv_format, p.qk_dim)},
-                     memory.device};
+  inputs.kv_cache = cache_view(p, cache_, memory.cache, memory.device);
   return inputs;
 }
 
@@ -189,6 +269,7 @@ Outputs Workload::outputs(const CallMemory& memory) const {
 }
 
 std::unique_ptr<Workload> dense_workload(const Shape& shape, const BenchOptions& options) {
+  refuse(shape, shape.sparse_only(), "b,s_q,h_q,tokens[,varlen][,causal] in the dense suite");
   DenseOptions dense = options.dense(shape);
   support::DenseCase made = dense.to_case();
   const Problem problem = dense.problem(made);
@@ -200,6 +281,7 @@ std::unique_ptr<Workload> sparse_workload(const Shape& shape, const BenchOptions
 }
 
 std::unique_ptr<Workload> prefill_workload(const Shape& shape, const BenchOptions& options) {
+  refuse(shape, shape.extra_tokens > 0, "one list in the prefill suite");
   return of_lists<PrefillWorkload>(AttentionKind::sparse_prefill, shape, options);
 }
 

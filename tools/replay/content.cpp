@@ -26,6 +26,10 @@ std::uint64_t row_key(std::uint64_t seed, const TokenPlace& place) {
                          place.attempt);
 }
 
+std::uint64_t extra_row_key(std::uint64_t seed, const TokenPlace& place) {
+  return support::key_of(seed, int{extra_row_purpose}, place.request, place.position, place.layer);
+}
+
 std::uint64_t query_key(std::uint64_t seed, const TokenPlace& place, std::int64_t head) {
   return support::key_of(seed, int{query_purpose}, place.request, place.position, place.layer,
                          place.attempt, head);
@@ -36,8 +40,7 @@ void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row)
 }
 
 void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row) {
-  support::fill_normal(row, support::key_of(seed, int{extra_row_purpose}, place.request,
-                                            place.position, place.layer));
+  support::fill_normal(row, extra_row_key(seed, place));
 }
 
 void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,

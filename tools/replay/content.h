@@ -19,13 +19,14 @@ struct TokenPlace {
   std::int64_t attempt;
 };
 
-// The keys with which support::fill_normal() makes a latent row and a query.
+// The keys with which support::fill_normal() makes a latent row, row `place.position` of the
+// request's extra cache (selection.h), and a query.
 std::uint64_t row_key(std::uint64_t seed, const TokenPlace& place);
+std::uint64_t extra_row_key(std::uint64_t seed, const TokenPlace& place);
 std::uint64_t query_key(std::uint64_t seed, const TokenPlace& place, std::int64_t head);
 
 // Fill a row or a query with numbers of variance 1.
 void fill_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
-// Row `place.position` of the request's extra cache (selection.h).
 void fill_extra_row(std::uint64_t seed, const TokenPlace& place, std::span<float> row);
 void fill_query(std::uint64_t seed, const TokenPlace& place, std::int64_t head,
                 std::span<float> query);

@@ -124,8 +124,8 @@ void Engine::prefill(const Session& session) {
     for (std::int64_t layer = 0; layer < options_.layers; ++layer)
       append_rows(row_keys_.as<std::uint64_t>() + layer * count, count, layer);
   }
-  for (std::int64_t layer = 0; layer < options_.layers && lists_; ++layer)
-    lists_->append_extra_rows(session, layer, 0, session.context);
+  if (lists_)
+    lists_->prefill(session);
 }
 
 // Only the uploads wait for a GPU, and they come first. Each launch then finds the device at work,
@@ -137,6 +137,8 @@ double Engine::decode(std::span<const Session> sessions,
   Plan& plan = plan_for(batch_);
   upload_tables(sessions);
   upload_keys(sessions);
+  if (lists_)
+    lists_->fill(sessions);
   stopwatch_->start();
   plan.schedule(
       lists_ ? TensorView() : TensorView(lengths_.data(), DType::i32, {batch_}, options_.device),
@@ -147,8 +149,6 @@ double Engine::decode(std::span<const Session> sessions,
     memory_.fill_rows(queries_.data(), type_, qk_dim_,
                       query_keys_.as<std::uint64_t>() + layer * rows * options_.heads,
                       rows * options_.heads);
-    if (lists_)
-      lists_->fill(sessions, layer);
     run_layer(plan, batch_, layer);
     after_layer(layer);
   }

@@ -62,8 +62,13 @@ void require_memory(const ReplayOptions& options, const std::string& backend) {
   const auto cache_rows = static_cast<double>(server.pages * server.page_size * options.layers);
   const std::int64_t qk_dim = replay_qk_dim(options.format);
   const auto results = static_cast<double>(server.max_batch * server.drafts * options.heads);
+  const std::int64_t extra_page =
+      (server.page_size + tokens_of_extra_row - 1) / tokens_of_extra_row;
+  const double extra_rows = options.format == KvFormat::v4
+                                ? static_cast<double>(server.pages * extra_page * options.layers)
+                                : 0;
   const double bytes =
-      cache_rows * static_cast<double>(token_bytes(options.format, qk_dim)) +
+      (cache_rows + extra_rows) * static_cast<double>(token_bytes(options.format, qk_dim)) +
       results * sizeof(std::uint16_t) * static_cast<double>(qk_dim + Engine::v_dim);
   const double memory = memory_bytes(backend);
   if (bytes > memory)

@@ -26,7 +26,7 @@ std::int64_t tokens_of(const Shape& shape) {
 }
 
 TEST(Recorded, TheBuildHasTheFilesOfBothCards) {
-  EXPECT_EQ(reference_files().size(), 3u);
+  EXPECT_EQ(reference_files().size(), 4u);
   EXPECT_THAT(recordings_of_card("NVIDIA H200", table).sources(),
               UnorderedElementsAre("h200_upstream_dense.json", "h200_peers_dense.json"));
   EXPECT_THAT(recordings_of_card("NVIDIA H100 80GB HBM3", table).sources(),
@@ -48,6 +48,27 @@ TEST(Recorded, EveryShapeOfTheSuiteIsFoundByItsTokens) {
       EXPECT_LE(recorded->best.hot, recorded->upstream->hot);
     }
   }
+}
+
+// All shapes of the FP8 suites but those that nobody recorded.
+TEST(Recorded, SparseShapesAreFoundByTheEntriesOfTheirLists) {
+  std::int64_t found = 0;
+  std::int64_t rows = 0;
+  for (const KvFormat format : {KvFormat::v32, KvFormat::v4}) {
+    const Recordings recordings = recordings_of_card(
+        "NVIDIA H200", format == KvFormat::v32 ? "sparse_decode_v32" : "sparse_decode_v4");
+    EXPECT_THAT(recordings.sources(), ElementsAre("h200_upstream_sparse.json"));
+    rows += recordings.shapes();
+    for (const Shape& shape : gpu_sparse_shapes(format)) {
+      const std::int64_t entries = shape.tokens + shape.extra_tokens;
+      const auto recorded = recordings.find(shape, shape.batch * shape.query_tokens * entries);
+      const bool wanted = shape.valid == 0 && text_of(shape) != "2,1,128,2048";
+      EXPECT_EQ(recorded.has_value(), wanted) << text_of(shape);
+      found += recorded.has_value();
+    }
+  }
+  EXPECT_EQ(found, rows);
+  EXPECT_EQ(rows, 51);
 }
 
 TEST(Recorded, TheFastestOfSeveralRecordsCounts) {
