@@ -107,6 +107,28 @@ FLASHMLA_DEVICE uint4 load_unit_if(bool wanted, const void* address) {
   return value;
 }
 
+// Loads from memory that no running kernel writes. Volatile instructions keep their order, so that
+// such a load is issued where it stands.
+FLASHMLA_DEVICE uint4 load_constant_unit(const void* address) {
+  uint4 value;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "l"(address));
+  return value;
+}
+
+FLASHMLA_DEVICE std::uint32_t load_constant_word(const void* address) {
+  std::uint32_t value;
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(value) : "l"(address));
+  return value;
+}
+
+FLASHMLA_DEVICE std::uint32_t load_constant_half_word(const void* address) {
+  std::uint16_t value;
+  asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(value) : "l"(address));
+  return value;
+}
+
 // The copies that this thread has started since the last call of this function become a group.
 FLASHMLA_DEVICE void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -14,14 +14,13 @@ namespace flashmla::sm90::sparse_decode {
 template <int Chunks>
 struct PlainRows {
   static constexpr bool quantised = false;
-  static constexpr bool scales_apart = false;
-  static constexpr int scratch_scales = 1;  // not used
   static constexpr int chunks = Chunks;
+  static constexpr bool scales_apart = false;
+  static constexpr int scratch_scales = 4;  // not used
 };
 
-// What follows is about the FP8 formats. A lane of a gathering warp reads a row in two sides of 16
-// units of 16 codes; four units are a chunk. It has one unit of each side and token, in chunk
-// 4 · side + lane / 8, and the scale of that chunk.
+// What follows is about the FP8 formats. A lane of a gathering warp has one unit of 16 codes of each
+// of four tokens, all in one chunk, and so one scale of each token.
 struct V32Rows {
   static constexpr bool quantised = true;
   static constexpr int chunks = 9;
@@ -40,11 +39,8 @@ struct V32Rows {
   // Loads scale lane % 4 of token lane / 4 of a group.
   static FLASHMLA_DEVICE void load_scales(const SlotBlock<V32Rows>& block, int place, int lane,
                                           std::uint32_t (&loaded)[lane_scales]) {
-    const std::uint8_t* row = block.rows[place];
-    loaded[0] = row == nullptr
-                    ? 0
-                    : __ldg(reinterpret_cast<const std::uint32_t*>(
-                          row + V32Layout::scales_offset + lane % 4 * sizeof(float)));
+    loaded[0] = ptx::load_constant_word(block.rows[place] + V32Layout::scales_offset +
+                                        lane % 4 * sizeof(float));
   }
   static FLASHMLA_DEVICE float scale(const std::uint32_t (&loaded)[lane_scales], int /*i*/) {
     return __uint_as_float(loaded[0]);
@@ -73,16 +69,13 @@ struct V4Rows {
   // Loads scales 2 · (lane % 4) and the next one of token lane / 4 of a group.
   static FLASHMLA_DEVICE void load_scales(const SlotBlock<V4Rows>& block, int place, int lane,
                                           std::uint32_t (&loaded)[lane_scales]) {
-    const std::uint8_t* row = block.rows[place];
-    std::uint32_t both = 0x7f7f;  // 1, 1
-    if (row != nullptr)
-      both = __ldg(reinterpret_cast<const std::uint16_t*>(row + block.scales[place] + lane % 4 * 2));
-    loaded[0] = both & 0xff;
-    loaded[1] = lane % 4 == 3 ? 0x7f : both >> 8;  // the eighth byte may hold anything
+    loaded[0] =
+        ptx::load_constant_half_word(block.rows[place] + block.scales[place] + lane % 4 * 2);
   }
-  // 2^(s − 127); 255 is NaN.
+  // 2^(s − 127); 255 is NaN. The eighth byte of a token may hold anything, so it counts as 1.
   static FLASHMLA_DEVICE float scale(const std::uint32_t (&loaded)[lane_scales], int i) {
-    const std::uint32_t s = loaded[i];
+    const bool eighth = i == 1 && threadIdx.x % 4 == 3;
+    const std::uint32_t s = eighth ? 0x7f : loaded[0] >> 8 * i & 0xff;
     return __uint_as_float(s == 0 ? 0x00400000u : s == 0xff ? 0x7fffffffu : s << 23);
   }
 };

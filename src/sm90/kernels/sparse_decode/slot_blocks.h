@@ -11,9 +11,18 @@
 
 namespace flashmla::sm90::sparse_decode {
 
-// A warp gathers the tokens of a block in groups of eight.
+// A warp dequantises the tokens of a block in groups of eight.
 inline constexpr int group_tokens = 8;
 inline constexpr int groups_of_block = block_tokens / group_tokens;
+
+// The row of a place without a token: zeros, and behind them scales of 1 for V4 caches. So no load
+// needs a condition.
+inline constexpr int no_row_bytes = 1152;  // the longest row, of 576 bf16 numbers
+struct NoRow {
+  std::uint8_t zeros[no_row_bytes] = {};
+  std::uint8_t scales[16] = {0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f};
+};
+static __device__ __align__(16) const NoRow no_row;
 
 // What the consumers are told of a block.
 struct BlockHeader {
@@ -24,7 +33,8 @@ struct BlockHeader {
 
 template <class Format>
 struct SlotBlock {
-  // Where the rows of the tokens begin; null: no token. In the order of place_of().
+  // Where the rows of the tokens begin. Places behind the tokens have no_row. In the order of
+  // place_of().
   const std::uint8_t* rows[block_tokens];
   // Bytes from the start of a row to its scales, where these lie behind all rows of a page.
   std::int32_t scales[Format::scales_apart ? block_tokens : 1];

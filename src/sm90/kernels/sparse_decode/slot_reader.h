@@ -32,6 +32,7 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
 }
 
 // Room::Shared has slot_ring() and segment_ring(), Room::Storage has `slots` and `segments`.
+// Room::last_blocks is the number of blocks among which each gathering warp has an item.
 template <class Room, int TileRows>
 class SlotReader {
   using Shared = typename Room::Shared;
@@ -52,8 +53,7 @@ class SlotReader {
       n.advance();
     });
     publish(n, TileSegment::end());
-    // A warp that gathers groups in turn may skip a block, but not two.
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < Room::last_blocks; ++i) {
       shared.slot_ring().acquire(block_);
       commit(0, true, true);
     }
@@ -128,8 +128,11 @@ class SlotReader {
       for (int i = 0; i < fetched; ++i)
         add(slots[i], p.lists[entry + i * 32 + lane() >= lists.main]);
     }
-    for (int token = filled_ + lane(); token < block_tokens; token += 32)
-      block().rows[place_of(token)] = nullptr;
+    for (int token = filled_ + lane(); token < block_tokens; token += 32) {
+      block().rows[place_of(token)] = no_row.zeros;
+      if constexpr (Format::scales_apart)
+        block().scales[place_of(token)] = no_row_bytes;
+    }
     commit(filled_, true);
   }
 

@@ -11,11 +11,11 @@
 
 namespace flashmla::sm90::sparse_decode::halves {
 
-template <class Shared>
+template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
   for (int part = 0; part < key_parts; ++part)
-    shared.key_ring(part).initialise(groups_of_block, warpgroup_warps);
-  shared.slot_ring().initialise(1, groups_of_block);
+    shared.key_ring(part).initialise(Items<Format>::of_part(part, key_parts), warpgroup_warps);
+  shared.slot_ring().initialise(1, Items<Format>::count);
   shared.segment_ring().initialise(1, 1);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(threads, 1) decode(const __grid_constant__ Par
   const auto warp = static_cast<int>(ptx::uniform(threadIdx.x / 32));
   const int role = warp / warpgroup_warps;
   if (threadIdx.x == 0)
-    initialise_barriers(shared);
+    initialise_barriers<Format>(shared);
   __syncthreads();
   if (role == 0) {
     ptx::raise_registers<leader_registers>();

@@ -6,6 +6,7 @@
 
 #include "sm90/attend/half_results.h"
 #include "sm90/attend/tile_segment.h"
+#include "sm90/kernels/sparse_decode/items.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
@@ -101,7 +102,7 @@ struct Room {
   using Format = RowFormat;
   static constexpr int gather_warps = halves::gather_warps;
   static constexpr int key_parts = halves::key_parts;
-  static constexpr bool loads_groups_ahead = false;
+  static constexpr int last_blocks = last_blocks_of<Format>(gather_warps);
   using Params = sparse_decode::Params;
   using Storage = SharedStorage<Format>;
   using Shared = SharedAddresses<Format>;

@@ -1,6 +1,6 @@
 // The sparse kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are two
-// consumer warpgroups (consume.h). Of the other eight warps one reads the index lists and seven
-// gather cached rows.
+// consumer warpgroups (consume.h). Of the other warps one reads the index lists, and the rest gather
+// cached rows.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/gather.h"
@@ -11,18 +11,26 @@
 
 namespace flashmla::sm90::sparse_decode::swap_ab {
 
-template <class Shared>
+template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
-  shared.key_ring().initialise(groups_of_block, 2 * consumer_warps);
+  shared.key_ring().initialise(Items<Format>::of_part(0, 1), 2 * consumer_warps);
   shared.weight_ring().initialise(consumer_warps, consumer_warps);
-  shared.slot_ring().initialise(1, groups_of_block);
+  shared.slot_ring().initialise(1, Items<Format>::count);
   shared.segment_ring().initialise(1, 1);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }
 
+template <int Before, int Registers>
+FLASHMLA_DEVICE void set_registers() {
+  if constexpr (Registers > Before)
+    ptx::raise_registers<Registers>();
+  else
+    ptx::lower_registers<Registers>();
+}
+
 template <class Format, int Rows>
-__global__ void __launch_bounds__(threads, 1) decode(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(Roles<Rows>::threads, 1) decode(const __grid_constant__ Params p) {
   using R = Room<Format, Rows>;
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<typename R::Storage*>(bytes);
@@ -31,25 +39,22 @@ __global__ void __launch_bounds__(threads, 1) decode(const __grid_constant__ Par
   const typename R::Shared shared{tile::shared_start};
   const auto warp = static_cast<int>(ptx::uniform(threadIdx.x / 32));
   if (threadIdx.x == 0)
-    initialise_barriers(shared);
+    initialise_barriers<Format>(shared);
   __syncthreads();
-  constexpr int reader = 2 * consumer_warps;
+  using Role = Roles<Rows>;
   if (warp < consumer_warps) {
-    if constexpr (Rows == 32)
-      ptx::lower_registers<scorer_registers>();
+    set_registers<Role::launch_registers, Role::scorer_registers>();
     Scorers<R>(p, shared, storage).score_all();
-  } else if (warp < reader) {
-    if constexpr (Rows == 32)
-      ptx::raise_registers<valuer_registers>();
+  } else if (warp < Role::reader) {
+    set_registers<Role::launch_registers, Role::valuer_registers>();
     Valuers<R>(p, shared, storage).value_all();
   } else {
-    if constexpr (Rows == 32)
-      ptx::lower_registers<gather_registers>();
-    if (warp == reader) {
+    set_registers<Role::launch_registers, Role::gather_registers>();
+    if (warp == Role::reader) {
       SlotReader<R, Rows>(p, shared, storage).read_all();
       ptx::launch_dependents();
     } else {
-      gather<R>(p, shared, storage, warp - reader - 1);
+      gather<R>(p, shared, storage, warp - Role::reader - 1);
     }
   }
 }

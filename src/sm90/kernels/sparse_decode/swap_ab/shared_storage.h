@@ -6,6 +6,7 @@
 
 #include "sm90/attend/swap_ab/consumer.h"
 #include "sm90/attend/tile_segment.h"
+#include "sm90/kernels/sparse_decode/items.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
@@ -17,9 +18,23 @@ using attend::swap_ab::chunk_bytes;
 using attend::swap_ab::consumer_threads;
 using attend::swap_ab::consumer_warps;
 
-inline constexpr int threads = 512;
-// Of two warpgroups; the eighth warp reads the index lists.
-inline constexpr int gather_warps = 7;
+// The warpgroups of a CTA: scorers, valuers, and those whose first warp reads the index lists while
+// the others gather cached rows. Registers are those of a thread after the roles are known.
+template <int Rows>
+struct Roles {
+  static constexpr int gather_warpgroups = Rows == 16 ? 4 : 3;
+  static constexpr int warpgroups = 2 + gather_warpgroups;
+  static constexpr int threads = warpgroups * consumer_threads;
+  static constexpr int reader = 2 * consumer_warps;  // number of the warp
+  static constexpr int gather_warps = gather_warpgroups * consumer_warps - 1;
+
+  static constexpr int launch_registers = tile::registers_of_thread(threads);
+  static constexpr int scorer_registers = 88;
+  static constexpr int valuer_registers = Rows == 16 ? 104 : 176;
+  static constexpr int gather_registers = 72;
+  static_assert(scorer_registers + valuer_registers + gather_warpgroups * gather_registers <=
+                warpgroups * launch_registers);
+};
 
 template <class Format, int Rows>
 struct SharedStorage {
@@ -32,7 +47,7 @@ struct SharedStorage {
   std::uint8_t keys[key_slots][chunks][chunk_bytes];
   std::uint8_t query[chunks][Rows * tile::row_bytes];
   std::uint8_t weights[weight_slots][Rows * tile::row_bytes];  // P: [row][64 tokens]
-  alignas(16) float scales[gather_warps][Format::scratch_scales];  // of the group of a warp
+  alignas(16) float scales[Roles<Rows>::gather_warps][Format::scratch_scales];  // of the group of a warp
   // The scorers raise the maxima of rows, and the valuers multiply `out` by these factors.
   alignas(16) float factor[weight_slots][Rows];
   bool rescales[weight_slots];  // whether any factor is not 1
@@ -109,23 +124,16 @@ struct Room {
   static constexpr int rows = Rows;
   static constexpr int slots_per_block = 1;
   static constexpr int cluster_size = 1;
-  static constexpr int gather_warps = swap_ab::gather_warps;
+  static constexpr int gather_warps = Roles<Rows>::gather_warps;
   static constexpr int key_parts = 1;  // a block of keys arrives and is given back as a whole
-  static constexpr bool loads_groups_ahead = true;
   static constexpr int scorers_met = swap_ab::scorers_met;
   static constexpr int finishers_met = valuers_met;
   static constexpr int totals_shown = swap_ab::totals_shown;
   static constexpr bool two_warpgroups = true;
+  static constexpr int last_blocks = last_blocks_of<Format>(gather_warps);
   using Params = sparse_decode::Params;
   using Storage = SharedStorage<Format, Rows>;
   using Shared = SharedAddresses<Format, Rows>;
 };
-
-// Registers of a thread after the roles are known, where tiles have 32 rows.
-inline constexpr int scorer_registers = 112;
-inline constexpr int valuer_registers = 176;
-inline constexpr int gather_registers = 112;
-static_assert(scorer_registers + valuer_registers + 2 * gather_registers <=
-              4 * tile::registers_of_thread(threads));
 
 }  // namespace flashmla::sm90::sparse_decode::swap_ab

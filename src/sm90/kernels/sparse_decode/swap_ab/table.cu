@@ -14,7 +14,7 @@ constexpr Kernel instance(KvFormat kv_format) {
           .qk_dim = Format::chunks * 64,
           .tile_rows = Rows,
           .function = decode<Format, Rows>,
-          .threads = threads,
+          .threads = Roles<Rows>::threads,
           .shared_bytes = sizeof(typename Room<Format, Rows>::Storage)};
 }
 
