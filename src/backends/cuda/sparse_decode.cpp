@@ -1,6 +1,7 @@
 #include "backends/cuda/sparse_decode.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "backends/cuda/fill_call.h"
 #include "backends/cuda/launch_combine.h"
@@ -21,8 +22,23 @@ namespace sparse = sm90::sparse_decode;
 using schedule::divide_up;
 using sm90::ops::FastDivisor;
 
-std::int64_t tile_rows_of(const Problem& problem) {
-  return problem.query_heads <= 16 ? 16 : problem.query_heads <= 32 ? 32 : 64;
+constexpr std::int64_t small_tile = 16;
+constexpr std::int64_t middle_tile = 32;
+constexpr std::int64_t large_tile = 64;
+
+// A tile takes all heads, up to 64. It takes fewer where there are enough multiprocessors for every
+// block of every such tile: each of the tiles gathers all rows, but it begins and ends sooner.
+// Batch-invariant mode never does this, because the choice depends on the batch.
+std::int64_t tile_rows_of(const Problem& problem, std::int64_t multiprocessors) {
+  if (problem.query_heads <= small_tile)
+    return small_tile;
+  const ScheduleShape shape(problem);
+  const std::int64_t blocks =
+      shape.requests * divide_up(shape.tokens, std::int64_t{sparse::block_tokens});
+  const bool few =
+      blocks * divide_up(problem.query_heads, middle_tile) <= multiprocessors;
+  return problem.query_heads <= middle_tile || (few && !problem.batch_invariant) ? middle_tile
+                                                                                 : large_tile;
 }
 
 schedule::SplitParams split_params(const Problem& problem, const HeadTiles& tiles) {
@@ -91,7 +107,7 @@ void check_alignment(const char* argument, const TensorView& cache) {
 }  // namespace
 
 HeadTiles::HeadTiles(const Problem& problem, std::int64_t multiprocessors)
-    : kernel(*sparse::find_kernel(problem.kv_format, problem.qk_dim, tile_rows_of(problem))),
+    : kernel(*sparse::find_kernel(problem.kv_format, problem.qk_dim, tile_rows_of(problem, multiprocessors))),
       tiles(divide_up(problem.query_heads, std::int64_t{kernel.tile_rows})),
       workers(std::clamp<std::int64_t>(multiprocessors / tiles, 1, combine::worker_limit())),
       blocks(std::min(tiles, multiprocessors)) {}
@@ -135,6 +151,7 @@ void SparseDecode::run(const PlannedProblem& planned, const Inputs& inputs, cons
                         inputs.extra_topk_length);
   p.kv_aligned = gpu::rows_aligned(inputs.kv_cache) &&
                  (!inputs.extra_kv_cache.given() || gpu::rows_aligned(inputs.extra_kv_cache));
+  p.prefetches_rows = p.kv_aligned && getenv("PF");
   p.rows = rows_of(problem_);
   p.output = output_of(problem_, inputs, outputs, p.rows);
   p.partials = partials_of(run_workspace, partials);
@@ -157,7 +174,7 @@ std::optional<std::string> refuses_sparse_decode(const Problem& problem) {
     return "takes the query only as one tensor";
   if (problem.scaled_cache)
     return "serves no caches with a scale";
-  if (sparse::find_kernel(problem.kv_format, problem.qk_dim, tile_rows_of(problem)) == nullptr)
+  if (sparse::find_kernel(problem.kv_format, problem.qk_dim, large_tile) == nullptr)
     return text("has no sparse decoding kernel for ", name_of(problem.kv_format),
                 " caches of d_qk = ", problem.qk_dim);
   constexpr std::int64_t max_tokens = 1 << 30;

@@ -33,19 +33,12 @@ struct CodeScale {
     const float scaled = scale * 0x1p120f;
     return ptx::pack<__nv_bfloat16>(scaled, scaled);
   }
-  // The scale that for_shifts() was given.
-  static FLASHMLA_DEVICE float of_shifts(std::uint32_t packed) {
-    return ptx::unpack<__nv_bfloat16>(packed).x * 0x1p-120f;
-  }
 };
 
-// Bits 7, 15, 23 and 31 of the result are 1 where the code is NaN; `before` is or-ed to it.
-FLASHMLA_DEVICE std::uint32_t find_nan_codes(const uint4& codes, std::uint32_t before) {
-  const std::uint32_t words[4] = {codes.x, codes.y, codes.z, codes.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    before |= (words[i] & 0x7f7f7f7fu) + 0x01010101u;
-  return before;
+// Bits 7, 15, 23 and 31 of the result are 1 where a code of that place in its word is NaN.
+FLASHMLA_DEVICE std::uint32_t find_nan_codes(const uint4& codes) {
+  const auto carries = [](std::uint32_t word) { return (word & 0x7f7f7f7fu) + 0x01010101u; };
+  return carries(codes.x) | carries(codes.y) | (carries(codes.z) | carries(codes.w));
 }
 FLASHMLA_DEVICE bool has_nan_codes(std::uint32_t found) {
   return (found & 0x80808080u) != 0;

@@ -123,9 +123,9 @@ FLASHMLA_DEVICE std::uint32_t load_constant_word(const void* address) {
   return value;
 }
 
-FLASHMLA_DEVICE std::uint32_t load_constant_half_word(const void* address) {
-  std::uint16_t value;
-  asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(value) : "l"(address));
+FLASHMLA_DEVICE std::uint32_t load_constant_byte(const void* address) {
+  std::uint32_t value;
+  asm volatile("ld.global.nc.u8 %0, [%1];" : "=r"(value) : "l"(address));
   return value;
 }
 

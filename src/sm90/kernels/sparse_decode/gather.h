@@ -35,7 +35,7 @@ struct ItemPosition {
 };
 
 // The part of a gathering warp that all formats share.
-// Room::Shared: keys(slot), key_ring(part), slot_ring(). Room::Storage: slots, headers, scales.
+// Room::Shared: keys(slot), key_ring(part), slot_ring(). Room::Storage: slots, headers.
 template <class Room>
 class Gatherer {
  protected:
@@ -105,8 +105,9 @@ class Gatherer {
 template <class Room>
 class PlainGatherer : Gatherer<Room> {
   using G = Gatherer<Room>;
+  using I = Items<typename Room::Format>;
   static constexpr int chunks = Room::Format::chunks;
-  static constexpr int v_chunks = Items<typename Room::Format>::v_chunks;
+  static constexpr int v_chunks = I::v_chunks;
 
  public:
   FLASHMLA_DEVICE PlainGatherer(const Params& params, const typename Room::Shared& addresses,
@@ -171,13 +172,13 @@ class QuantisedGatherer : Gatherer<Room> {
   // What a lane has of an item, as it is in the cache.
   struct Raw {
     uint4 units[own_units];
-    std::uint32_t scales[Format::lane_scales];
+    std::uint32_t scales[own_units];  // of the codes; Format::scale() decodes them
   };
 
  public:
   FLASHMLA_DEVICE QuantisedGatherer(const Params& params, const typename Room::Shared& addresses,
                                     typename Room::Storage& memory, int warp)
-      : G(params, addresses, memory, warp), scratch(addresses.scales(warp)) {}
+      : G(params, addresses, memory, warp) {}
 
   FLASHMLA_DEVICE void gather_all() {
     Raw raw;
@@ -187,137 +188,78 @@ class QuantisedGatherer : Gatherer<Room> {
       const Position now = G::now;
       Raw upcoming;
       G::go_on();
-      const bool rotary = is_rotary(now);
       // NOTE: this looks at everything that was loaded, in front of the next loads.
-      const bool nan = has_nan_codes(now, raw);
-      const bool shifts = !rotary && show_scales(raw.scales);
+      const bool shifts = allows_shifts(now, raw);
       more = load_item(upcoming);
       const int part = part_of(now);
       G::acquire_keys(now, part);
-      if (rotary)
-        write_rotary(now, raw);
-      else
-        write_codes(now, raw, shifts, nan);
-      G::commit(now, part, is_first_of(now, part), of_block);
+      write_codes(now, raw, shifts);
+      G::commit(now, part, first_group(now) == 0, of_block);
       raw = upcoming;
     }
   }
 
  private:
-  static FLASHMLA_DEVICE bool is_rotary(const Position& at) {
-    return I::rotary_is_value ? at.item >= I::first_rotary : at.item < I::first_code;
-  }
-  static FLASHMLA_DEVICE int side_of(const Position& at) {
-    return at.item >= I::first_code + groups_of_block;
-  }
+  static FLASHMLA_DEVICE int side_of(const Position& at) { return at.item / groups_of_block; }
+  static FLASHMLA_DEVICE int first_group(const Position& at) { return at.item % groups_of_block; }
   // The number of the first token of an item in its block.
   static FLASHMLA_DEVICE int first_token(const Position& at) {
-    return is_rotary(at) ? (at.item - I::first_rotary) * I::rotary_tokens
-                         : (at.item - I::first_code) % groups_of_block * group_tokens;
+    return first_group(at) * group_tokens;
   }
   static FLASHMLA_DEVICE int part_of(const Position& at) {
-    return Room::key_parts == 1 ? 0 : at.item >= I::of_part(0, 2);
-  }
-  static FLASHMLA_DEVICE bool is_first_of(const Position& at, int part) {
-    return at.item == (part == 0 ? 0 : I::of_part(0, 2));
+    return Room::key_parts == 1 ? 0 : side_of(at);
   }
 
-  // A lane has the units of four tokens of an item. Of codes: tokens 2i + parity() of the group, in
-  // one chunk.
+  // A lane has the units of tokens 2i + parity() of the group, all in one chunk.
   static FLASHMLA_DEVICE int parity() { return G::lane() / 4 % 2; }
   static FLASHMLA_DEVICE int code_unit() { return G::lane() % 4; }
   static FLASHMLA_DEVICE int chunk_of(const Position& at) {
     return 4 * side_of(at) + G::lane() / 8;
   }
-  // Whether the lane's chunk holds codes. Other lanes load the rotary part and write nothing.
+  // Whether the lane's chunk holds codes. Other lanes load what lies there and write nothing.
   static FLASHMLA_DEVICE bool has_codes(const Position& at) {
     return Format::code_chunks == I::v_chunks || chunk_of(at) < Format::code_chunks;
   }
-  // Of rotary parts: tokens lane / 8 + 4i.
-  static FLASHMLA_DEVICE int rotary_unit() { return G::lane() % tile::units_per_row; }
-  static FLASHMLA_DEVICE int rotary_token(int i) { return G::lane() / tile::units_per_row + 4 * i; }
 
   // Starts to load item G::now. False: there is none any more.
   FLASHMLA_DEVICE bool load_item(Raw& raw) {
     if (!G::wait_for_slots())
       return false;
     const SlotBlock<Format>& slots = G::slots();
-    const int first = first_token(G::now);
-    if (is_rotary(G::now)) {
+    const int chunk = chunk_of(G::now);
+    const int offset = chunk * tile::chunk_columns + code_unit() * ops::unit_codes;
+    const int place = place_of(first_token(G::now) + parity());
 #pragma unroll
-      for (int i = 0; i < own_units; ++i)
-        raw.units[i] = ptx::load_constant_unit(slots.rows[place_of(first + rotary_token(i))] +
-                                               Format::rotary_offset +
-                                               rotary_unit() * tile::unit_bytes);
-    } else {
-      Format::load_scales(slots, place_of(first + G::lane() / 4), G::lane(), raw.scales);
-      const int offset = chunk_of(G::now) * tile::chunk_columns + code_unit() * ops::unit_codes;
-      const int place = place_of(first + parity());
+    for (int i = 0; i < own_units; ++i)
+      raw.units[i] = ptx::load_constant_unit(slots.rows[place + i] + offset);
 #pragma unroll
-      for (int i = 0; i < own_units; ++i)
-        raw.units[i] = ptx::load_constant_unit(slots.rows[place + i] + offset);
-    }
+    for (int i = 0; i < own_units; ++i)
+      raw.scales[i] = Format::load_scale(slots, place + i, chunk);
     G::release_slots();
     return true;
   }
 
-  FLASHMLA_DEVICE void write_rotary(const Position& at, const Raw& raw) const {
-#pragma unroll
-    for (int i = 0; i < own_units; ++i)
-      ptx::store_shared(G::target(at, Format::chunks - 1) +
-                            tile::swizzled(first_token(at) + rotary_token(i), rotary_unit()),
-                        raw.units[i]);
-  }
-
-  // Writes the scales of the group, [parity of the token][scale][token / 2], in the form that the
-  // warp needs. Returns whether this is the form for shifts.
-  FLASHMLA_DEVICE bool show_scales(const std::uint32_t (&scales)[Format::lane_scales]) const {
+  // Whether the warp may dequantise an item by shifts.
+  static FLASHMLA_DEVICE bool allows_shifts(const Position& at, const Raw& raw) {
+    std::uint32_t nan = 0;
     bool fit = true;
 #pragma unroll
-    for (int i = 0; i < Format::lane_scales; ++i)
-      fit = fit && ops::CodeScale::fits_shifts(Format::scale(scales, i));
-    const bool shifts = !ops::any_in_warp(!fit);  // also: all lanes have read the scales before
-    const int token = G::lane() / 4;
-#pragma unroll
-    for (int i = 0; i < Format::lane_scales; ++i) {
-      const float scale = Format::scale(scales, i);
-      const int number = G::lane() % 4 * Format::lane_scales + i;
-      ptx::store_shared(
-          scratch + scale_offset(token % 2, number) + token / 2 * sizeof(float),
-          shifts ? __uint_as_float(ops::CodeScale::for_shifts(scale)) : scale);
+    for (int i = 0; i < own_units; ++i) {
+      nan |= ops::find_nan_codes(raw.units[i]);
+      fit = fit && ops::CodeScale::fits_shifts(Format::scale(raw.scales[i]));
     }
-    __syncwarp();
-    return shifts;
-  }
-  static FLASHMLA_DEVICE std::uint32_t scale_offset(int token_parity, int number) {
-    return (token_parity * Format::scales + number) * own_units * sizeof(float);
+    return !ops::any_in_warp((ops::has_nan_codes(nan) || !fit) && has_codes(at));
   }
 
-  // Whether a lane has NaN codes. Of no meaning for rotary parts.
-  static FLASHMLA_DEVICE bool has_nan_codes(const Position& at, const Raw& raw) {
-    std::uint32_t nan = 0;
-#pragma unroll
-    for (int i = 0; i < own_units; ++i)
-      nan = ops::find_nan_codes(raw.units[i], nan);
-    return ops::any_in_warp(ops::has_nan_codes(nan) && has_codes(at));
-  }
-
-  FLASHMLA_DEVICE void write_codes(const Position& at, const Raw& raw, bool shifts,
-                                   bool nan) const {
-    const bool by_shifts = shifts && !nan;
-    const uint4 four = ptx::load_shared_unit(
-        scratch + scale_offset(parity(), Format::scale_of(chunk_of(at))));
-    const std::uint32_t own_scales[own_units] = {four.x, four.y, four.z, four.w};
+  FLASHMLA_DEVICE void write_codes(const Position& at, const Raw& raw, bool by_shifts) const {
     if (by_shifts) [[likely]] {
       write_units(at, [&](int i, std::uint32_t(&values)[8]) {
-        ops::dequantise_by_shifts(raw.units[i], own_scales[i], values);
+        ops::dequantise_by_shifts(
+            raw.units[i], ops::CodeScale::for_shifts(Format::scale(raw.scales[i])), values);
       });
     } else {
       write_units(at, [&](int i, std::uint32_t(&values)[8]) {
-        ops::dequantise_by_conversions(raw.units[i],
-                                       shifts ? ops::CodeScale::of_shifts(own_scales[i])
-                                              : __uint_as_float(own_scales[i]),
-                                       values);
+        ops::dequantise_by_conversions(raw.units[i], Format::scale(raw.scales[i]), values);
       });
     }
   }
@@ -337,8 +279,6 @@ class QuantisedGatherer : Gatherer<Room> {
       }
     }
   }
-
-  std::uint32_t scratch;  // shared address of the warp's scales
 };
 
 // A gathering warp. `warp` is its number among them.

@@ -6,32 +6,26 @@
 
 namespace flashmla::sm90::sparse_decode {
 
-// The items of a block: what one warp gathers at a time. They are numbered in the order in which
-// the consumers need them.
+// The items of a block: what one gathering warp takes at a time. They are numbered in the order in
+// which the consumers need them. In FP8 caches an item is half of the codes of a group of 8 tokens,
+// four chunks (a side); the reader of the index lists copies the rotary parts of a block. In other
+// caches an item is the rows of a group of 8 tokens.
 template <class Format>
 struct Items {
   static constexpr int v_chunks = v_dim / tile::chunk_columns;
+  static constexpr int count = Format::quantised ? 2 * groups_of_block : groups_of_block;
 
-  // FP8 caches: the rotary parts of 16 tokens, or half of the codes of a group of 8 tokens, which is
-  // four chunks (a side). Where the rotary part belongs to V, it comes last, otherwise first.
-  static constexpr int rotary = Format::quantised ? 4 : 0;
-  static constexpr int rotary_tokens = 16;
-  static constexpr bool rotary_is_value = Format::chunks == v_chunks;
-  static constexpr int first_rotary = rotary_is_value ? 2 * groups_of_block : 0;
-  static constexpr int first_code = rotary_is_value ? 0 : rotary;
-  static constexpr int of_quantised = 2 * groups_of_block + rotary;
+  // Where there are two parts of a block of keys, the first one is the left half of V and what only
+  // QK reads, and the second one is the right half. This is the part with the rotary parts.
+  static FLASHMLA_HOST_DEVICE constexpr int rotary_part(int parts) {
+    return parts == 2 && Format::chunks == v_chunks ? 1 : 0;
+  }
 
-  // Other caches: a group of 8 tokens.
-  static constexpr int count = Format::quantised ? of_quantised : groups_of_block;
-
-  // The items that write to a part of a block of keys, where there are `parts` of them: the left
-  // half of V with what only QK reads, and the right half.
-  static FLASHMLA_HOST_DEVICE constexpr int of_part(int part, int parts) {
+  // The warps that write to a part of a block of keys, counted once for each item.
+  static FLASHMLA_HOST_DEVICE constexpr int writers(int part, int parts) {
     if (!Format::quantised)
       return groups_of_block;
-    if (parts == 1)
-      return count;
-    return groups_of_block + ((part == 1) == rotary_is_value ? rotary : 0);
+    return count / parts + (part == rotary_part(parts) ? 1 : 0);
   }
 };
 

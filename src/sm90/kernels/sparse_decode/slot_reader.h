@@ -1,13 +1,15 @@
 // The warp that walks over the segments of a CTA and publishes their records and their blocks of
-// slots.
+// slots. In FP8 caches it also copies the rotary parts of cached rows, which are bf16 already.
 #pragma once
 
 #include <cstdint>
 
 #include "sm90/attend/tile_segment.h"
+#include "sm90/kernels/sparse_decode/items.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/position.h"
 #include "sm90/ptx/grid_dependency.h"
+#include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::sparse_decode {
@@ -31,7 +33,8 @@ FLASHMLA_DEVICE void for_each_tile_segment(const Params& p, Body body) {
     });
 }
 
-// Room::Shared has slot_ring() and segment_ring(), Room::Storage has `slots` and `segments`.
+// Room::Shared has keys(slot), key_ring(part), slot_ring() and segment_ring(), Room::Storage has
+// `slots` and `segments`.
 // Room::last_blocks is the number of blocks among which each gathering warp has an item.
 template <class Room, int TileRows>
 class SlotReader {
@@ -57,6 +60,8 @@ class SlotReader {
       shared.slot_ring().acquire(block_);
       commit(0, true, true);
     }
+    if (rotary_waits())
+      copy_rotary();
   }
 
  private:
@@ -148,6 +153,8 @@ class SlotReader {
     const int token = filled_ + before;
     const auto put = [&](int place) {
       block().rows[place] = row;
+      if (p.prefetches_rows)
+        ptx::prefetch_to_l2(row, Format::row_bytes);
       if constexpr (Format::scales_apart)
         block().scales[place] = Format::scales_behind(list.page_size, in_page);
     };
@@ -174,7 +181,43 @@ class SlotReader {
       block().header = {static_cast<std::int16_t>(tokens), last, end};
       shared.slot_ring().commit(block_);
     }
+    if (!end) {
+      // NOTE: one block behind, so that the gathering warps get their slots first.
+      if (rotary_waits())
+        copy_rotary();
+      rotary_ = block_;
+      has_rotary_ = true;
+    }
     block_.advance();
+  }
+
+  FLASHMLA_DEVICE bool rotary_waits() const { return Format::quantised && has_rotary_; }
+
+  // Copies the rotary parts of block rotary_ to its last chunk of keys. Its slots are still there,
+  // since this warp alone overwrites them.
+  FLASHMLA_DEVICE void copy_rotary() {
+    if constexpr (Format::quantised) {
+      const int part = Items<Format>::rotary_part(Room::key_parts);
+      const SlotBlock<Format>& slots =
+          storage.slots[rotary_.template slot_in<Storage::slot_blocks>()];
+      const std::uint32_t target =
+          shared.keys(rotary_.template slot_in<Storage::key_slots>()) +
+          (Format::chunks - 1) * block_tokens * tile::row_bytes;
+      const int unit = lane() % tile::units_per_row;
+      shared.key_ring(part).acquire(rotary_);
+#pragma unroll 4
+      for (int token = lane() / tile::units_per_row; token < block_tokens; token += 4)
+        ptx::copy_async(target + tile::swizzled(token, unit),
+                        slots.rows[place_of(token)] + Format::rotary_offset +
+                            unit * tile::unit_bytes,
+                        true);
+      ptx::wait_for_copies();
+      ptx::fence_async_proxy();
+      __syncwarp();
+      if (lane() == 0)
+        shared.key_ring(part).commit(rotary_);
+    }
+    has_rotary_ = false;
   }
 
   const Params& p;
@@ -182,6 +225,8 @@ class SlotReader {
   Storage& storage;
   pipeline::UseCount block_;  // blocks that have been published
   int filled_ = 0;            // tokens of the block that is being filled
+  pipeline::UseCount rotary_;  // the block whose rotary parts come next, where has_rotary_ is true
+  bool has_rotary_ = false;
 };
 
 }  // namespace flashmla::sm90::sparse_decode

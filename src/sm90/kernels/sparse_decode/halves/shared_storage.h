@@ -31,7 +31,7 @@ struct SharedStorage {
   static constexpr int chunks = Format::chunks;
   static constexpr int key_slots = 2;
   static constexpr int segment_slots = 2;
-  static constexpr int slot_blocks = 2;
+  static constexpr int slot_blocks = 4;
 
   // [chunk][row]. At the end of a segment the results pass through the first eight chunks, and the
   // totals of the rows through the last one.
@@ -39,7 +39,6 @@ struct SharedStorage {
   std::uint8_t keys[key_slots][chunks][chunk_bytes];
   std::uint8_t weights[chunk_bytes];  // P: [row][64 tokens]
   float factor[tile_rows];            // of the accumulators, in front of the product with `weights`
-  alignas(16) float scales[gather_warps][Format::scratch_scales];  // of the group of a warp
   SlotBlock<Format> slots[slot_blocks];
   // Of the blocks in `keys`. Each part has its own, since it is given back alone.
   BlockHeader headers[key_parts][key_slots];
@@ -71,9 +70,6 @@ struct SharedAddresses {
   // [maximum, Σ P, Σ of the rounded P][row] at the end of a segment.
   FLASHMLA_DEVICE std::uint32_t totals(int which, int row) const {
     return query(8) + (which * tile_rows + row) * sizeof(float);
-  }
-  FLASHMLA_DEVICE std::uint32_t scales(int warp) const {
-    return at(offsetof(Storage, scales)) + warp * sizeof(float[Format::scratch_scales]);
   }
   FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int part) const {
     return {at(offsetof(Storage, key_barriers)) +

@@ -13,7 +13,7 @@ namespace flashmla::sm90::sparse_decode::swap_ab {
 
 template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
-  shared.key_ring().initialise(Items<Format>::of_part(0, 1), 2 * consumer_warps);
+  shared.key_ring().initialise(Items<Format>::writers(0, 1), 2 * consumer_warps);
   shared.weight_ring().initialise(consumer_warps, consumer_warps);
   shared.slot_ring().initialise(1, Items<Format>::count);
   shared.segment_ring().initialise(1, 1);

@@ -47,7 +47,6 @@ struct SharedStorage {
   std::uint8_t keys[key_slots][chunks][chunk_bytes];
   std::uint8_t query[chunks][Rows * tile::row_bytes];
   std::uint8_t weights[weight_slots][Rows * tile::row_bytes];  // P: [row][64 tokens]
-  alignas(16) float scales[Roles<Rows>::gather_warps][Format::scratch_scales];  // of the group of a warp
   // The scorers raise the maxima of rows, and the valuers multiply `out` by these factors.
   alignas(16) float factor[weight_slots][Rows];
   bool rescales[weight_slots];  // whether any factor is not 1
@@ -89,9 +88,6 @@ struct SharedAddresses {
   }
   FLASHMLA_DEVICE std::uint32_t weights(int slot) const {
     return at(offsetof(Storage, weights)) + slot * Rows * tile::row_bytes;
-  }
-  FLASHMLA_DEVICE std::uint32_t scales(int warp) const {
-    return at(offsetof(Storage, scales)) + warp * sizeof(float[Format::scratch_scales]);
   }
   FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int /*part*/ = 0) const {
     return {at(offsetof(Storage, key_barriers))};
