@@ -255,29 +255,46 @@ void SparseTensors::choose_live(IndexedCache& part, int which) {
       add(slot);
 }
 
+// Which slots hold NaN: at least one that counts, and so many that about half of the query tokens
+// attend to one, where there are slots enough.
+std::vector<bool> SparseTensors::choose_nan(IndexedCache& part, int which, bool with_lengths) {
+  const SparseCase& c = sparse_case;
+  std::vector<bool> nan(static_cast<std::size_t>(part.capacity()));
+  if (!c.nan_rows)
+    return nan;
+  const double share = 0.7 / static_cast<double>(std::max<std::int64_t>(
+                                 2, std::min(part.topk, std::ssize(part.live))));
+  Random random(key_of(c.seed, int{nans}, which));
+  for (const std::int32_t slot : part.live)
+    if (random.chance(share))
+      nan[static_cast<std::size_t>(slot)] = true;
+  for (std::int64_t i = 0; i < std::ssize(contents); ++i) {
+    const auto slots = counted_slots(part, with_lengths, i / c.query_tokens, i % c.query_tokens);
+    if (slots.empty())
+      continue;
+    nan[static_cast<std::size_t>(random.pick(std::span<const std::int32_t>(slots)))] = true;
+    break;
+  }
+  return nan;
+}
+
 // The rows that counted entries name get numbers; all others stay poisoned.
 void SparseTensors::fill_cache(IndexedCache& part, int which, bool with_lengths) {
   const SparseCase& c = sparse_case;
   if (is_plain(c.format))
     poison(DType::bf16, part.cache.buffer.image_as<std::uint16_t>());
   std::vector<bool> listed(static_cast<std::size_t>(part.capacity()));
-  std::vector<bool> nan(c.nan_rows ? listed.size() : 0);
+  const std::vector<bool> nan = choose_nan(part, which, with_lengths);
   std::vector<std::int64_t> slots;
-  // About half of the query tokens attend to a NaN.
-  const double share = 0.7 / static_cast<double>(std::max<std::int64_t>(
-                                 2, std::min(part.topk, std::ssize(part.live))));
   for (std::int64_t i = 0; i < std::ssize(contents); ++i)
     for (const std::int32_t slot :
          counted_slots(part, with_lengths, i / c.query_tokens, i % c.query_tokens)) {
       const auto at = static_cast<std::size_t>(slot);
-      if (!listed[at]) {
-        listed[at] = true;
+      if (!listed[at])
         slots.push_back(slot);
-        if (c.nan_rows)
-          nan[at] = Random(key_of(c.seed, int{nans}, which, slot)).chance(share);
-      }
+      listed[at] = true;
       RowContent& content = contents[static_cast<std::size_t>(i)];
-      if (c.nan_rows && nan[at])
+      if (nan[at])
         content = RowContent::nan;
       else if (content == RowContent::nothing)
         content = RowContent::numbers;
@@ -288,7 +305,7 @@ void SparseTensors::fill_cache(IndexedCache& part, int which, bool with_lengths)
                                                          {slot / part.page_size, 0})) *
                       size_of(part.cache.view.dtype);
     write_cached_row(c, key_of(c.seed, int{cache}, which, slot),
-                     c.nan_rows && nan[static_cast<std::size_t>(slot)],
+                     nan[static_cast<std::size_t>(slot)],
                      {part.cache.buffer.image().data() + page, slot % part.page_size,
                       part.page_size, part.cache.view.strides[1]});
   });

@@ -58,6 +58,7 @@ class SparseTensors {
   void fill_queries();
   void fill_part(IndexedCache& part, int which, bool with_lengths);
   void choose_live(IndexedCache& part, int which);
+  std::vector<bool> choose_nan(IndexedCache& part, int which, bool with_lengths);
   void fill_cache(IndexedCache& part, int which, bool with_lengths);
   void fill_lengths(IndexedCache& part, int which);
   void fill_lists(IndexedCache& part, int which, bool with_lengths);

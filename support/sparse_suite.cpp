@@ -33,9 +33,9 @@ constexpr Scale medium{64, 1'023, 24, 4'000, 1'500'000};
 constexpr Scale large{1'024, 4'096, 8, 9'000, 2'500'000};
 
 // On a GPU a case costs the making of its lists and cache, and the oracle's choice of rows.
-constexpr Scale gpu_wide{1, 700, 2'000, 20'000, 2'000'000'000};
-constexpr Scale gpu_medium{64, 4'095, 256, 40'000, 2'000'000'000};
-constexpr Scale gpu_large{1'024, 16'384, 64, 80'000, 2'000'000'000};
+constexpr Scale gpu_wide{1, 700, 4'000, 20'000, 2'000'000'000};
+constexpr Scale gpu_medium{64, 4'095, 1'000, 40'000, 2'000'000'000};
+constexpr Scale gpu_large{1'024, 16'384, 300, 80'000, 2'000'000'000};
 
 constexpr std::int64_t full_cases = 900;
 constexpr std::int64_t gpu_cases = 600;
@@ -54,7 +54,9 @@ Scale scale_of(SuiteSize size, std::int64_t index) {
 }
 
 std::int64_t draw_topk(const Scale& scale, Random& random) {
-  const std::int64_t drawn = random.log_between(scale.min_topk, scale.max_topk);
+  const std::int64_t drawn = random.chance(0.03)
+                                 ? scale.max_topk
+                                 : random.log_between(scale.min_topk, scale.max_topk);
   if (drawn >= 64 && random.chance(0.4))
     return drawn / 64 * 64;
   return drawn;
@@ -117,7 +119,8 @@ std::int64_t draw_page_size(Random& random) {
 
 void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   c.topk = draw_topk(scale, random);
-  const std::int64_t query_tokens = random.log_between(1, scale.query_tokens);
+  const std::int64_t query_tokens =
+      random.chance(0.1) ? scale.query_tokens : random.log_between(1, scale.query_tokens);
   c.query_heads = random.pick<std::int64_t>({1,  2,  3,  4,  5,  8,  10, 12,  16,  20,  32,
                                              40, 48, 63, 64, 96, 126, 128, 128, 192, 256});
   if (c.prefill()) {

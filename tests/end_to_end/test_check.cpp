@@ -99,7 +99,7 @@ TEST(Check, ShardsAreTheSuite) {
 TEST(Check, ASuiteThatHasNoSuchSizeIsBadInput) {
   const Folder folder;
   const CommandResult result =
-      run_command(folder, {"check", "--suite", "sparse", "--size", "sanitizer"});
+      run_command(folder, {"check", "--suite", "prefill", "--size", "sanitizer"});
   EXPECT_EQ(result.status, 2);
 }
 
