@@ -50,8 +50,8 @@ void check_against_oracle(SparseTensors& tensors, const Results& results, CaseRe
       groups, DType::bf16,
       Comparison(DType::bf16, !c.softmax_scale.has_value(), c.kind,
                  rounded ? Comparison::rounded_weights : Comparison::exact_weights),
-      judge,
-      [&](const RowIndex& row) { return row.request * c.query_tokens + row.query_token; }, result);
+      judge, [&](const RowIndex& row) { return row.request * c.query_tokens + row.query_token; },
+      result);
 }
 
 void check_memory(SparseTensors& tensors, const Results& results, CaseResult& result) {

@@ -92,8 +92,8 @@ TYPED_TEST(SparseBits, ARequestDoesNotDependOnTheOthers) {
       for (std::int64_t r = 0; r < c.batch; ++r) {
         Inputs inputs = call.tensors.inputs();
         Outputs outputs = call.tensors.outputs();
-        for (TensorView* view : {&inputs.q, &inputs.indices, &inputs.topk_length, &outputs.out,
-                                 &outputs.lse})
+        for (TensorView* view :
+             {&inputs.q, &inputs.indices, &inputs.topk_length, &outputs.out, &outputs.lse})
           *view = request_of(*view, r);
         if (c.extra_topk > 0)
           inputs.extra_indices = request_of(inputs.extra_indices, r);

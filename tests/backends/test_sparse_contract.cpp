@@ -1,5 +1,5 @@
-// The promises of every backend in sparse decoding, one in each test. Random cases with an option go
-// through the public interface and are compared with the oracle.
+// The promises of every backend in sparse decoding, one in each test. Random cases with an option
+// go through the public interface and are compared with the oracle.
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -17,7 +17,7 @@ using support::Holes;
 using support::Random;
 using support::SparseCase;
 
-constexpr std::int64_t heads[] = {1,  2,  4,  5,  8,  10, 12, 16,  20,  32,
+constexpr std::int64_t heads[] = {1,  2,  4,  5,  8,  10, 12,  16,  20, 32,
                                   40, 48, 63, 64, 65, 96, 126, 128, 192};
 
 template <class Backend>

@@ -26,9 +26,8 @@ def fw():
 class Case:
     """A call with every optional tensor, on the GPU; and its result by the CPU backend."""
 
-    form = {"softmax_scale": 0.07}
-
     def __init__(self, fw, rng, fmt, h_q, b=8, s_q=2, topk=600, lengths=None):
+        self.form = {"softmax_scale": 0.07}
         host = frameworks.Torch("cpu")
         shape = {"fmt": fmt, "b": b, "s_q": s_q, "h_q": h_q}
         main = cases.sparse(host, rng, page=64, pages=12, topk=topk, **shape)
@@ -58,9 +57,9 @@ class Case:
     def new_plan(self, **named):
         b, s_q, h_q, d = self.q.shape
         return plan(
-            "sparse_decode", device=self.q.device, batch=b, query_tokens=s_q, query_heads=h_q, qk_dim=d,
-            page_size=64, topk=self.indices.shape[2], extra_topk=70, extra_page_size=16,
-            kv_format=self.fmt, **named,
+            "sparse_decode", device=self.q.device, batch=b, query_tokens=s_q, query_heads=h_q,
+            qk_dim=d, page_size=64, topk=self.indices.shape[2], extra_topk=70,
+            extra_page_size=16, kv_format=self.fmt, **named,
         )  # fmt: skip
 
     def run(self, planned):

@@ -149,8 +149,8 @@ std::string faults_with_nan(
         compute(tensors);
         const SparseCase& c = tensors.sparse_case;
         const auto row_with = [&](RowContent content) {
-          const std::int64_t i = std::ranges::find(tensors.contents, content) -
-                                 tensors.contents.begin();
+          const std::int64_t i =
+              std::ranges::find(tensors.contents, content) - tensors.contents.begin();
           EXPECT_LT(i, std::ssize(tensors.contents)) << describe(c);
           return RowIndex{i / c.query_tokens, i % c.query_tokens, 1};
         };
@@ -169,10 +169,8 @@ TEST(SparseRunner, RowsWithNanAreNanAndOthersAreNot) {
                                   out_row(t, nan.request, nan.query_token, nan.head)[511] = 0;
                                 }),
                 AllOf(HasSubstr("wanted NaN"), HasSubstr("out_row: 1 of 72")));
-    EXPECT_THAT(faults_with_nan(format,
-                                [](SparseTensors& t, const RowIndex& nan, const RowIndex&) {
-                                  lse_of(t, nan) = INFINITY;
-                                }),
+    EXPECT_THAT(faults_with_nan(format, [](SparseTensors& t, const RowIndex& nan,
+                                           const RowIndex&) { lse_of(t, nan) = INFINITY; }),
                 AllOf(HasSubstr("lse is inf, wanted NaN"), HasSubstr("lse: 1 of 72")));
     EXPECT_THAT(faults_with_nan(format,
                                 [](SparseTensors& t, const RowIndex&, const RowIndex& sound) {
@@ -244,8 +242,8 @@ TEST(SparseTensorsTest, HostileScales) {
     for (const std::uint16_t number : tensors.attended(0, 0))
       ASSERT_LE(std::abs(bf16_to_float(number)), 3.75f);
     int zero = 0, negative = 0, tiny = 0, large = 0, huge = 0;
-    for (const std::int32_t slot : std::set<std::int32_t>(tensors.main.live.begin(),
-                                                          tensors.main.live.end())) {
+    for (const std::int32_t slot :
+         std::set<std::int32_t>(tensors.main.live.begin(), tensors.main.live.end())) {
       const auto page = offset_of(tensors.main.cache.view, {slot / 16, 0});
       const Fp8Token token =
           fetch_token(format, slot % 16, 16, tensors.main.cache.buffer.image().data() + page);

@@ -127,9 +127,10 @@ TEST_F(CudaSparse, RefusesMemoryThatIsNotAligned) {
     const Inputs right = c.tensors.inputs();
     struct Tensor {
       const char* name;
-      TensorView Inputs::*view;
+      TensorView Inputs::* view;
     };
-    for (const auto& [name, view] : {Tensor{"q", &Inputs::q}, {"kv_cache", &Inputs::kv_cache},
+    for (const auto& [name, view] : {Tensor{"q", &Inputs::q},
+                                     {"kv_cache", &Inputs::kv_cache},
                                      {"extra_kv_cache", &Inputs::extra_kv_cache}}) {
       Inputs wrong = right;
       TensorView& tensor = wrong.*view;
