@@ -135,6 +135,16 @@ TYPED_TEST(SparseContract, Nan) {
       3);
 }
 
+// A part of a cut list that attends to a NaN is no part without tokens.
+TYPED_TEST(SparseContract, NanInCutLists) {
+  this->expect_right_with([](SparseCase& c, Random&) {
+    c.nan_rows = true;
+    c.num_pages = 60;
+    c.topk = 1'500;
+    c.batch_invariant = true;
+  });
+}
+
 TYPED_TEST(SparseContract, ScalesOfEveryKind) {
   this->expect_right_with(
       [](SparseCase& c, Random& r) {
