@@ -109,8 +109,7 @@ void put_nan(KvFormat format, Fp8Token& token, Random& random) {
     token.scales[any_place(token.scales.size(), random)] =
         std::numeric_limits<float>::quiet_NaN();  // byte 255
   else
-    token.latent[any_place(token.latent.size(), random)] =
-        random.pick<std::uint8_t>({0x7f, 0xff});
+    token.latent[any_place(token.latent.size(), random)] = random.pick<std::uint8_t>({0x7f, 0xff});
 }
 
 }  // namespace
@@ -124,8 +123,8 @@ void write_cached_row(const SparseCase& c, std::uint64_t key, bool nan, const Ro
       multiply(row, c.magnitude);
     if (nan)
       row[any_place(row.size(), random)] = nan_number(random);
-    std::ranges::copy(row, reinterpret_cast<std::uint16_t*>(place.page) +
-                               place.index * place.row_stride);
+    std::ranges::copy(
+        row, reinterpret_cast<std::uint16_t*>(place.page) + place.index * place.row_stride);
     return;
   }
   Fp8Token token = quantise_token(c.format, row, rule_of(c));

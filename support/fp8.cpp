@@ -73,8 +73,7 @@ float scale_of(std::span<const std::uint16_t> tile, ScaleRule rule) {
 
 // Of a power of two, or of NaN.
 std::uint8_t float_to_e8m0(float scale) {
-  return static_cast<std::uint8_t>(
-      std::isnan(scale) ? 255 : std::lround(std::log2(scale)) + 127);
+  return static_cast<std::uint8_t>(std::isnan(scale) ? 255 : std::lround(std::log2(scale)) + 127);
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ struct OracleQuery {
   double sink = -std::numeric_limits<double>::infinity();  // −inf: no sink
 };
 
-// What the row must be. A row without tokens has out = 0 and lse = +inf. A row that sees a NaN is NaN
-// in all of its numbers and in lse, because the NaN is part of a score.
+// What the row must be. A row without tokens has out = 0 and lse = +inf. A row that sees a NaN has
+// NaN alone, in lse too, because the NaN is part of a score.
 struct Reference {
   std::vector<double> out;   // [d_v]
   double lse;                // natural logarithm; without the sink

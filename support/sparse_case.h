@@ -39,11 +39,11 @@ struct SparseCase {
 
   bool topk_length = false;
   bool extra_topk_length = false;
-  bool empty_lists = false;   // some lists count no entry
+  bool empty_lists = false;  // some lists count no entry
   Holes holes = Holes::scattered;
-  double invalid_share = 0;   // of the entries: slots that are none
-  double poisoned_share = 0;  // of the slots: NaN, which no counted entry names
-  bool other_scales = false;  // FP8: by the other rule in use for the format
+  double invalid_share = 0;     // of the entries: slots that are none
+  double poisoned_share = 0;    // of the slots: NaN, which no counted entry names
+  bool other_scales = false;    // FP8: by the other rule in use for the format
   bool hostile_scales = false;  // FP8: zero, subnormal, negative, huge ones among the others
   bool nan_rows = false;        // some rows that counted entries name hold NaN
   std::int32_t magnitude = 0;   // cached numbers are 2^magnitude times unit scale

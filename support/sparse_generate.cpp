@@ -1,7 +1,6 @@
 #include "support/sparse_generate.h"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 
 #include "support/cached_row.h"
@@ -14,14 +13,11 @@ namespace flashmla::support {
 namespace {
 
 // What a number is drawn for: the first part of its key.
-enum Stream : int { queries, cache, lists, sinks, nans };
+enum Stream : int { queries, cache, sinks, nans };
 
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
-
-constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
-constexpr std::int32_t most = std::numeric_limits<std::int32_t>::max();
 
 // What the copy engines of a GPU demand of rows of q and of pages.
 constexpr std::int64_t gpu_bytes = 16;
@@ -81,30 +77,9 @@ TensorView without_pages(TensorView view) {
 }
 
 TensorView query_view(const SparseCase& c, const Device& device) {
-  const std::int64_t padding =
-      c.aligned ? round_up(c.q_padding, gpu_bytes / 2) : c.q_padding;
+  const std::int64_t padding = c.aligned ? round_up(c.q_padding, gpu_bytes / 2) : c.q_padding;
   return strided_view(DType::bf16, {c.batch, c.query_tokens, c.query_heads, c.qk_dim}, padding,
                       false, device);
-}
-
-// Which entries of a list may name a token.
-std::vector<bool> draw_valid(const SparseCase& c, std::int64_t topk, Random& random) {
-  std::vector<bool> valid(static_cast<std::size_t>(topk), c.holes == Holes::scattered);
-  if (c.holes == Holes::scattered && c.invalid_share > 0)
-    for (auto&& entry : valid)
-      entry = !random.chance(c.invalid_share);
-  if (c.holes == Holes::tail)
-    std::fill_n(valid.begin(), random.between(1, std::max<std::int64_t>(1, topk / 4)), true);
-  if (c.holes != Holes::runs)
-    return valid;
-  bool hole = random.chance(0.5);
-  for (std::int64_t i = 0; i < topk; hole = !hole) {
-    const std::int64_t end =
-        std::min(topk, i + (hole ? random.between(64, 320) : random.between(1, 100)));
-    for (; i < end; ++i)
-      valid[static_cast<std::size_t>(i)] = !hole || random.chance(0.005);
-  }
-  return valid;
 }
 
 }  // namespace
@@ -120,8 +95,7 @@ SparseTensors::SparseTensors(const SparseCase& c, Memory& memory)
                       memory)),
       lse(make_tensor(statistics_view(c, memory.device()), memory)),
       max_logits(make_tensor(statistics_view(c, memory.device()), memory)),
-      sink_values(static_cast<std::size_t>(c.query_heads),
-                  -std::numeric_limits<float>::infinity()),
+      sink_values(static_cast<std::size_t>(c.query_heads), -std::numeric_limits<float>::infinity()),
       contents(static_cast<std::size_t>(c.batch * c.query_tokens), RowContent::nothing) {
   fill_queries();
   fill_part(main, 0, c.topk_length);
@@ -129,7 +103,8 @@ SparseTensors::SparseTensors(const SparseCase& c, Memory& memory)
     fill_part(extra, 1, c.extra_topk_length);
   if (c.sink)
     sink_values = draw_sinks(c.query_heads, key_of(c.seed, int{sinks}));
-  if (c.nan_rows)  // an infinite sink makes 0 of numbers, and nothing is said of what it makes of NaN
+  if (c.nan_rows)  // an infinite sink makes 0 of numbers, and nothing is said of what it makes of
+                   // NaN
     std::ranges::replace(sink_values, std::numeric_limits<float>::infinity(), 1.0f);
   std::ranges::copy(sink_values, attn_sink.buffer.image_as<float>().begin());
   for (GuardedTensor* tensor :
@@ -187,23 +162,6 @@ std::vector<std::uint16_t> SparseTensors::attended(std::int64_t request, std::in
   return numbers;
 }
 
-std::vector<std::int32_t> SparseTensors::counted_slots(IndexedCache& part, bool with_lengths,
-                                                       std::int64_t request,
-                                                       std::int64_t query_token) {
-  const std::int32_t* list = part.indices.buffer.image_as<std::int32_t>().data() +
-                             offset_of(part.indices.view, {request, query_token, 0});
-  std::int64_t entries = part.topk;
-  if (with_lengths)
-    entries = std::clamp<std::int64_t>(
-        part.lengths.buffer
-            .image_as<std::int32_t>()[sparse_case.prefill() ? query_token : request],
-        0, part.topk);
-  std::vector<std::int32_t> slots;
-  std::copy_if(list, list + entries, std::back_inserter(slots),
-               [&](std::int32_t slot) { return slot >= 0 && slot < part.capacity(); });
-  return slots;
-}
-
 void SparseTensors::append_attended(IndexedCache& part, bool with_lengths, std::int64_t request,
                                     std::int64_t query_token, std::vector<std::uint16_t>& numbers) {
   const SparseCase& c = sparse_case;
@@ -255,82 +213,59 @@ void SparseTensors::choose_live(IndexedCache& part, int which) {
       add(slot);
 }
 
+// Which slots hold NaN: at least one that counts, and so many that about half of the query tokens
+// attend to one, where there are slots enough.
+std::vector<bool> SparseTensors::choose_nan(IndexedCache& part, int which, bool with_lengths) {
+  const SparseCase& c = sparse_case;
+  std::vector<bool> nan(static_cast<std::size_t>(part.capacity()));
+  if (!c.nan_rows)
+    return nan;
+  const double share = 0.7 / static_cast<double>(std::max<std::int64_t>(
+                                 2, std::min(part.topk, std::ssize(part.live))));
+  Random random(key_of(c.seed, int{nans}, which));
+  for (const std::int32_t slot : part.live)
+    if (random.chance(share))
+      nan[static_cast<std::size_t>(slot)] = true;
+  for (std::int64_t i = 0; i < std::ssize(contents); ++i) {
+    const auto slots = counted_slots(part, with_lengths, i / c.query_tokens, i % c.query_tokens);
+    if (slots.empty())
+      continue;
+    nan[static_cast<std::size_t>(random.pick(std::span<const std::int32_t>(slots)))] = true;
+    break;
+  }
+  return nan;
+}
+
 // The rows that counted entries name get numbers; all others stay poisoned.
 void SparseTensors::fill_cache(IndexedCache& part, int which, bool with_lengths) {
   const SparseCase& c = sparse_case;
   if (is_plain(c.format))
     poison(DType::bf16, part.cache.buffer.image_as<std::uint16_t>());
   std::vector<bool> listed(static_cast<std::size_t>(part.capacity()));
-  std::vector<bool> nan(c.nan_rows ? listed.size() : 0);
+  const std::vector<bool> nan = choose_nan(part, which, with_lengths);
   std::vector<std::int64_t> slots;
-  // About half of the query tokens attend to a NaN.
-  const double share = 0.7 / static_cast<double>(std::max<std::int64_t>(
-                                 2, std::min(part.topk, std::ssize(part.live))));
   for (std::int64_t i = 0; i < std::ssize(contents); ++i)
     for (const std::int32_t slot :
          counted_slots(part, with_lengths, i / c.query_tokens, i % c.query_tokens)) {
       const auto at = static_cast<std::size_t>(slot);
-      if (!listed[at]) {
-        listed[at] = true;
+      if (!listed[at])
         slots.push_back(slot);
-        if (c.nan_rows)
-          nan[at] = Random(key_of(c.seed, int{nans}, which, slot)).chance(share);
-      }
+      listed[at] = true;
       RowContent& content = contents[static_cast<std::size_t>(i)];
-      if (c.nan_rows && nan[at])
+      if (nan[at])
         content = RowContent::nan;
       else if (content == RowContent::nothing)
         content = RowContent::numbers;
     }
   parallel_for(std::ssize(slots), [&](std::int64_t i) {
     const std::int64_t slot = slots[static_cast<std::size_t>(i)];
-    const auto page = static_cast<std::size_t>(offset_of(part.cache.view,
-                                                         {slot / part.page_size, 0})) *
-                      size_of(part.cache.view.dtype);
+    const auto page =
+        static_cast<std::size_t>(offset_of(part.cache.view, {slot / part.page_size, 0})) *
+        size_of(part.cache.view.dtype);
     write_cached_row(c, key_of(c.seed, int{cache}, which, slot),
-                     c.nan_rows && nan[static_cast<std::size_t>(slot)],
+                     nan[static_cast<std::size_t>(slot)],
                      {part.cache.buffer.image().data() + page, slot % part.page_size,
                       part.page_size, part.cache.view.strides[1]});
-  });
-}
-
-void SparseTensors::fill_lengths(IndexedCache& part, int which) {
-  const SparseCase& c = sparse_case;
-  Random random(key_of(c.seed, int{lists}, which));
-  for (std::int32_t& length : part.lengths.buffer.image_as<std::int32_t>()) {
-    length = static_cast<std::int32_t>(random.between(1, part.topk));
-    if (random.chance(0.1))
-      length = random.pick({most, static_cast<std::int32_t>(part.topk) + 1});
-    if (c.empty_lists && random.chance(0.3))
-      length = random.pick({0, -1, least});
-  }
-}
-
-void SparseTensors::fill_lists(IndexedCache& part, int which, bool with_lengths) {
-  const SparseCase& c = sparse_case;
-  fill_lengths(part, which);
-  const std::span entries = part.indices.buffer.image_as<std::int32_t>();
-  const std::span lengths = part.lengths.buffer.image_as<std::int32_t>();
-  const auto capacity = static_cast<std::int32_t>(part.capacity());
-  parallel_for(c.batch * c.query_tokens, [&](std::int64_t token) {
-    const std::int64_t r = token / c.query_tokens;
-    const std::int64_t t = token % c.query_tokens;
-    Random random(key_of(c.seed, int{lists}, which, token));
-    std::int32_t* list = entries.data() + offset_of(part.indices.view, {r, t, 0});
-    const std::int64_t counted =
-        with_lengths ? std::clamp<std::int64_t>(lengths[c.prefill() ? t : r], 0, part.topk)
-                     : part.topk;
-    const bool empty = part.live.empty() || (c.empty_lists && random.chance(0.2));
-    const std::vector<bool> valid = draw_valid(c, part.topk, random);
-    for (std::int64_t i = 0; i < part.topk; ++i) {
-      const bool live = i < counted && !empty && valid[static_cast<std::size_t>(i)];
-      if (i >= counted && random.chance(0.7))
-        list[i] =
-            static_cast<std::int32_t>(random.between(0, std::max<std::int64_t>(1, capacity) - 1));
-      else
-        list[i] = live ? random.pick(std::span<const std::int32_t>(part.live))
-                       : random.pick({-1, -1, least, most, capacity, capacity + 7, -capacity - 1});
-    }
   });
 }
 

@@ -43,12 +43,12 @@ class SparseTensors {
   SparseCase sparse_case;
   GuardedTensor q;  // [b, s_q, h_q, d_qk]
   IndexedCache main;
-  IndexedCache extra;              // of no elements without extra_topk
-  GuardedTensor attn_sink;         // [h_q]
-  GuardedTensor out;               // [b, s_q, h_q, d_v]
-  GuardedTensor lse;               // [b, h_q, s_q]; prefill [s_q, h_q]
-  GuardedTensor max_logits;        // [s_q, h_q]
-  std::vector<float> sink_values;  // [h_q]; −inf without a sink
+  IndexedCache extra;                // of no elements without extra_topk
+  GuardedTensor attn_sink;           // [h_q]
+  GuardedTensor out;                 // [b, s_q, h_q, d_v]
+  GuardedTensor lse;                 // [b, h_q, s_q]; prefill [s_q, h_q]
+  GuardedTensor max_logits;          // [s_q, h_q]
+  std::vector<float> sink_values;    // [h_q]; −inf without a sink
   std::vector<RowContent> contents;  // [b · s_q], of all heads
 
  private:
@@ -58,6 +58,7 @@ class SparseTensors {
   void fill_queries();
   void fill_part(IndexedCache& part, int which, bool with_lengths);
   void choose_live(IndexedCache& part, int which);
+  std::vector<bool> choose_nan(IndexedCache& part, int which, bool with_lengths);
   void fill_cache(IndexedCache& part, int which, bool with_lengths);
   void fill_lengths(IndexedCache& part, int which);
   void fill_lists(IndexedCache& part, int which, bool with_lengths);

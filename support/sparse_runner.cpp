@@ -14,7 +14,7 @@ namespace flashmla::support {
 
 namespace {
 
-constexpr std::int64_t oracle_row_entries = 100'000;
+constexpr std::int64_t oracle_row_entries = 131'072;
 // The oracle checks so many query tokens of a larger case, of very long lists fewer, and so many
 // heads of each of these.
 constexpr std::int64_t oracle_tokens = 8;
@@ -50,8 +50,8 @@ void check_against_oracle(SparseTensors& tensors, const Results& results, CaseRe
       groups, DType::bf16,
       Comparison(DType::bf16, !c.softmax_scale.has_value(), c.kind,
                  rounded ? Comparison::rounded_weights : Comparison::exact_weights),
-      judge,
-      [&](const RowIndex& row) { return row.request * c.query_tokens + row.query_token; }, result);
+      judge, [&](const RowIndex& row) { return row.request * c.query_tokens + row.query_token; },
+      result);
 }
 
 void check_memory(SparseTensors& tensors, const Results& results, CaseResult& result) {

@@ -33,9 +33,9 @@ constexpr Scale medium{64, 1'023, 24, 4'000, 1'500'000};
 constexpr Scale large{1'024, 4'096, 8, 9'000, 2'500'000};
 
 // On a GPU a case costs the making of its lists and cache, and the oracle's choice of rows.
-constexpr Scale gpu_wide{1, 700, 2'000, 20'000, 2'000'000'000};
-constexpr Scale gpu_medium{64, 4'095, 256, 40'000, 2'000'000'000};
-constexpr Scale gpu_large{1'024, 16'384, 64, 80'000, 2'000'000'000};
+constexpr Scale gpu_wide{1, 700, 4'000, 20'000, 2'000'000'000};
+constexpr Scale gpu_medium{64, 4'095, 1'000, 40'000, 2'000'000'000};
+constexpr Scale gpu_large{1'024, 16'384, 300, 80'000, 2'000'000'000};
 
 constexpr std::int64_t full_cases = 900;
 constexpr std::int64_t gpu_cases = 600;
@@ -54,7 +54,8 @@ Scale scale_of(SuiteSize size, std::int64_t index) {
 }
 
 std::int64_t draw_topk(const Scale& scale, Random& random) {
-  const std::int64_t drawn = random.log_between(scale.min_topk, scale.max_topk);
+  const std::int64_t drawn =
+      random.chance(0.03) ? scale.max_topk : random.log_between(scale.min_topk, scale.max_topk);
   if (drawn >= 64 && random.chance(0.4))
     return drawn / 64 * 64;
   return drawn;
@@ -71,8 +72,8 @@ void draw_options(SparseCase& c, Random& random) {
   if (random.chance(0.5))
     c.invalid_share = random.pick({0.01, 0.2, 0.6, 0.97});
   if (random.chance(0.3))
-    c.holes = random.pick({Holes::runs, Holes::runs, Holes::runs, Holes::tail, Holes::tail,
-                           Holes::all});
+    c.holes =
+        random.pick({Holes::runs, Holes::runs, Holes::runs, Holes::tail, Holes::tail, Holes::all});
   c.nan_rows = random.chance(0.2);
   if (random.chance(0.7))
     c.poisoned_share = random.pick({0.1, 0.5});
@@ -105,8 +106,7 @@ void draw_format(SparseCase& c, Random& random) {
   c.other_scales = !is_plain(c.format) && random.chance(0.4);
   c.hostile_scales = !is_plain(c.format) && c.magnitude == 0 && random.chance(0.25);
   if (c.magnitude != 0) {  // scores of unit scale all the same
-    const float scale =
-        c.softmax_scale.value_or(1 / std::sqrt(static_cast<float>(c.qk_dim)));
+    const float scale = c.softmax_scale.value_or(1 / std::sqrt(static_cast<float>(c.qk_dim)));
     c.softmax_scale = std::ldexp(scale, -c.magnitude);
   }
 }
@@ -117,16 +117,18 @@ std::int64_t draw_page_size(Random& random) {
 
 void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   c.topk = draw_topk(scale, random);
-  const std::int64_t query_tokens = random.log_between(1, scale.query_tokens);
-  c.query_heads = random.pick<std::int64_t>({1,  2,  3,  4,  5,  8,  10, 12,  16,  20,  32,
-                                             40, 48, 63, 64, 96, 126, 128, 128, 192, 256});
+  const std::int64_t query_tokens =
+      random.chance(0.1) ? scale.query_tokens : random.log_between(1, scale.query_tokens);
+  c.query_heads = random.pick<std::int64_t>(
+      {1, 2, 3, 4, 5, 8, 10, 12, 16, 20, 32, 40, 48, 63, 64, 96, 126, 128, 128, 192, 256});
   if (c.prefill()) {
     c.query_tokens = query_tokens;
     c.page_size = 1;
     c.num_pages = random.log_between(1, 2 * scale.slots);
     return;
   }
-  c.query_tokens = std::min(query_tokens, random.pick<std::int64_t>({1, 1, 1, 2, 3, 4, 5, 8, 16, 64}));
+  c.query_tokens =
+      std::min(query_tokens, random.pick<std::int64_t>({1, 1, 1, 2, 3, 4, 5, 8, 16, 64}));
   c.batch = query_tokens / c.query_tokens;
   c.page_size = draw_page_size(random);
   c.num_pages = draw_pages(scale.slots, c.page_size, random);
@@ -149,12 +151,11 @@ struct PooledShape {
   std::int64_t query_tokens;
 };
 
-// Shapes of at most 128 rows. The heads of the first list are one tile on a GPU, which a worker
-// takes by itself.
-constexpr std::array<PooledShape, 6> pooled_few_heads{
-    {{16, 6}, {12, 8}, {10, 9}, {8, 12}, {5, 18}, {1, 60}}};
-constexpr std::array<PooledShape, 5> pooled_many_heads{
-    {{128, 1}, {96, 1}, {64, 1}, {48, 2}, {32, 3}}};
+// Shapes of 90 to 128 rows, all of which the oracle checks. The heads of the first list are one
+// tile on a GPU, which a worker takes by itself.
+constexpr std::array<PooledShape, 5> pooled_few_heads{
+    {{16, 6}, {12, 8}, {10, 9}, {8, 12}, {5, 18}}};
+constexpr std::array<PooledShape, 4> pooled_many_heads{{{128, 1}, {96, 1}, {48, 2}, {32, 3}}};
 
 // Lists of 1,024 entries and more that all count, all of them cut in two: either by two workers for
 // each of equally long ones, or in the batch-invariant mode, which cuts sixteen blocks in two.
@@ -174,8 +175,7 @@ void draw_pooled_shape(SparseCase& c, SuiteSize size, std::int64_t index, Random
   c.sink = c.sink && c.query_heads >= 10;  // an infinite one leaves no row to compare
   const std::int64_t more = size == SuiteSize::full && random.chance(0.5) ? 1'024 : 16;
   c.topk = PooledError::min_tokens + (c.batch_invariant ? 0 : random.between(0, more));
-  c.max_workers =
-      c.batch_invariant ? 0 : static_cast<std::int32_t>(2 * shape.query_tokens);
+  c.max_workers = c.batch_invariant ? 0 : static_cast<std::int32_t>(2 * shape.query_tokens);
   c.page_size = c.prefill() ? 1 : draw_page_size(random);
   c.num_pages = 4'096 / c.page_size;
   if (!c.prefill() && random.chance(0.4)) {

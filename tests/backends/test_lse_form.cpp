@@ -9,6 +9,7 @@
 #include "support/guarded_workspaces.h"
 #include "support/random.h"
 #include "tests/backends/backend_types.h"
+#include "tests/backends/sparse_call.h"
 
 namespace flashmla::backends {
 namespace {
@@ -24,11 +25,21 @@ template <class Backend>
 class LseForm : public BackendTest<Backend> {
  protected:
   void expect_every_form(const DenseCase& dense_case) {
-    SCOPED_TRACE(describe(dense_case));
     support::DenseTensors tensors(dense_case, *this->memory_);
-    Plan plan = make_plan(problem_of(dense_case, this->memory_->device()));
+    expect_every_form(dense_case, tensors, tensors.lengths.view);
+  }
+  void expect_every_form(const support::SparseCase& sparse_case) {
+    support::SparseTensors tensors(sparse_case, *this->memory_);
+    expect_every_form(sparse_case, tensors, {});
+  }
+
+ private:
+  template <class Case, class Tensors>
+  void expect_every_form(const Case& c, Tensors& tensors, const TensorView& lengths) {
+    SCOPED_TRACE(describe(c));
+    Plan plan = make_plan(problem_of(c, this->memory_->device()));
     support::GuardedWorkspaces workspaces(plan, *this->memory_);
-    plan.schedule(tensors.lengths.view, workspaces.plan());
+    plan.schedule(lengths, workspaces.plan());
     const auto run_as = [&](LseBase base, EmptyLse empty) {
       tensors.out.buffer.upload();
       tensors.lse.buffer.upload();
@@ -52,7 +63,6 @@ class LseForm : public BackendTest<Backend> {
       }
   }
 
- private:
   static void expect_form(const std::vector<float>& lse, const std::vector<float>& plain,
                           LseBase base, EmptyLse empty) {
     for (std::size_t i = 0; i < plain.size(); ++i) {
@@ -84,6 +94,21 @@ TYPED_TEST(LseForm, OfDenseDecoding) {
       dense_case.lengths = {2000, 0, 40, causal ? 1 : 0, 700};
       this->expect_every_form(dense_case);
     }
+}
+
+// Lists that are cut and others, empty lists, and a sink.
+TYPED_TEST(LseForm, OfSparseDecoding) {
+  for (const KvFormat format : sparse_formats)
+    for (const std::int64_t heads : {1, 16, 32, 64, 128})
+      for (const std::int64_t topk : {70, 2000}) {
+        support::SparseCase c = sparse_case(format, heads);
+        c.topk = topk;
+        c.topk_length = true;
+        c.empty_lists = true;
+        c.batch = 12;
+        c.sink = true;
+        this->expect_every_form(c);
+      }
 }
 
 }  // namespace

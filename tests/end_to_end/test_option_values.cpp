@@ -238,7 +238,7 @@ TEST(OptionValues, TogetherTheyAreNamedAsTyped) {
        "--batch, --tokens: given what needs"},
       {{"plan", "--lengths", "1", "--tokens", "5"}, "--tokens excludes --lengths"},
       {{"check", "--suite", "all", "--case", "1"}, "--suite: given 'all' with --case"},
-      {{"check", "--suite", "sparse", "--size", "sanitizer"}, "--suite: given 'sparse' of"}};
+      {{"check", "--suite", "prefill", "--size", "sanitizer"}, "--suite: given 'prefill' of"}};
   for (const Case& wrong : cases) {
     const Folder folder;
     const CommandResult result = run_command(folder, wrong.words);

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flash_mla
 import numpy
 import reference
 
@@ -115,6 +116,12 @@ def prefill(fw, rng, *, s_q=5, h_q=6, d=576, s_kv=70, topk=20):
     indices = index_lists(rng, (s_q, 1, topk), s_kv)
     indices[0] = -1
     return (q, kv, fw.array(indices, "i32")), (fw.numbers(q), fw.numbers(kv), indices)
+
+
+def quantised(fw, plain, fmt):
+    """An FP8 cache of plain rows (of PyTorch), which the CPU makes; and its numbers."""
+    cache = flash_mla.quantise(plain.cpu(), fmt)
+    return cache.to(fw.device), reference.decode_cache(cache.numpy(), fmt)
 
 
 def check(fw, results, wanted, kind="bf16"):

@@ -43,8 +43,8 @@ def fw(request):
 
 
 @pytest.fixture
-def sparse_fw(fw):
-    """A framework and device for sparse attention."""
+def prefill_fw(fw):
+    """A framework and device for sparse prefill."""
     if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse attention yet")
+        pytest.skip("the CUDA backend has no sparse prefill yet")
     return fw

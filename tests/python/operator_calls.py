@@ -60,9 +60,9 @@ def calls(fw, rng):
         "dequantise": [((packed,), {}), ((plain, "bf16"), {})],
         "dequantise_out": [((packed, plain.clone()), {})],
     }
+    arguments = (sparse.q, sparse.cache, None, None, None, False, sparse.indices)
+    found["decode"].append((arguments, form))
     if fw.device == "cpu":
-        arguments = (sparse.q, sparse.cache, None, None, None, False, sparse.indices)
-        found["decode"].append((arguments, form))
         latent, rotary = case.q[..., :512].contiguous(), case.q[..., 512:].contiguous()
         two_parts = (latent, *dense[1:])
         split = plan_of(fw, case, split_query=True)

@@ -64,7 +64,7 @@ def test_context_parallel_on_two_gpus(kind):
     if frameworks.Torch("cuda").unavailable():
         pytest.skip(frameworks.Torch("cuda").unavailable())
     if kind == "sparse":
-        pytest.skip("the CUDA backend has no sparse attention yet")
+        pytest.skip("the CUDA backend has no quantise() yet")
     context_parallel(2, "nccl", 6, "--kind", kind, *WAYS, "--exchange", "gather", "heads")
 
 

@@ -123,8 +123,6 @@ def test_lse_in_a_larger_tensor(fw, rng):
 
 
 def test_every_argument_by_position(fw, rng):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse decoding yet")
     case, extra = cases.sparse(fw, rng, h_q=8), cases.sparse(fw, rng, page=4, pages=9, topk=10)
     sink, counts, extra_counts = rng.standard_normal(8), rng.integers(0, 25, 2), [10, 3]
     results = flash_mla_with_kvcache(

@@ -46,18 +46,16 @@ def test_one_line_for_each_kind_of_kernel(fw, rng, messages):
 
 
 def test_sparse_calls(fw, rng, messages):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse attention yet")
     case = cases.sparse(fw, rng, fmt="v32")
     meta = flash_mla.get_mla_metadata()[0]
     flash_mla.flash_mla_with_kvcache(
         case.q, case.cache, None, None, 512, meta, is_fp8_kvcache=True, indices=case.indices
     )
-    flash_mla.flash_mla_sparse_fwd(*cases.prefill(fw, rng)[0], 0.05)
-    assert [message.partition(":")[0] for message in messages] == [
-        "sparse_decode bf16, cache v32",
-        "sparse_prefill bf16, cache bf16",
-    ]
+    told = ["sparse_decode bf16, cache v32"]
+    if fw.device == "cpu":  # the CUDA backend has no sparse prefill yet
+        flash_mla.flash_mla_sparse_fwd(*cases.prefill(fw, rng)[0], 0.05)
+        told.append("sparse_prefill bf16, cache bf16")
+    assert [message.partition(":")[0] for message in messages] == told
 
 
 def test_an_exception_of_the_callback(fw, rng, monkeypatch):

@@ -62,8 +62,6 @@ def test_new_step_in_the_same_tensors(fw, rng):
 
 
 def test_sparse(fw, rng):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse decoding yet")
     case = cases.sparse(fw, rng, fmt="v32")
     lengths = fw.array(numpy.array([90, 90]), "i32")
     work, splits = get_mla_metadata(lengths, 2 * 5, 1, 5, True, 24)

@@ -12,11 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-import flash_mla  # noqa: E402
 import frameworks  # noqa: E402
 import numpy  # noqa: E402
 import reference  # noqa: E402
-from cases import normal  # noqa: E402
+from cases import normal, quantised  # noqa: E402
 from engine_trees import trees  # noqa: E402
 
 FRAMEWORKS = frameworks.torch_devices()
@@ -96,28 +95,27 @@ def lists(rng, shape, slots):
 
 
 @pytest.mark.parametrize("byte_type", ["u8", "e4m3"])
-def test_deepseek_v32_decoding(sparse_fw, rng, byte_type):
-    fw, tokens, heads, topk = sparse_fw, 3, 16, 128
+def test_deepseek_v32_decoding(fw, rng, byte_type):
+    tokens, heads, topk = 3, 16, 128
     backend = backend_of("dsa_backend").DeepseekSparseAttnBackend(heads, topk)
     lens = fw.full((tokens,), topk, "i32")
     for _ in range(2):
         backend._compute_flashmla_metadata(lens)
         for _ in range(LAYERS):
             q, plain = normal(fw, rng, tokens, heads, 576), normal(fw, rng, 4, 64, 1, 576)
-            cache = flash_mla.quantise(plain, "v32")
+            cache, rows = quantised(fw, plain, "v32")
             indices = lists(rng, (tokens, topk), 256)
             out = backend._forward_flashmla_kv(
                 q, cache.view(getattr(torch, frameworks.TORCH_TYPES[byte_type])), 512, 0.05,
                 lens, fw.array(indices, "i32"),
             )  # fmt: skip
-            rows = reference.decode_cache(cache.view(torch.uint8).numpy(), "v32")
             wanted = reference.sparse(fw.numbers(q)[:, None], rows, indices[:, None], 0.05)
             check(fw, out, None, wanted)
 
 
 @pytest.mark.parametrize("with_sink", [False, True])
-def test_deepseek_v32_prefill(sparse_fw, rng, with_sink):
-    fw, tokens, heads = sparse_fw, 5, 16
+def test_deepseek_v32_prefill(prefill_fw, rng, with_sink):
+    fw, tokens, heads = prefill_fw, 5, 16
     backend = backend_of("dsa_backend").DeepseekSparseAttnBackend(heads, 64)
     q, kv = normal(fw, rng, tokens, heads, 576), normal(fw, rng, 200, 1, 576)
     indices, counts = lists(rng, (tokens, 64), 200), rng.integers(1, 65, tokens)
@@ -132,16 +130,16 @@ def test_deepseek_v32_prefill(sparse_fw, rng, with_sink):
 
 def v4_pool(fw, rng, v4, pages, size):
     """(pool [pages, bytes] whose pages end in bytes of no token, rows as numbers)."""
-    cache = flash_mla.quantise(normal(fw, rng, pages, size, 1, 512), "v4")
+    cache, rows = quantised(fw, normal(fw, rng, pages, size, 1, 512), "v4")
     pool = fw.full((pages, v4.page_bytes(size)), 255, "u8")
     pool[:, : size * 584] = cache.view(pages, -1)
-    return pool, reference.decode_cache(cache.numpy(), "v4")
+    return pool, rows
 
 
 @pytest.mark.parametrize("interleaved", [False, True])  # use_legacy is True, and False
 @pytest.mark.parametrize("compressed", [False, True])
-def test_deepseek_v4_decoding(sparse_fw, rng, compressed, interleaved):
-    fw, tokens, heads = sparse_fw, 3, 64
+def test_deepseek_v4_decoding(fw, rng, compressed, interleaved):
+    tokens, heads = 3, 64
     v4 = backend_of("deepseek_v4_backend")
     backend = v4.DeepseekV4AttnBackend(0.04, interleaved)
     sink = rng.standard_normal(heads)
@@ -166,8 +164,8 @@ def test_deepseek_v4_decoding(sparse_fw, rng, compressed, interleaved):
             check(fw, out[:, None], None, wanted)
 
 
-def test_deepseek_v4_prefill(sparse_fw, rng):
-    fw = sparse_fw
+def test_deepseek_v4_prefill(prefill_fw, rng):
+    fw = prefill_fw
     backend = backend_of("deepseek_v4_backend").DeepseekV4AttnBackend(0.04)
     q, workspace = normal(fw, rng, 4, 64, 512), normal(fw, rng, 150, 1, 512)
     indices, counts = lists(rng, (4, 128), 150), rng.integers(1, 129, 4)
@@ -180,9 +178,9 @@ def test_deepseek_v4_prefill(sparse_fw, rng):
     check(fw, out, None, (wanted[0], wanted[2]))
 
 
-def test_statistics_of_prefill(sparse_fw, rng):
+def test_statistics_of_prefill(prefill_fw, rng):
     """Base 2 with use_legacy=True, natural with False."""
-    fw = sparse_fw
+    fw = prefill_fw
     interface = importlib.import_module("sglang.kernels.ops.attention.flash_mla_interface")
     q, kv, indices = (
         normal(fw, rng, 3, 8, 576),

@@ -146,8 +146,6 @@ def test_dense(fw, name, spoil, kind):
 
 @pytest.mark.parametrize("name, spoil, kind", SPARSE, ids=names(SPARSE))
 def test_sparse(fw, name, spoil, kind):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse decoding yet")
     check(flash_mla_with_kvcache, sparse(fw), name, spoil(fw), kind)
 
 
@@ -160,8 +158,6 @@ def test_prefill(fw, name, spoil, kind):
 
 @pytest.mark.parametrize("missing", ["extra_k_cache", "extra_indices_in_kvcache"])
 def test_extra_cache_and_its_lists_come_together(fw, missing):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse decoding yet")
     call = sparse(fw)
     call["extra_k_cache"] = call["k_cache"]
     call["extra_indices_in_kvcache"] = call["indices"]
@@ -172,10 +168,8 @@ def test_extra_cache_and_its_lists_come_together(fw, missing):
         flash_mla_with_kvcache(**call)
 
 
-def test_sparse_is_refused_by_name_where_it_is_missing(fw):
+def test_prefill_is_refused_by_name_where_it_is_missing(fw):
     if fw.device != "cuda":
         pytest.skip("the CPU backend has it")
-    with pytest.raises(NotImplementedError, match="sparse_decode"):
-        flash_mla_with_kvcache(**sparse(fw))
     with pytest.raises(NotImplementedError, match="sparse_prefill"):
         flash_mla_sparse_fwd(**prefill(fw))

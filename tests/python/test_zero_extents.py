@@ -11,11 +11,6 @@ from flash_mla import (
 )
 
 
-def skip_without_sparse(fw):
-    if fw.device == "cuda":
-        pytest.skip("the CUDA backend has no sparse attention yet")
-
-
 def schedules(fw, lengths, rows=8):
     """Every form of the schedule."""
     yield (get_mla_metadata()[0],)
@@ -44,7 +39,6 @@ def test_no_tokens(fw, pages, width):
 
 
 def test_lists_without_entries(fw, rng):
-    skip_without_sparse(fw)
     case = cases.sparse(fw, rng, h_q=8)
     none = fw.full((2, 2, 0), 0, "i32")
 
@@ -68,8 +62,8 @@ def test_lists_without_entries(fw, rng):
 
 
 @pytest.mark.parametrize("s_q, s_kv, topk", [(0, 9, 4), (3, 0, 4), (3, 9, 0), (0, 0, 0)])
-def test_prefill(fw, s_q, s_kv, topk):
-    skip_without_sparse(fw)
+def test_prefill(prefill_fw, s_q, s_kv, topk):
+    fw = prefill_fw
     q, kv = fw.full((s_q, 8, 576), 1.0, "bf16"), fw.full((s_kv, 1, 576), 0.5, "bf16")
     out, most, lse = flash_mla_sparse_fwd(q, kv, fw.full((s_q, 1, topk), 0, "i32"), 0.1)
     assert tuple(out.shape) == (s_q, 8, 512)

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -231,6 +232,21 @@ TEST(Compare, ErrorsAddUp) {
   EXPECT_EQ(total.out_row.failures, 1);
   EXPECT_EQ(total.out_row.worst, compare(wrong).out_row.worst);
   EXPECT_FALSE(total.passed());
+}
+
+// Where the reference is NaN, every number has to be NaN, and lse too.
+TEST(Compare, RowsOfNan) {
+  Row row = right_row(fresh_seed());
+  row.reference.lse = nan;
+  EXPECT_EQ(compare(row).out_row.failures, 1);
+  std::ranges::fill(row.out, nan);
+  EXPECT_EQ(compare(row).lse.failures, 1);
+  row.lse = nan;
+  const Errors errors = compare(row);
+  EXPECT_TRUE(errors.passed());
+  EXPECT_EQ(errors.out_row.count + errors.lse.count, 2);
+  row.out[511] = 0;
+  EXPECT_EQ(compare(row).out_row.failures, 1);
 }
 
 }  // namespace

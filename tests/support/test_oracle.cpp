@@ -203,5 +203,22 @@ TEST(Oracle, AsksForEachRowOnceAndForNoneBeyondTheLongestQuery) {
   EXPECT_EQ(references[0].out, cache.attend_one(q, 10).out);
 }
 
+// A NaN in any number of a row that is seen makes everything NaN, wherever in the lists it stands;
+// behind the last row that is seen it does nothing.
+TEST(Oracle, NanInASeenRow) {
+  const std::uint64_t seed = fresh_seed();
+  SCOPED_TRACE(seed);
+  for (const std::int64_t column : {0, 511, 575})
+    for (const std::int64_t row : {0, 99, 100}) {
+      Cache cache = random_cache(120, seed);
+      cache.rows[static_cast<std::size_t>(row * 576 + column)] = std::nanf("");
+      const Reference found = cache.attend_one(random_query(seed), 100);
+      EXPECT_EQ(std::isnan(found.lse), row < 100);
+      for (std::size_t d = 0; d < 512; ++d)
+        ASSERT_TRUE(std::isnan(found.out[d]) == (row < 100) &&
+                    std::isnan(found.plain[d]) == (row < 100));
+    }
+}
+
 }  // namespace
 }  // namespace flashmla::support

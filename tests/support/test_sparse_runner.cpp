@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -17,6 +18,7 @@
 namespace flashmla::support {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -125,6 +127,60 @@ TEST(SparseRunner, ErrorsOfTheLibraryAreFaults) {
   EXPECT_THROW(run(ErrorCode::unsupported), Error);
 }
 
+// A case in which about half of the query tokens attend to a row with NaN.
+SparseCase case_with_nan(KvFormat format) {
+  SparseCase c = some_case(decode_kind);
+  c.format = format;
+  c.qk_dim = is_plain(format) ? 576 : format_qk_dim(format);
+  c.nan_rows = true;
+  c.batch = 6;
+  c.num_pages = 400;
+  return c;
+}
+
+// What `spoil` does to the right result, given a row with NaN and one without, is found.
+std::string faults_with_nan(
+    KvFormat format,
+    const std::function<void(SparseTensors&, const RowIndex& nan, const RowIndex& sound)>& spoil) {
+  HostMemory memory;
+  std::string all;
+  const CaseResult result =
+      run_case(case_with_nan(format), memory, [&](SparseTensors& tensors, CaseResult&) {
+        compute(tensors);
+        const SparseCase& c = tensors.sparse_case;
+        const auto row_with = [&](RowContent content) {
+          const std::int64_t i =
+              std::ranges::find(tensors.contents, content) - tensors.contents.begin();
+          EXPECT_LT(i, std::ssize(tensors.contents)) << describe(c);
+          return RowIndex{i / c.query_tokens, i % c.query_tokens, 1};
+        };
+        spoil(tensors, row_with(RowContent::nan), row_with(RowContent::numbers));
+      });
+  for (const std::string& fault : result.faults)
+    all += fault + "\n";
+  return all;
+}
+
+TEST(SparseRunner, RowsWithNanAreNanAndOthersAreNot) {
+  for (const KvFormat format : {KvFormat::bf16, KvFormat::v32, KvFormat::v4}) {
+    EXPECT_THAT(faults_with_nan(format, [](auto&, auto&, auto&) {}), IsEmpty());
+    EXPECT_THAT(faults_with_nan(format,
+                                [](SparseTensors& t, const RowIndex& nan, const RowIndex&) {
+                                  out_row(t, nan.request, nan.query_token, nan.head)[511] = 0;
+                                }),
+                AllOf(HasSubstr("wanted NaN"), HasSubstr("out_row: 1 of 72")));
+    EXPECT_THAT(faults_with_nan(format, [](SparseTensors& t, const RowIndex& nan,
+                                           const RowIndex&) { lse_of(t, nan) = INFINITY; }),
+                AllOf(HasSubstr("lse is inf, wanted NaN"), HasSubstr("lse: 1 of 72")));
+    EXPECT_THAT(faults_with_nan(format,
+                                [](SparseTensors& t, const RowIndex&, const RowIndex& sound) {
+                                  out_row(t, sound.request, sound.query_token, sound.head)[7] =
+                                      0x7fc0;
+                                }),
+                HasSubstr("out_row: 1 of 72"));
+  }
+}
+
 // The rows of the oracle are the tokens that the lists name, in order, without the poisoned ones.
 TEST(SparseTensorsTest, AttendedRowsAreThoseOfTheCountedSlots) {
   SparseCase c = some_case(decode_kind);
@@ -138,12 +194,88 @@ TEST(SparseTensorsTest, AttendedRowsAreThoseOfTheCountedSlots) {
   HostMemory memory;
   SparseTensors tensors(c, memory);
   for (std::int64_t r = 0; r < c.batch; ++r)
-    for (std::int64_t t = 0; t < c.query_tokens; ++t)
-      for (const std::uint16_t number : tensors.attended(r, t))
+    for (std::int64_t t = 0; t < c.query_tokens; ++t) {
+      const auto numbers = tensors.attended(r, t);
+      for (const std::uint16_t number : numbers)
         ASSERT_TRUE(std::isfinite(bf16_to_float(number)));
+      EXPECT_EQ(tensors.contents[static_cast<std::size_t>(r * c.query_tokens + t)],
+                numbers.empty() ? RowContent::nothing : RowContent::numbers);
+    }
   const std::size_t slots = tensors.main.live.size();
   EXPECT_GT(slots, 20u);
   EXPECT_LT(slots, 130u);
+}
+
+// Every kind of hole, and lists over a few slots of a large cache.
+TEST(SparseTensorsTest, HolesAndLiveSlots) {
+  HostMemory memory;
+  SparseCase c = some_case(decode_kind);
+  c.topk = 2'000;
+  c.num_pages = 500;
+  c.live_slots = 50;
+  const auto counted = [&] {
+    SparseTensors tensors(c, memory);
+    EXPECT_EQ(tensors.main.live.size(), 50u);
+    return tensors.attended(1, 2).size() / 576;
+  };
+  EXPECT_EQ(counted(), 2'000u);
+  c.holes = Holes::all;
+  EXPECT_EQ(counted(), 0u);
+  c.holes = Holes::tail;
+  EXPECT_LE(counted(), 500u);
+  EXPECT_GT(counted(), 0u);
+  c.holes = Holes::runs;
+  EXPECT_LT(counted(), 1'500u);
+  EXPECT_GT(counted(), 50u);
+}
+
+// Scales of every kind are there, and every number stays of unit scale.
+TEST(SparseTensorsTest, HostileScales) {
+  HostMemory memory;
+  for (const KvFormat format : {KvFormat::v32, KvFormat::v4}) {
+    SparseCase c = some_case(decode_kind);
+    c.format = format;
+    c.qk_dim = format_qk_dim(format);
+    c.hostile_scales = true;
+    SparseTensors tensors(c, memory);
+    SCOPED_TRACE(describe(c));
+    for (const std::uint16_t number : tensors.attended(0, 0))
+      ASSERT_LE(std::abs(bf16_to_float(number)), 3.75f);
+    int zero = 0, negative = 0, tiny = 0, large = 0, huge = 0;
+    for (const std::int32_t slot :
+         std::set<std::int32_t>(tensors.main.live.begin(), tensors.main.live.end())) {
+      const auto page = offset_of(tensors.main.cache.view, {slot / 16, 0});
+      const Fp8Token token =
+          fetch_token(format, slot % 16, 16, tensors.main.cache.buffer.image().data() + page);
+      for (const float scale : token.scales) {
+        zero += scale == 0 ? 1 : 0;
+        negative += scale < 0 ? 1 : 0;
+        tiny += scale != 0 && std::abs(scale) < 0x1p-126f ? 1 : 0;
+        large += std::abs(scale) >= 128 && std::abs(scale) <= 256 ? 1 : 0;
+        huge += std::abs(scale) >= 0x1p100f ? 1 : 0;
+      }
+    }
+    for (const int count : {tiny, large, huge})
+      EXPECT_GT(count, 5);
+    const int least = format == KvFormat::v32 ? 5 : -1;  // scales of v4 are powers of two
+    EXPECT_GT(zero, least);
+    EXPECT_GT(negative, least);
+  }
+}
+
+// As GPUs want them: q's rows and the pages begin at multiples of 16 bytes.
+TEST(SparseTensorsTest, AlignedStrides) {
+  HostMemory memory;
+  SparseCase c = some_case(decode_kind);
+  c.format = KvFormat::v4;
+  c.qk_dim = 512;
+  c.page_size = 3;
+  c.q_padding = 3;
+  c.cache_padding = 8;
+  c.aligned = true;
+  SparseTensors tensors(c, memory);
+  EXPECT_EQ(tensors.q.view.strides[2], 520);
+  EXPECT_EQ(tensors.main.cache.view.strides[0], 1760);
 }
 
 TEST(SparseRunner, ChoosesRowsOfLargeCases) {

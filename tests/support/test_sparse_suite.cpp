@@ -5,11 +5,16 @@
 
 #include <map>
 #include <set>
+#include <tuple>
+#include <utility>
 
 #include "support/random.h"
+#include "support/sparse_extreme_cases.h"
 
 namespace flashmla::support {
 namespace {
+
+constexpr AttentionKind decode_kind = AttentionKind::sparse_decode;
 
 std::map<std::string_view, int> count_options(const SparseSuite& suite) {
   std::map<std::string_view, int> counts;
@@ -27,7 +32,7 @@ TEST(SparseSuite, FullHoldsWhatItPromises) {
     const bool decode = kind == AttentionKind::sparse_decode;
     EXPECT_GE(suite.cases(), decode ? 600 : 400);
     const auto counts = count_options(suite);
-    EXPECT_EQ(counts.size(), decode ? 23u : 17u);
+    EXPECT_EQ(counts.size(), decode ? 28u : 20u);
     for (const auto& [name, count] : counts)
       EXPECT_GE(count, 60) << name;
     EXPECT_GE(counts.at("topk_1024"), 150 * suite.cases() / 900);
@@ -51,9 +56,104 @@ TEST(SparseSuite, ReachesEveryShape) {
     pages.insert(c.page_size);
     query_tokens = std::max(query_tokens, c.batch * c.query_tokens);
   }
-  EXPECT_EQ(heads.size(), 16u);
+  EXPECT_EQ(heads.size(), 20u);
   EXPECT_EQ(pages.size(), 10u);
   EXPECT_GT(query_tokens, 200);
+}
+
+// The suite of a GPU begins with the cases of the CPU, with strides that a GPU takes, and goes on
+// with larger ones.
+TEST(SparseSuite, AGpuHasMoreCases) {
+  const std::uint64_t seed = fresh_seed();
+  SCOPED_TRACE(seed);
+  const SparseSuite suite(decode_kind, SuiteSize::full, seed, true);
+  const SparseSuite of_cpu(decode_kind, SuiteSize::full, seed);
+  ASSERT_GE(suite.cases(), 1'500);
+  std::set<std::int64_t> heads;
+  std::set<std::int64_t> query_tokens;
+  std::set<std::int64_t> residues;
+  std::int64_t longest = 0;
+  std::int64_t heavy = 0;
+  for (std::int64_t i = 0; i < suite.cases(); ++i) {
+    const SparseCase c = suite.draw(i);
+    ASSERT_TRUE(c.aligned);
+    if (i < of_cpu.cases()) {
+      ASSERT_EQ(describe(c), describe(of_cpu.draw(i)));
+      continue;
+    }
+    heads.insert(c.query_heads);
+    query_tokens.insert(c.query_tokens);
+    residues.insert(c.topk % 64);
+    longest = std::max(longest, c.topk);
+    heavy += c.row_entries() > 10'000'000 ? 1 : 0;
+    ASSERT_LE(c.topk, 16'384);
+  }
+  for (const std::int64_t wanted :
+       {1, 2, 4, 5, 8, 10, 12, 16, 20, 32, 40, 48, 63, 64, 96, 126, 128, 192, 256})
+    EXPECT_TRUE(heads.contains(wanted)) << wanted;
+  for (const std::int64_t wanted : {1, 2, 3, 4, 5, 8, 16, 64})
+    EXPECT_TRUE(query_tokens.contains(wanted)) << wanted;
+  EXPECT_GT(residues.size(), 50u);
+  EXPECT_EQ(longest, 16'384);
+  EXPECT_GT(heavy, 50);
+}
+
+// Bytes of a cache, its gaps included.
+std::int64_t cache_bytes(const SparseCase& c, std::int64_t pages, std::int64_t page_size) {
+  return pages * (page_size * token_bytes(c.format, c.qk_dim) + c.page_gap);
+}
+
+TEST(SparseSuite, AGpuHasCasesAtTheLimits) {
+  const SparseSuite suite(decode_kind, SuiteSize::full, 1, true);
+  constexpr std::int64_t limit = std::int64_t{1} << 31;
+  std::map<KvFormat, int> large;
+  bool large_extra = false;
+  bool large_by_strides = false;
+  std::int64_t requests = 0;
+  std::int64_t query_tokens = 0;
+  for (std::int64_t i = suite.cases() - sparse_extreme_cases(); i < suite.cases(); ++i) {
+    const SparseCase c = suite.draw(i);
+    requests = std::max(requests, c.batch);
+    query_tokens = std::max(query_tokens, c.query_tokens);
+    const bool beyond = cache_bytes(c, c.num_pages, c.page_size) > limit;
+    large[c.format] += beyond ? 1 : 0;
+    large_by_strides |= beyond && c.page_gap > 1'000'000;
+    large_extra |= c.extra_topk > 0 && cache_bytes(c, c.extra_pages, c.extra_page_size) > limit;
+  }
+  for (const KvFormat format : {KvFormat::bf16, KvFormat::v32, KvFormat::v4})
+    EXPECT_GE(large[format], 1) << name_of(format);
+  EXPECT_TRUE(large_extra && large_by_strides);
+  EXPECT_EQ(requests, 131'072);
+  EXPECT_EQ(query_tokens, 131'072);
+}
+
+// The sanitizer suite reaches every kernel and every branch of its launch.
+TEST(SparseSuite, SanitizerReachesWhatLaunchesDependOn) {
+  const SparseSuite suite(decode_kind, SuiteSize::sanitizer, 1, true);
+  EXPECT_GE(suite.cases(), 60);
+  EXPECT_EQ(SparseSuite(AttentionKind::sparse_prefill, SuiteSize::sanitizer, 1).cases(), 0);
+  std::set<std::tuple<KvFormat, std::int64_t, std::int64_t, bool>> kernels;
+  std::set<std::pair<KvFormat, bool>> nan;
+  std::map<std::string_view, int> counts = count_options(suite);
+  for (std::int64_t i = 0; i < suite.cases(); ++i) {
+    const SparseCase c = suite.draw(i);
+    ASSERT_LE(c.row_entries(), 800'000) << "for sanitizers, which are slow";
+    const std::int64_t h = c.query_heads;
+    const int tile = h <= 16 ? 16 : h <= 32 ? 32 : h <= 64 ? 64 : 128;
+    kernels.insert({c.format, c.qk_dim, tile, c.extra_topk > 0});
+    if (c.nan_rows)
+      nan.insert({c.format, h > 32});
+  }
+  for (const auto& [format, width] : {std::pair<KvFormat, std::int64_t>{KvFormat::bf16, 576},
+                                      {KvFormat::bf16, 512},
+                                      {KvFormat::v32, 576},
+                                      {KvFormat::v4, 512}})
+    for (const std::int64_t tile : {16, 32, 64, 128})
+      for (const bool extra : {false, true})
+        EXPECT_TRUE(kernels.contains({format, width, tile, extra})) << name_of(format) << tile;
+  EXPECT_EQ(nan.size(), 6u);
+  for (const auto& [option, count] : counts)
+    EXPECT_GE(count, 1) << option;
 }
 
 TEST(SparseSuite, CasesFollowFromSeedAndIndex) {

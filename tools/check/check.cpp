@@ -178,9 +178,9 @@ Subcommand add_check(CLI::App& parent) {
   add_choice_option(*app, "--suite", options->suite, {"dense", "sparse", "prefill", "all"},
                     "Which kind of attention");
   add_choice_option(*app, "--size", options->size, {"full", "short", "tiny", "sanitizer"},
-                    "full: 1,040 dense (1,524 on cuda), 900 sparse, 600 prefill cases; short: 300, "
-                    "150, 100; tiny: 150, 100, 80 small ones; sanitizer: small dense ones that "
-                    "reach every kernel of a GPU");
+                    "full: 1,040 dense (1,524 on cuda), 900 sparse (1,510 on cuda), 600 prefill "
+                    "cases; short: 300, 150, 100; tiny: 150, 100, 80 small ones; sanitizer: small "
+                    "dense or sparse ones that reach every kernel of a GPU");
   add_backend_option(*app, options->backend);
   add_seed_option(*app, options->seed, "Seed of the suite; a fresh one is printed");
   auto* only_case = add_integer_option(*app, "--case", options->only_case, 0, most,
