@@ -83,7 +83,7 @@ TEST_F(CudaCache, AppendsMoreRowsThanItLooksAtTogether) {
                  .pages = 7,
                  .page_size = page_size,
                  .columns = 8,
-                 .rows = 700'000},
+                 .rows = 1'200'000},
                 cache_calls[0]);
 }
 

@@ -13,17 +13,14 @@ namespace flashmla::sm90::cache {
 // instructions. All threads of the block take part.
 class LastRows {
  public:
-  static constexpr std::int64_t max_rows = 2048;
-
-  struct Storage {
-    std::uint32_t bitmap[2 * max_rows];
-    std::uint32_t table[2 * max_rows];
-    std::uint32_t overwritten[max_rows / 32];  // a bit for each row
-  };
-
-  // The rows from `first` to `end` − 1, at most max_rows.
-  FLASHMLA_DEVICE LastRows(Storage& storage, const Params& p, std::int64_t first, std::int64_t end)
-      : storage_(storage), p_(p), first_(first) {
+  // The rows from `first` to `end` − 1, at most p.rows_of_batch. `memory` is shared memory.
+  FLASHMLA_DEVICE LastRows(std::uint32_t* memory, const Params& p, std::int64_t first,
+                           std::int64_t end)
+      : bitmap_(memory),
+        table_(memory + p.slot_table.buckets),
+        overwritten_(memory + 2 * p.slot_table.buckets),
+        p_(p),
+        first_(first) {
     clear();
     __syncthreads();
     for (std::int64_t row = first + threadIdx.x; row < end; row += blockDim.x)
@@ -35,38 +32,41 @@ class LastRows {
 
   FLASHMLA_DEVICE bool holds(std::int64_t row) const {
     const auto index = static_cast<std::uint32_t>(row - first_);
-    return (storage_.overwritten[index / 32] >> index % 32 & 1) == 0;
+    return (overwritten_[index / 32] >> index % 32 & 1) == 0;
   }
 
  private:
   static constexpr std::uint32_t free_entry = 0xffffffff;
-  static constexpr std::uint32_t buckets = 2 * max_rows;
 
   // An entry has a part of the slot's hash in its high half, and the number of the slot's last row
   // in its low half.
   static FLASHMLA_DEVICE std::uint32_t hash_of(std::int64_t slot) {
     return static_cast<std::uint32_t>(slot) * 0x9e3779b1u;
   }
-  static FLASHMLA_DEVICE std::uint32_t bucket_of(std::uint32_t hash) { return hash >> 20; }
-  static_assert(buckets == 1u << (32 - 20));
+  FLASHMLA_DEVICE std::uint32_t bucket_of(std::uint32_t hash) const {
+    return hash >> p_.slot_table.shift;
+  }
+  FLASHMLA_DEVICE std::uint32_t bucket_behind(std::uint32_t bucket) const {
+    return (bucket + 1) & (p_.slot_table.buckets - 1);
+  }
 
   // The bitmap has 32 bits for each bucket.
-  static FLASHMLA_DEVICE std::uint32_t bit_of(std::uint32_t hash) {
-    return 1u << (hash >> 15) % 32;
+  FLASHMLA_DEVICE std::uint32_t bit_of(std::uint32_t hash) const {
+    return 1u << (hash >> (p_.slot_table.shift - 5)) % 32;
   }
   static FLASHMLA_DEVICE std::uint32_t row_of(std::uint32_t entry) { return entry & 0xffffu; }
 
   FLASHMLA_DEVICE void clear() {
-    for (std::uint32_t i = threadIdx.x; i < buckets; i += blockDim.x) {
-      storage_.table[i] = free_entry;
-      storage_.bitmap[i] = 0;
+    for (std::uint32_t i = threadIdx.x; i < p_.slot_table.buckets; i += blockDim.x) {
+      table_[i] = free_entry;
+      bitmap_[i] = 0;
     }
-    for (std::uint32_t i = threadIdx.x; i < max_rows / 32; i += blockDim.x)
-      storage_.overwritten[i] = 0;
+    for (std::uint32_t i = threadIdx.x; i < (p_.rows_of_batch + 31) / 32; i += blockDim.x)
+      overwritten_[i] = 0;
   }
 
   FLASHMLA_DEVICE void mark_overwritten(std::uint32_t index) {
-    atomicOr(&storage_.overwritten[index / 32], 1u << index % 32);
+    atomicOr(&overwritten_[index / 32], 1u << index % 32);
   }
 
   FLASHMLA_DEVICE bool is_of(std::uint32_t entry, std::uint32_t hash, std::int64_t slot) const {
@@ -80,13 +80,13 @@ class LastRows {
       return;
     const std::uint32_t hash = hash_of(slot);
     const std::uint32_t entry = hash << 16 | index;
-    atomicOr(&storage_.bitmap[bucket_of(hash)], bit_of(hash));
-    for (std::uint32_t bucket = bucket_of(hash);; bucket = (bucket + 1) % buckets) {
-      const std::uint32_t found = atomicCAS(&storage_.table[bucket], free_entry, entry);
+    atomicOr(&bitmap_[bucket_of(hash)], bit_of(hash));
+    for (std::uint32_t bucket = bucket_of(hash);; bucket = bucket_behind(bucket)) {
+      const std::uint32_t found = atomicCAS(&table_[bucket], free_entry, entry);
       if (found == free_entry)
         return;
       if (is_of(found, hash, slot)) {
-        const std::uint32_t before = row_of(atomicMax(&storage_.table[bucket], entry));
+        const std::uint32_t before = row_of(atomicMax(&table_[bucket], entry));
         return mark_overwritten(min(before, index));
       }
     }
@@ -94,10 +94,10 @@ class LastRows {
 
   FLASHMLA_DEVICE void look_up(std::int64_t slot) {
     const std::uint32_t hash = hash_of(slot);
-    if ((storage_.bitmap[bucket_of(hash)] & bit_of(hash)) == 0)
+    if ((bitmap_[bucket_of(hash)] & bit_of(hash)) == 0)
       return;
-    for (std::uint32_t bucket = bucket_of(hash);; bucket = (bucket + 1) % buckets) {
-      const std::uint32_t found = storage_.table[bucket];
+    for (std::uint32_t bucket = bucket_of(hash);; bucket = bucket_behind(bucket)) {
+      const std::uint32_t found = table_[bucket];
       if (found == free_entry)
         return;
       if (is_of(found, hash, slot))
@@ -121,7 +121,9 @@ class LastRows {
     }
   }
 
-  Storage& storage_;
+  std::uint32_t* bitmap_;
+  std::uint32_t* table_;
+  std::uint32_t* overwritten_;
   const Params& p_;
   std::int64_t first_;
 };

@@ -12,6 +12,8 @@ namespace flashmla::sm90::cache {
 
 namespace {
 
+constexpr std::uint32_t default_shared_bytes = 48 * 1024;  // that need not be asked for
+
 std::int64_t divide_up(std::int64_t a, std::int64_t b) {
   return (a + b - 1) / b;
 }
@@ -131,12 +133,19 @@ void launch_append(const TensorView& cache, KvFormat format, const TensorView& r
     return;
   // Batches are of about the same size, and the multiprocessors have equally many.
   constexpr std::int64_t warps = append_threads / 32;
-  const std::int64_t rounds = divide_up(p.count, LastRows::max_rows * multiprocessors);
+  const std::int64_t rounds = divide_up(p.count, SlotTable::max_rows * multiprocessors);
   p.rows_of_batch = std::max(divide_up(p.count, rounds * multiprocessors), warps);
+  p.slot_table = SlotTable::of(p.rows_of_batch);
   const std::int64_t blocks =
       std::min<std::int64_t>(divide_up(p.count, p.rows_of_batch), multiprocessors);
-  gpu::launch(kernels_for(cache, format, rows).append,
-              {static_cast<std::uint32_t>(blocks), append_threads}, stream, p);
+  const Kernels::Kernel kernel = kernels_for(cache, format, rows).append;
+  const std::uint32_t bytes = 4 * p.slot_table.words(p.rows_of_batch);
+  if (bytes > default_shared_bytes)
+    gpu::check(
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+        "cudaFuncSetAttribute");
+  gpu::launch(kernel, {static_cast<std::uint32_t>(blocks), append_threads, bytes}, stream, p);
 }
 
 void launch_gather(const TensorView& cache, KvFormat format, const TensorView& slots,
