@@ -68,7 +68,7 @@ TEST_F(CudaCache, MovesManyTokens) {
       expect_same({.format = format, .pages = 20000 / page_size, .page_size = page_size});
 }
 
-// Every slot is named about 60 times, within a batch of rows and across batches. The last row
+// Every slot is named about 60 times, within a stretch of rows and across stretches. The last row
 // stays.
 TEST_F(CudaCache, ASlotThatIsNamedOftenGetsItsLastRow) {
   for (const KvFormat format : {KvFormat::v32, KvFormat::v4, KvFormat::bf16})
@@ -76,7 +76,7 @@ TEST_F(CudaCache, ASlotThatIsNamedOftenGetsItsLastRow) {
       expect_same({.format = format, .rows = 20000, .slot_type = slot_type}, cache_calls[0]);
 }
 
-// So many rows that a thread block has several batches of them.
+// So many rows that a thread block has several stretches of them.
 TEST_F(CudaCache, AppendsMoreRowsThanItLooksAtTogether) {
   for (const std::int64_t page_size : {64, 100'000})
     expect_same({.format = KvFormat::bf16,

@@ -1,8 +1,10 @@
 // Scales of tiles beside the rule of flashmla/kv_cache.h, computed in floating point.
 #include "sm90/ops/tile_scale.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <vector>
 
 #include "core/numeric.h"
 #include "tests/sm90/on_device.h"

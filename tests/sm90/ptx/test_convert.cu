@@ -1,8 +1,10 @@
 // Conversions of e4m3 and packed maxima, beside the host's.
 #include "sm90/ptx/convert.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <vector>
 
 #include "core/numeric.h"
 #include "support/random.h"

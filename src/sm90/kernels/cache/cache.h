@@ -34,16 +34,16 @@ __global__ void __launch_bounds__(append_threads, 1) append_rows(const __grid_co
   extern __shared__ std::uint32_t append_memory[];
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();
-  for (std::int64_t first = blockIdx.x * p.rows_of_batch; first < p.count;
-       first += gridDim.x * p.rows_of_batch) {
-    const std::int64_t end = min(first + p.rows_of_batch, p.count);
+  for (std::int64_t first = blockIdx.x * p.rows_of_stretch; first < p.count;
+       first += gridDim.x * p.rows_of_stretch) {
+    const std::int64_t end = min(first + p.rows_of_stretch, p.count);
     const LastRows last(append_memory, p, first, end);
     for (std::int64_t row = first + threadIdx.x / 32; row < end; row += append_threads / 32) {
       const std::int64_t slot = slot_of(p, row);
       if (is_slot(p, slot) && last.holds(row))
         Token::write(p, row_of(p, row), token_of_slot(p, slot), threadIdx.x % 32);
     }
-    __syncthreads();  // the memory is free for the next batch
+    __syncthreads();  // the memory is free for the next stretch
   }
 }
 

@@ -1,4 +1,4 @@
-// Which rows of a batch are the last ones of their slots. Only these are written, so that a slot
+// Which rows of a stretch are the last ones of their slots. Only these are written, so that a slot
 // that is named twice gets one row as a whole, as on the CPU.
 #pragma once
 
@@ -8,12 +8,12 @@
 
 namespace flashmla::sm90::cache {
 
-// A thread block keeps the slots of its batch in a hash table and looks up the slots of all later
+// A thread block keeps the slots of its stretch in a hash table and looks up the slots of all later
 // rows in it. Nearly all of these are not there, which a bitmap of hashes tells in few
-// instructions. All threads of the block take part.
+// instructions. All threads of the thread block take part.
 class LastRows {
  public:
-  // The rows from `first` to `end` − 1, at most p.rows_of_batch. `memory` is shared memory.
+  // The rows from `first` to `end` − 1, at most p.rows_of_stretch. `memory` is shared memory.
   FLASHMLA_DEVICE LastRows(std::uint32_t* memory, const Params& p, std::int64_t first,
                            std::int64_t end)
       : bitmap_(memory),
@@ -61,7 +61,7 @@ class LastRows {
       table_[i] = free_entry;
       bitmap_[i] = 0;
     }
-    for (std::uint32_t i = threadIdx.x; i < (p_.rows_of_batch + 31) / 32; i += blockDim.x)
+    for (std::uint32_t i = threadIdx.x; i < (p_.rows_of_stretch + 31) / 32; i += blockDim.x)
       overwritten_[i] = 0;
   }
 

@@ -124,6 +124,15 @@ void launch_on_all(Kernels::Kernel kernel, Params p, int multiprocessors, void* 
   gpu::launch(kernel, {static_cast<std::uint32_t>(blocks), threads}, stream, p);
 }
 
+// NOTE: always the same number, because another thread may launch the kernel at the same time.
+void allow_all_shared_bytes(Kernels::Kernel kernel) {
+  constexpr std::int64_t most = SlotTable::max_rows;
+  gpu::check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(4 * SlotTable::of(most).words(most))),
+             "cudaFuncSetAttribute");
+}
+
 }  // namespace
 
 void launch_append(const TensorView& cache, KvFormat format, const TensorView& rows,
@@ -131,20 +140,17 @@ void launch_append(const TensorView& cache, KvFormat format, const TensorView& r
   Params p = params_of_rows(cache, format, rows, slots);
   if (p.count == 0)
     return;
-  // Batches are of about the same size, and the multiprocessors have equally many.
+  // Stretches are about equally long, and the multiprocessors have equally many.
   constexpr std::int64_t warps = append_threads / 32;
   const std::int64_t rounds = divide_up(p.count, SlotTable::max_rows * multiprocessors);
-  p.rows_of_batch = std::max(divide_up(p.count, rounds * multiprocessors), warps);
-  p.slot_table = SlotTable::of(p.rows_of_batch);
+  p.rows_of_stretch = std::max(divide_up(p.count, rounds * multiprocessors), warps);
+  p.slot_table = SlotTable::of(p.rows_of_stretch);
   const std::int64_t blocks =
-      std::min<std::int64_t>(divide_up(p.count, p.rows_of_batch), multiprocessors);
+      std::min<std::int64_t>(divide_up(p.count, p.rows_of_stretch), multiprocessors);
   const Kernels::Kernel kernel = kernels_for(cache, format, rows).append;
-  const std::uint32_t bytes = 4 * p.slot_table.words(p.rows_of_batch);
+  const std::uint32_t bytes = 4 * p.slot_table.words(p.rows_of_stretch);
   if (bytes > default_shared_bytes)
-    gpu::check(
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-        "cudaFuncSetAttribute");
+    allow_all_shared_bytes(kernel);
   gpu::launch(kernel, {static_cast<std::uint32_t>(blocks), append_threads, bytes}, stream, p);
 }
 

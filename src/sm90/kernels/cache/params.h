@@ -16,7 +16,7 @@ struct Tokens {
   std::int64_t head_stride;
 };
 
-// A hash table of slots in shared memory, for the rows of a batch: how large it is.
+// A hash table of slots in shared memory, for the rows of a stretch: how large it is.
 struct SlotTable {
   static constexpr std::int64_t max_rows = 8192;
   static constexpr std::uint32_t max_buckets = 2 * max_rows;
@@ -46,10 +46,10 @@ struct Params {
   Tokens rows;
   std::int64_t num_pages;
   std::int64_t page_size;
-  const void* slots;           // append and gather: [n], int64 where wide_slots, else int32
-  std::int64_t count;          // rows or tokens to move
-  std::int64_t rows_of_batch;  // append: rows that a thread block looks at together
-  SlotTable slot_table;        // append
+  const void* slots;             // append and gather: [n], int64 where wide_slots, else int32
+  std::int64_t count;            // rows or tokens to move
+  std::int64_t rows_of_stretch;  // append: consecutive rows that a thread block looks at together
+  SlotTable slot_table;          // append
   // quantise and dequantise: the tokens from a token of a warp to its next one, as whole pages and
   // the tokens beside them.
   std::int64_t step_pages;

@@ -1,6 +1,10 @@
 // Copying the token of a bf16 or fp16 cache. A warp does it.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
 #include "sm90/kernels/cache/access.h"
 #include "sm90/kernels/cache/place.h"
 
@@ -27,12 +31,14 @@ class PlainToken {
     for (int head = 0; head < p.heads; ++head)
       for (int column = 0; column < p.columns; column += 32 * step)
         if (const int mine = column + step * lane; mine < p.columns)
-          store(row + head * p.rows.head_stride + 2 * mine, Piece{});
+          store(row + head * p.rows.head_stride + offset_of(mine), Piece{});
   }
 
  private:
   static constexpr int step = wide ? 8 : 1;  // elements of a load or store
   using Piece = std::conditional_t<wide, uint4, std::uint16_t>;
+
+  static FLASHMLA_DEVICE std::int64_t offset_of(int column) { return std::int64_t{2} * column; }
 
   static FLASHMLA_DEVICE void store(std::byte* to, const Piece& piece) {
     *reinterpret_cast<Piece*>(to) = piece;
@@ -46,11 +52,11 @@ class PlainToken {
 #pragma unroll
       for (int i = 0; i < at_a_time; ++i)
         if (const int column = first + 32 * step * i; column < columns)
-          pieces[i] = *reinterpret_cast<const Piece*>(from + 2 * column);
+          pieces[i] = *reinterpret_cast<const Piece*>(from + offset_of(column));
 #pragma unroll
       for (int i = 0; i < at_a_time; ++i)
         if (const int column = first + 32 * step * i; column < columns)
-          store(to + 2 * column, pieces[i]);
+          store(to + offset_of(column), pieces[i]);
     }
   }
 };
