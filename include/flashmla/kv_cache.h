@@ -22,7 +22,7 @@ namespace flashmla {
 
 // Writes rows [n, h_kv, d_qk] to the slots [n], int32 or int64. A slot is page · page_size + offset
 // in page. A slot < 0 or ≥ num_pages · page_size is skipped (padding). A slot that is named twice
-// gets one of its rows.
+// gets the last one of its rows.
 //
 // One new token for each of two requests, at the slots 100 and 205 of a bf16 cache:
 //   append({cache, DType::bf16, {num_pages, 64, 1, 576}}, KvFormat::bf16,

@@ -54,8 +54,8 @@ def _row_dimensions(cache, fmt):
 def append(cache, rows, slots, *, format=None):
     """Writes rows [n, h_kv, d_qk] (of the cache's type, bf16 for FP8 formats) to their slots.
 
-    A row whose slot is outside the cache is skipped. Of several rows with the same slot one is
-    written. FP8 formats quantise as :func:`quantise` does.
+    A row whose slot is outside the cache is skipped. Of several rows with the same slot the
+    last one is written. FP8 formats quantise as :func:`quantise` does.
     format: "bf16", "fp16", "v32" or "v4"; None: the cache's type and last dimension tell it
 
     Returns the cache. Raises ValueError or TypeError naming the argument.

@@ -14,9 +14,7 @@
 
 #include "backends/partial_layout.h"
 #include "backends/schedule_shape.h"
-#include "core/text.h"
 #include "flashmla/decode.h"
-#include "flashmla/error.h"
 #include "flashmla/kv_format.h"
 #include "flashmla/merge.h"
 #include "flashmla/problem.h"
@@ -105,30 +103,15 @@ class Backend {
   virtual void append(const TensorView& cache, KvFormat format, const TensorView& rows,
                       const TensorView& slots, void* stream) const = 0;
 
-  // A backend may lack these functions.
-  virtual void gather(const TensorView& cache, KvFormat /*format*/, const TensorView& /*slots*/,
-                      const TensorView& /*rows*/, void* /*stream*/) const {
-    lacks("gather", cache);
-  }
-
-  virtual void quantise(const TensorView& /*plain*/, const TensorView& cache, KvFormat /*format*/,
-                        void* /*stream*/) const {
-    lacks("quantise", cache);
-  }
-
-  virtual void dequantise(const TensorView& cache, KvFormat /*format*/, const TensorView& /*plain*/,
-                          void* /*stream*/) const {
-    lacks("dequantise", cache);
-  }
+  virtual void gather(const TensorView& cache, KvFormat format, const TensorView& slots,
+                      const TensorView& rows, void* stream) const = 0;
+  virtual void quantise(const TensorView& plain, const TensorView& cache, KvFormat format,
+                        void* stream) const = 0;
+  virtual void dequantise(const TensorView& cache, KvFormat format, const TensorView& plain,
+                          void* stream) const = 0;
 
   virtual void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,
                      const Outputs& outputs, void* stream) const = 0;
-
- private:
-  [[noreturn]] void lacks(const char* call, const TensorView& cache) const {
-    throw Error(ErrorCode::unsupported, "cache", text("a tensor on ", describe(cache.device)),
-                text("one whose backend has ", call, "(), which ", name(), " has not"));
-  }
 };
 
 }  // namespace flashmla::backends

@@ -11,7 +11,7 @@
 #include "core/check.h"
 #include "gpu/cuda_check.h"
 #include "gpu/device_info.h"
-#include "sm90/kernels/append/launch.h"
+#include "sm90/kernels/cache/launch.h"
 #include "sm90/kernels/merge/launch.h"
 #include "sm90/kernels/plan/launch.h"
 
@@ -33,6 +33,14 @@ bool is_hopper(const DeviceInfo& device) {
 
 std::string capability_of(const DeviceInfo& device) {
   return text(device.name, ", compute capability ", device.major, ".", device.minor);
+}
+
+const DeviceInfo& device_of(const Device& device) {
+  return devices().list[static_cast<std::size_t>(device.index)];
+}
+
+int multiprocessors_of(const TensorView& tensor) {
+  return device_of(tensor.device).multiprocessors;
 }
 
 // The multiprocessors that the call may use.
@@ -116,7 +124,7 @@ class CudaBackend final : public Backend {
   }
 
   std::unique_ptr<const Computation> decide(const Problem& problem) const override {
-    const DeviceInfo& device = gpu::devices().list[static_cast<std::size_t>(problem.device.index)];
+    const DeviceInfo& device = device_of(problem.device);
     if (problem.kind == AttentionKind::sparse_decode)
       return std::make_unique<SparseDecode>(
           problem, HeadTiles(problem, multiprocessors_of(problem, device)), device.multiprocessors);
@@ -155,11 +163,26 @@ class CudaBackend final : public Backend {
 
   void append(const TensorView& cache, KvFormat format, const TensorView& rows,
               const TensorView& slots, void* stream) const override {
-    if (!is_plain(format))
-      throw Error(ErrorCode::unsupported, "format", std::string(name_of(format)),
-                  "bf16 or fp16: the CUDA backend writes no FP8 caches");
     const DeviceScope scope(cache.device.index);
-    sm90::append::launch(cache, rows, slots, stream);
+    sm90::cache::launch_append(cache, format, rows, slots, multiprocessors_of(cache), stream);
+  }
+
+  void gather(const TensorView& cache, KvFormat format, const TensorView& slots,
+              const TensorView& rows, void* stream) const override {
+    const DeviceScope scope(cache.device.index);
+    sm90::cache::launch_gather(cache, format, slots, rows, multiprocessors_of(cache), stream);
+  }
+
+  void quantise(const TensorView& plain, const TensorView& cache, KvFormat format,
+                void* stream) const override {
+    const DeviceScope scope(cache.device.index);
+    sm90::cache::launch_quantise(plain, cache, format, multiprocessors_of(cache), stream);
+  }
+
+  void dequantise(const TensorView& cache, KvFormat format, const TensorView& plain,
+                  void* stream) const override {
+    const DeviceScope scope(cache.device.index);
+    sm90::cache::launch_dequantise(cache, format, plain, multiprocessors_of(cache), stream);
   }
 
   void merge(std::span<const PartialResult> parts, const TensorView& attn_sink,

@@ -1,7 +1,6 @@
 #include "backends/cuda/sparse_decode.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "backends/cuda/fill_call.h"
 #include "backends/cuda/launch_combine.h"
@@ -151,7 +150,6 @@ void SparseDecode::run(const PlannedProblem& planned, const Inputs& inputs, cons
                         inputs.extra_topk_length);
   p.kv_aligned = gpu::rows_aligned(inputs.kv_cache) &&
                  (!inputs.extra_kv_cache.given() || gpu::rows_aligned(inputs.extra_kv_cache));
-  p.prefetches_rows = p.kv_aligned && getenv("PF");
   p.rows = rows_of(problem_);
   p.output = output_of(problem_, inputs, outputs, p.rows);
   p.partials = partials_of(run_workspace, partials);

@@ -65,7 +65,8 @@ FLASHMLA_DEVICE void dequantise_by_conversions(const uint4& codes, float scale,
   for (int i = 0; i < 4; ++i)
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const float2 pair = ptx::unpack<__half>(ptx::e4m3_to_half2(words[i] >> 16 * j));
+      const float2 pair = ptx::unpack<__half>(
+          ptx::unpack_e4m3(static_cast<std::uint16_t>(words[i] >> 16 * j)));
       values[2 * i + j] = ptx::pack<__nv_bfloat16>(pair.x * scale, pair.y * scale);
     }
 }

@@ -1,4 +1,4 @@
-// Conversions of 8-bit floating-point numbers.
+// Conversions of FP8 numbers, and arithmetic of packed numbers.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,18 @@
 
 namespace flashmla::sm90::ptx {
 
-// Two e4m3 numbers, in the low 16 bits, to fp16. This is exact; NaN stays NaN.
-FLASHMLA_DEVICE std::uint32_t e4m3_to_half2(std::uint32_t pair) {
+// Two e4m3, rounded to nearest even and clamped to ±448, the first one in the low byte. NaN gives
+// 0x7f, whatever its sign.
+FLASHMLA_DEVICE std::uint16_t pack_e4m3(float low, float high) {
+  std::uint16_t packed;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+
+// Two e4m3 as two fp16, which hold every e4m3 exactly. The signs of NaN are lost.
+FLASHMLA_DEVICE std::uint32_t unpack_e4m3(std::uint16_t packed) {
   std::uint32_t halves;
-  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(static_cast<std::uint16_t>(pair)));
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(packed));
   return halves;
 }
 
@@ -27,6 +35,13 @@ FLASHMLA_DEVICE std::uint32_t multiply_bf16x2(std::uint32_t a, std::uint32_t b) 
   std::uint32_t product;
   asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
   return product;
+}
+
+// The larger one of two signed integers of 16 bits, for both halves of a word.
+FLASHMLA_DEVICE std::uint32_t max_signed_halves(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t larger;
+  asm("max.s16x2 %0, %1, %2;" : "=r"(larger) : "r"(a), "r"(b));
+  return larger;
 }
 
 }  // namespace flashmla::sm90::ptx

@@ -4,8 +4,6 @@
 
 #include <array>
 
-#include "flashmla/kv_cache.h"
-#include "flashmla/merge.h"
 #include "support/random.h"
 #include "tests/backends/cuda/gpu_case.h"
 
@@ -169,41 +167,6 @@ TEST_F(CudaBackend, BatchInvariant) {
     std::vector<std::byte> found = many.tensors.out.buffer.download();
     found.resize(expected.size());
     EXPECT_EQ(found, expected);
-  }
-}
-
-// append() and merge() give the same bits on the GPU as on the CPU.
-TEST_F(CudaBackend, AppendAndMerge) {
-  support::Random random(support::fresh_seed());
-  support::HostMemory host;
-  const std::int64_t rows = 300;
-  for (const auto& [columns, slot_type] :
-       {std::pair{576, DType::i64}, {41, DType::i64}, {576, DType::i32}}) {
-    std::array<std::vector<std::byte>, 2> caches;
-    int side = 0;
-    for (support::Memory* memory : {static_cast<support::Memory*>(&host), memory_.get()}) {
-      const Device device = memory->device();
-      support::GuardedBuffer cache(*memory, static_cast<std::size_t>(9 * 64 * columns) * 2);
-      support::GuardedBuffer latent(*memory, static_cast<std::size_t>(rows * columns) * 2);
-      support::GuardedBuffer slots(*memory, static_cast<std::size_t>(rows) * size_of(slot_type));
-      for (std::size_t i = 0; i < latent.bytes() / 2; ++i)
-        latent.image_as<std::uint16_t>()[i] = static_cast<std::uint16_t>(i * 2654435761u >> 7);
-      for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
-        const int slot = i % 7 == 3 ? -1 : static_cast<int>(i * 5 % 617);
-        if (slot_type == DType::i64)
-          slots.image_as<std::int64_t>()[i] = slot;
-        else
-          slots.image_as<std::int32_t>()[i] = slot;
-      }
-      for (support::GuardedBuffer* buffer : {&cache, &latent, &slots})
-        buffer->upload();
-      append({cache.data(), DType::bf16, {9, 64, 1, columns}, device}, KvFormat::bf16,
-             {latent.data(), DType::bf16, {rows, 1, columns}, device},
-             {slots.data(), slot_type, {rows}, device});
-      caches[static_cast<std::size_t>(side++)] = cache.download();
-      EXPECT_TRUE(cache.guards_unchanged());
-    }
-    EXPECT_EQ(caches[0], caches[1]) << columns;
   }
 }
 

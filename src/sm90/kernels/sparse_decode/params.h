@@ -49,8 +49,6 @@ struct Params {
   std::int32_t tiles;  // row tiles
   attend::Scores scores;
 
-  // Rows are brought into the L2 cache before there is room for them.
-  bool prefetches_rows;
   bool q_aligned;   // rows of q begin at multiples of 16 bytes
   bool kv_aligned;  // the same of the caches; always true in FP8 caches
 };

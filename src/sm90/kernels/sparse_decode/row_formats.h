@@ -15,7 +15,6 @@ template <int Chunks>
 struct PlainRows {
   static constexpr bool quantised = false;
   static constexpr int chunks = Chunks;
-  static constexpr int row_bytes = Chunks * tile::row_bytes;
   static constexpr bool scales_apart = false;
 };
 
@@ -26,7 +25,6 @@ struct V32Rows {
   static constexpr int chunks = 9;
   static constexpr int code_chunks = 8;
   static constexpr int rotary_offset = V32Layout::rotary_offset;
-  static constexpr int row_bytes = V32Layout::token_bytes;
   static constexpr bool scales_apart = false;  // from the rows of their tokens
 
   // Loads the scale of a chunk of the token at `place`. scale() decodes it.
@@ -44,7 +42,6 @@ struct V4Rows {
   static constexpr int chunks = 8;
   static constexpr int code_chunks = 7;
   static constexpr int rotary_offset = V4Layout::rotary_offset;
-  static constexpr int row_bytes = V4Layout::row_bytes;
   static constexpr bool scales_apart = true;
 
   // Bytes from the start of a row to its scales.

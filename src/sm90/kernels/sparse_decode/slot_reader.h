@@ -1,15 +1,14 @@
 // The warp that walks over the segments of a CTA and publishes their records and their blocks of
-// slots. In FP8 caches it also copies the rotary parts of cached rows, which are bf16 already.
+// slots. Where no other warp does, it also copies the rotary parts of FP8 caches.
 #pragma once
 
 #include <cstdint>
 
 #include "sm90/attend/tile_segment.h"
-#include "sm90/kernels/sparse_decode/items.h"
+#include "sm90/kernels/sparse_decode/rotary.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/position.h"
 #include "sm90/ptx/grid_dependency.h"
-#include "sm90/ptx/tma.h"
 #include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::sparse_decode {
@@ -60,11 +59,11 @@ class SlotReader {
       shared.slot_ring().acquire(block_);
       commit(0, true, true);
     }
-    if (rotary_waits())
-      copy_rotary();
+    copy_waiting_rotary();
   }
 
  private:
+  static constexpr bool copies_rotary = Format::quantised && !Room::has_rotary_warp;
   static constexpr int fetched = 4;  // entries that a lane has in flight
   static constexpr std::int32_t no_slot = -1;
 
@@ -153,8 +152,6 @@ class SlotReader {
     const int token = filled_ + before;
     const auto put = [&](int place) {
       block().rows[place] = row;
-      if (p.prefetches_rows)
-        ptx::prefetch_to_l2(row, Format::row_bytes);
       if constexpr (Format::scales_apart)
         block().scales[place] = Format::scales_behind(list.page_size, in_page);
     };
@@ -183,40 +180,19 @@ class SlotReader {
     }
     if (!end) {
       // NOTE: one block behind, so that the gathering warps get their slots first.
-      if (rotary_waits())
-        copy_rotary();
+      // Its slots stay until then, since this warp alone overwrites them.
+      copy_waiting_rotary();
       rotary_ = block_;
       has_rotary_ = true;
     }
     block_.advance();
   }
 
-  FLASHMLA_DEVICE bool rotary_waits() const { return Format::quantised && has_rotary_; }
-
-  // Copies the rotary parts of block rotary_ to its last chunk of keys. Its slots are still there,
-  // since this warp alone overwrites them.
-  FLASHMLA_DEVICE void copy_rotary() {
-    if constexpr (Format::quantised) {
-      const int part = Items<Format>::rotary_part(Room::key_parts);
-      const SlotBlock<Format>& slots =
-          storage.slots[rotary_.template slot_in<Storage::slot_blocks>()];
-      const std::uint32_t target =
-          shared.keys(rotary_.template slot_in<Storage::key_slots>()) +
-          (Format::chunks - 1) * block_tokens * tile::row_bytes;
-      const int unit = lane() % tile::units_per_row;
-      shared.key_ring(part).acquire(rotary_);
-#pragma unroll 4
-      for (int token = lane() / tile::units_per_row; token < block_tokens; token += 4)
-        ptx::copy_async(target + tile::swizzled(token, unit),
-                        slots.rows[place_of(token)] + Format::rotary_offset +
-                            unit * tile::unit_bytes,
-                        true);
-      ptx::wait_for_copies();
-      ptx::fence_async_proxy();
-      __syncwarp();
-      if (lane() == 0)
-        shared.key_ring(part).commit(rotary_);
-    }
+  // Where this warp copies the rotary parts: those of the block before.
+  FLASHMLA_DEVICE void copy_waiting_rotary() {
+    if constexpr (copies_rotary)
+      if (has_rotary_)
+        copy_rotary<Room>(shared, storage, rotary_);
     has_rotary_ = false;
   }
 

@@ -98,6 +98,7 @@ struct Room {
   using Format = RowFormat;
   static constexpr int gather_warps = halves::gather_warps;
   static constexpr int key_parts = halves::key_parts;
+  static constexpr bool has_rotary_warp = false;
   static constexpr int last_blocks = last_blocks_of<Format>(gather_warps);
   using Params = sparse_decode::Params;
   using Storage = SharedStorage<Format>;

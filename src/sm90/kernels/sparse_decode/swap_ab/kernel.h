@@ -1,6 +1,6 @@
 // The sparse kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are two
-// consumer warpgroups (consume.h). Of the other warps one reads the index lists, and the rest gather
-// cached rows.
+// consumer warpgroups (consume.h). Of the other warps one reads the index lists, one copies rotary
+// parts, and the rest gather cached rows.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/gather.h"
@@ -15,7 +15,7 @@ template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
   shared.key_ring().initialise(Items<Format>::writers(0, 1), 2 * consumer_warps);
   shared.weight_ring().initialise(consumer_warps, consumer_warps);
-  shared.slot_ring().initialise(1, Items<Format>::count);
+  shared.slot_ring().initialise(1, Items<Format>::count + (Format::quantised ? 1 : 0));
   shared.segment_ring().initialise(1, 1);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
@@ -53,8 +53,11 @@ __global__ void __launch_bounds__(Roles<Rows>::threads, 1) decode(const __grid_c
     if (warp == Role::reader) {
       SlotReader<R, Rows>(p, shared, storage).read_all();
       ptx::launch_dependents();
+    } else if (warp == Role::rotary) {
+      if constexpr (R::has_rotary_warp)
+        copy_all_rotary<R>(shared, storage);
     } else {
-      gather<R>(p, shared, storage, warp - Role::reader - 1);
+      gather<R>(p, shared, storage, warp - Role::rotary - 1);
     }
   }
 }

@@ -18,15 +18,16 @@ using attend::swap_ab::chunk_bytes;
 using attend::swap_ab::consumer_threads;
 using attend::swap_ab::consumer_warps;
 
-// The warpgroups of a CTA: scorers, valuers, and those whose first warp reads the index lists while
-// the others gather cached rows. Registers are those of a thread after the roles are known.
+// The warpgroups of a CTA: scorers, valuers, and those whose first warp reads the index lists, whose
+// second one copies rotary parts of FP8 caches, and whose others gather cached rows. Registers are those of a thread after the roles are known.
 template <int Rows>
 struct Roles {
   static constexpr int gather_warpgroups = Rows == 16 ? 4 : 3;
   static constexpr int warpgroups = 2 + gather_warpgroups;
   static constexpr int threads = warpgroups * consumer_threads;
   static constexpr int reader = 2 * consumer_warps;  // number of the warp
-  static constexpr int gather_warps = gather_warpgroups * consumer_warps - 1;
+  static constexpr int rotary = reader + 1;                // the same
+  static constexpr int gather_warps = gather_warpgroups * consumer_warps - 2;
 
   static constexpr int launch_registers = tile::registers_of_thread(threads);
   static constexpr int scorer_registers = 88;
@@ -121,6 +122,7 @@ struct Room {
   static constexpr int slots_per_block = 1;
   static constexpr int cluster_size = 1;
   static constexpr int gather_warps = Roles<Rows>::gather_warps;
+  static constexpr bool has_rotary_warp = Format::quantised;
   static constexpr int key_parts = 1;  // a block of keys arrives and is given back as a whole
   static constexpr int scorers_met = swap_ab::scorers_met;
   static constexpr int finishers_met = valuers_met;
