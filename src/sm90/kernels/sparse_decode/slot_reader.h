@@ -173,11 +173,9 @@ class SlotReader {
   }
 
   FLASHMLA_DEVICE void commit(int tokens, bool last, bool end = false) {
-    __syncwarp();
-    if (lane() == 0) {
+    if (lane() == 0)
       block().header = {static_cast<std::int16_t>(tokens), last, end};
-      shared.slot_ring().commit(block_);
-    }
+    shared.slot_ring().commit(block_);
     if (!end) {
       // NOTE: one block behind, so that the gathering warps get their slots first.
       // Its slots stay until then, since this warp alone overwrites them.

@@ -44,8 +44,7 @@ class Follower : HalfThread {
       if (!header.last)
         ptx::barrier_arrive(weights_read, consumer_threads);
     }
-    if (lane() == 0)
-      shared.key_ring(right).release(block);
+    shared.key_ring(right).release(block);
     block.advance();
     return header.last;
   }

@@ -155,10 +155,7 @@ class Leader : HalfThread {
     ptx::barrier_arrive(weights_shown, consumer_threads);
   }
 
-  FLASHMLA_DEVICE void release(int part) {
-    if (lane() == 0)
-      shared.key_ring(part).release(block);
-  }
+  FLASHMLA_DEVICE void release(int part) { shared.key_ring(part).release(block); }
 
   FLASHMLA_DEVICE void finish(const attend::TileSegment& record) {
     // No warp reads the last chunk of the queries any more.

@@ -31,6 +31,10 @@ struct SplitConsumer : attend::swap_ab::Consumer<Room> {
     shared.key_ring().wait(block);
     return storage.headers[0][block.template slot_in<C::Storage::key_slots>()];
   }
+  FLASHMLA_DEVICE void give_block_back() {
+    shared.key_ring().release(block);
+    block.advance();
+  }
   FLASHMLA_DEVICE int weight_slot() const {
     return weights.template slot_in<C::Storage::weight_slots>();
   }
@@ -75,12 +79,10 @@ struct Scorers : SplitConsumer<Room> {
       S::publish_weights(shared.weights(S::weight_slot()));
       show_factors(raised);
       ptx::fence_async_proxy();
-      __syncwarp();
-      if (S::lane() == 0)
-        shared.weight_ring().commit(S::weights);
+      shared.weight_ring().commit(S::weights);
       S::weights.advance();
     }
-    S::release_block();
+    S::give_block_back();
     return header.last;
   }
 
@@ -145,11 +147,10 @@ struct Valuers : SplitConsumer<Room> {
       }
       S::multiply_weights(
           S::uniform_descriptor(tile::k_major(S::fixed().weights(S::weight_slot()))));
-      if (S::lane() == 0)
-        shared.weight_ring().release(S::weights);
+      shared.weight_ring().release(S::weights);
       S::weights.advance();
     }
-    S::release_block();
+    S::give_block_back();
     return header.last;
   }
 };
