@@ -63,8 +63,13 @@ class Gatherer {
     header = slots().header;
     return !header.end;
   }
-  // Gives the slots back. All lanes call this.
-  FLASHMLA_DEVICE void release_slots() const { shared.slot_ring().release(now.block); }
+  // Gives the slots back, after all lanes have read them. NOTE: one arrival for the warp, because
+  // arrivals of all lanes would take as long as the work.
+  FLASHMLA_DEVICE void release_slots() const {
+    __syncwarp();
+    if (lane() == 0)
+      shared.slot_ring().release(now.block);
+  }
 
   static FLASHMLA_DEVICE int key_slot(const Position& at) {
     return at.block.template slot_in<Storage::key_slots>();
@@ -77,14 +82,17 @@ class Gatherer {
     return shared.keys(key_slot(at)) + chunk * chunk_bytes;
   }
 
-  // Shows what the item has of a part to the consumers. All lanes call this. `first`: the item is
-  // the first one of the part.
+  // Shows what the item has of a part to the consumers, after all lanes have written it. `first`:
+  // the item is the first one of the part.
   FLASHMLA_DEVICE void commit(const Position& at, int part, bool first,
                               const BlockHeader& of_block) const {
     ptx::fence_async_proxy();
-    if (first && lane() == 0)
-      storage.headers[part][key_slot(at)] = of_block;
-    shared.key_ring(part).commit(at.block);
+    __syncwarp();
+    if (lane() == 0) {
+      if (first)
+        storage.headers[part][key_slot(at)] = of_block;
+      shared.key_ring(part).commit(at.block);
+    }
   }
 
   const Params& p;

@@ -21,11 +21,11 @@ struct Items {
     return parts == 2 && Format::chunks == v_chunks ? 1 : 0;
   }
 
-  // The threads that write to a part of a block of keys, counted once for each item.
+  // The warps that write to a part of a block of keys, counted once for each item.
   static FLASHMLA_HOST_DEVICE constexpr int writers(int part, int parts) {
     if (!Format::quantised)
-      return 32 * groups_of_block;
-    return 32 * (count / parts + (part == rotary_part(parts) ? 1 : 0));
+      return groups_of_block;
+    return count / parts + (part == rotary_part(parts) ? 1 : 0);
   }
 };
 

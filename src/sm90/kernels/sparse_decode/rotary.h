@@ -33,7 +33,9 @@ FLASHMLA_DEVICE void copy_rotary(const typename Room::Shared& shared,
         slots.rows[place_of(token)] + Format::rotary_offset + unit * tile::unit_bytes, true);
   ptx::wait_for_copies();
   ptx::fence_async_proxy();
-  shared.key_ring(part).commit(block);
+  __syncwarp();
+  if (lane == 0)
+    shared.key_ring(part).commit(block);
 }
 
 // The same for all blocks, for a warp that does nothing else.
@@ -45,7 +47,8 @@ FLASHMLA_DEVICE void copy_all_rotary(const typename Room::Shared& shared,
     if (storage.slots[block.template slot_in<Room::Storage::slot_blocks>()].header.end)
       return;
     copy_rotary<Room>(shared, storage, block);
-    shared.slot_ring().release(block);
+    if (threadIdx.x % 32 == 0)
+      shared.slot_ring().release(block);
   }
 }
 

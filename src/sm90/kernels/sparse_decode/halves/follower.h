@@ -22,7 +22,7 @@ class Follower : HalfThread {
       shared.segment_ring().wait(n);
       const attend::TileSegment record =
           storage.segments[n.template slot_in<Storage::segment_slots>()];
-      ptx::barrier_sync(segment_begins, consumer_threads);
+      ptx::barrier_arrive(segment_begins, consumer_threads);
       if (record.is_end())
         return;
       while (!follow_block()) {
@@ -44,7 +44,9 @@ class Follower : HalfThread {
       if (!header.last)
         ptx::barrier_arrive(weights_read, consumer_threads);
     }
-    shared.key_ring(right).release(block);
+    __syncwarp();
+    if (lane() == 0)
+      shared.key_ring(right).release(block);
     block.advance();
     return header.last;
   }

@@ -14,8 +14,8 @@ namespace flashmla::sm90::sparse_decode::halves {
 template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
   for (int part = 0; part < key_parts; ++part)
-    shared.key_ring(part).initialise(Items<Format>::writers(part, key_parts), warpgroup_threads);
-  shared.slot_ring().initialise(32, 32 * Items<Format>::count);
+    shared.key_ring(part).initialise(Items<Format>::writers(part, key_parts), warpgroup_warps);
+  shared.slot_ring().initialise(32, Items<Format>::count);
   shared.segment_ring().initialise(1, 1);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();

@@ -155,7 +155,11 @@ class Leader : HalfThread {
     ptx::barrier_arrive(weights_shown, consumer_threads);
   }
 
-  FLASHMLA_DEVICE void release(int part) { shared.key_ring(part).release(block); }
+  FLASHMLA_DEVICE void release(int part) {
+    __syncwarp();
+    if (lane() == 0)
+      shared.key_ring(part).release(block);
+  }
 
   FLASHMLA_DEVICE void finish(const attend::TileSegment& record) {
     // No warp reads the last chunk of the queries any more.
@@ -172,7 +176,7 @@ class Leader : HalfThread {
       }
     }
     // Also: no warp of the leader reads the queries any more.
-    ptx::barrier_sync(totals_shown, consumer_threads);
+    ptx::barrier_arrive(totals_shown, consumer_threads);
     const int r = finished_row();
     const attend::RowTotals totals{r ? rows.max[1] : rows.max[0], r ? rows.sum[1] : rows.sum[0],
                                    r ? rows.rounded[1] : rows.rounded[0]};

@@ -88,7 +88,7 @@ enum NamedBarrier : int {
   weights_shown = 2,   // the leader has written P and the factors
   weights_read = 3,    // the follower has multiplied them
   totals_shown = 4,    // the leader has written the totals of the rows
-  segment_begins = 5,  // both have read the record, and the results of the segment before it are out
+  segment_begins = 5,  // the follower has read the record, and its results before it are out
 };
 
 // What the gathering warps know of this kernel.

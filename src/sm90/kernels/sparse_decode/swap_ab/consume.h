@@ -22,17 +22,16 @@ struct SplitConsumer : attend::swap_ab::Consumer<Room> {
 
   FLASHMLA_DEVICE attend::TileSegment wait_for_segment(pipeline::UseCount n) const {
     shared.segment_ring().wait(n);
-    const attend::TileSegment record =
-        storage.segments[n.template slot_in<C::Storage::segment_slots>()];
-    ptx::barrier_sync(segment_begins, 2 * consumer_threads);
-    return record;
+    return storage.segments[n.template slot_in<C::Storage::segment_slots>()];
   }
   FLASHMLA_DEVICE BlockHeader wait_for_block() const {
     shared.key_ring().wait(block);
     return storage.headers[0][block.template slot_in<C::Storage::key_slots>()];
   }
   FLASHMLA_DEVICE void give_block_back() {
-    shared.key_ring().release(block);
+    __syncwarp();
+    if (C::lane() == 0)
+      shared.key_ring().release(block);
     block.advance();
   }
   FLASHMLA_DEVICE int weight_slot() const {
@@ -53,6 +52,7 @@ struct Scorers : SplitConsumer<Room> {
     for (pipeline::UseCount n;; n.advance()) {
       S::clear();
       const attend::TileSegment record = S::wait_for_segment(n);
+      ptx::barrier_sync(segment_begins, 2 * consumer_threads);
       if (S::thread() == 0)
         shared.segment_ring().release(n);
       if (record.is_end())
@@ -126,6 +126,7 @@ struct Valuers : SplitConsumer<Room> {
     for (pipeline::UseCount n;; n.advance()) {
       S::clear();
       const attend::TileSegment record = S::wait_for_segment(n);
+      ptx::barrier_arrive(segment_begins, 2 * consumer_threads);
       if (record.is_end())
         return;
       while (!value_block()) {

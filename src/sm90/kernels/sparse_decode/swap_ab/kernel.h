@@ -13,9 +13,9 @@ namespace flashmla::sm90::sparse_decode::swap_ab {
 
 template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
-  shared.key_ring().initialise(Items<Format>::writers(0, 1), 2 * consumer_threads);
+  shared.key_ring().initialise(Items<Format>::writers(0, 1), 2 * consumer_warps);
   shared.weight_ring().initialise(consumer_threads, consumer_threads);
-  shared.slot_ring().initialise(32, 32 * (Items<Format>::count + (Format::quantised ? 1 : 0)));
+  shared.slot_ring().initialise(32, Items<Format>::count + (Format::quantised ? 1 : 0));
   shared.segment_ring().initialise(1, 1);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();

@@ -109,7 +109,7 @@ enum NamedBarrier : int {
   scorers_met = 1,
   valuers_met = 2,
   totals_shown = 3,    // the scorers have written the totals of the rows
-  segment_begins = 4,  // both have read the record, and the results of the segment before it are out
+  segment_begins = 4,  // the valuers have read the record, and their results before it are out
 };
 
 // What attend::swap_ab::Consumer and the gathering warps know of this kernel.
