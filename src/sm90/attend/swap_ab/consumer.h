@@ -36,11 +36,11 @@ inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 //   Shared             shared addresses: keys(slot), query(chunk), key_ring()
 //   scorers_met, finishers_met  named barriers of the threads that compute scores, and of those that
 //                      finish segments
-//   totals_shown       a named barrier of both, only where they are two warpgroups
 //   two_warpgroups     whether these are two warpgroups: one computes scores and P, the other one
 //                      multiplies P with V. With one warpgroup both barriers may be the same
 template <class Room>
 struct Consumer {
+  using RoomType = Room;
   using T = typename Room::Type;
   using Params = typename Room::Params;
   using Shared = typename Room::Shared;

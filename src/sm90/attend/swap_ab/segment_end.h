@@ -10,9 +10,10 @@
 namespace flashmla::sm90::attend::swap_ab {
 
 // The consumer warpgroup at the end of a segment.
-template <class Room>
+// `C` is a Consumer. Where scores are computed by another warpgroup, it has wait_for_totals().
+template <class C>
 class SegmentEnd {
-  using C = Consumer<Room>;
+  using Room = typename C::RoomType;
   using T = typename C::T;
   static constexpr int rows = C::rows;
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
@@ -27,6 +28,8 @@ class SegmentEnd {
   // Writes the rows to the output or as a partial result. Afterwards the memory of the queries is
   // free.
   FLASHMLA_DEVICE void finish() {
+    if constexpr (Room::two_warpgroups)
+      c.wait_for_totals();  // also: the other warpgroup neither reads nor loads queries
     if (segment.partial < 0) [[unlikely]] {
       show_totals();
       finish_rows();
@@ -67,10 +70,7 @@ class SegmentEnd {
     if constexpr (!Room::two_warpgroups)
       c.publish_totals();
     between();
-    if constexpr (Room::two_warpgroups)
-      ptx::barrier_sync(Room::totals_shown, 2 * consumer_threads);
-    else
-      ptx::barrier_sync(Room::finishers_met, consumer_threads);
+    ptx::barrier_sync(Room::finishers_met, consumer_threads);
   }
   FLASHMLA_DEVICE void show_totals() {
     show_totals([] {});

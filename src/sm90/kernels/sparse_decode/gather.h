@@ -11,6 +11,7 @@
 #include "sm90/ops/load_rows.h"
 #include "sm90/ops/online_softmax.h"
 #include "sm90/pipeline/position.h"
+#include "sm90/pipeline/warp_arrival.h"
 #include "sm90/ptx/warpgroup.h"
 
 namespace flashmla::sm90::sparse_decode {
@@ -63,12 +64,9 @@ class Gatherer {
     header = slots().header;
     return !header.end;
   }
-  // Gives the slots back, after all lanes have read them. NOTE: one arrival for the warp, because
-  // arrivals of all lanes would take as long as the work.
+  // Gives the slots back, after all lanes have read them.
   FLASHMLA_DEVICE void release_slots() const {
-    __syncwarp();
-    if (lane() == 0)
-      shared.slot_ring().release(now.block);
+    pipeline::arrive_as_warp([&] { shared.slot_ring().release(now.block); });
   }
 
   static FLASHMLA_DEVICE int key_slot(const Position& at) {
@@ -87,12 +85,9 @@ class Gatherer {
   FLASHMLA_DEVICE void commit(const Position& at, int part, bool first,
                               const BlockHeader& of_block) const {
     ptx::fence_async_proxy();
-    __syncwarp();
-    if (lane() == 0) {
-      if (first)
-        storage.headers[part][key_slot(at)] = of_block;
-      shared.key_ring(part).commit(at.block);
-    }
+    if (first && lane() == 0)
+      storage.headers[part][key_slot(at)] = of_block;
+    pipeline::arrive_as_warp([&] { shared.key_ring(part).commit(at.block); });
   }
 
   const Params& p;

@@ -7,6 +7,7 @@
 #include "sm90/kernels/sparse_decode/items.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/position.h"
+#include "sm90/pipeline/warp_arrival.h"
 #include "sm90/ptx/load_store.h"
 #include "sm90/ptx/warpgroup.h"
 
@@ -33,9 +34,7 @@ FLASHMLA_DEVICE void copy_rotary(const typename Room::Shared& shared,
         slots.rows[place_of(token)] + Format::rotary_offset + unit * tile::unit_bytes, true);
   ptx::wait_for_copies();
   ptx::fence_async_proxy();
-  __syncwarp();
-  if (lane == 0)
-    shared.key_ring(part).commit(block);
+  pipeline::arrive_as_warp([&] { shared.key_ring(part).commit(block); });
 }
 
 // The same for all blocks, for a warp that does nothing else.
@@ -47,8 +46,7 @@ FLASHMLA_DEVICE void copy_all_rotary(const typename Room::Shared& shared,
     if (storage.slots[block.template slot_in<Room::Storage::slot_blocks>()].header.end)
       return;
     copy_rotary<Room>(shared, storage, block);
-    if (threadIdx.x % 32 == 0)
-      shared.slot_ring().release(block);
+    pipeline::arrive_as_warp([&] { shared.slot_ring().release(block); });
   }
 }
 

@@ -8,6 +8,7 @@
 #include "sm90/kernels/sparse_decode/rotary.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/position.h"
+#include "sm90/pipeline/warp_arrival.h"
 #include "sm90/ptx/grid_dependency.h"
 #include "sm90/ptx/warpgroup.h"
 
@@ -79,11 +80,9 @@ class SlotReader {
 
   FLASHMLA_DEVICE void publish(pipeline::UseCount n, const TileSegment& segment) {
     shared.segment_ring().acquire(n);
-    if (lane() == 0) {
+    if (lane() == 0)
       storage.segments[n.template slot_in<Storage::segment_slots>()] = segment;
-      shared.segment_ring().commit(n);
-    }
-    __syncwarp();
+    pipeline::arrive_as_warp([&] { shared.segment_ring().commit(n); });
   }
 
   FLASHMLA_DEVICE Lists lists_of(const TileSegment& segment) const {
@@ -175,7 +174,7 @@ class SlotReader {
   FLASHMLA_DEVICE void commit(int tokens, bool last, bool end = false) {
     if (lane() == 0)
       block().header = {static_cast<std::int16_t>(tokens), last, end};
-    shared.slot_ring().commit(block_);
+    pipeline::arrive_as_warp([&] { shared.slot_ring().commit(block_); });
     if (!end) {
       // NOTE: one block behind, so that the gathering warps get their slots first.
       // Its slots stay until then, since this warp alone overwrites them.

@@ -92,7 +92,7 @@ FLASHMLA_DEVICE void consume(const Params& p, const SharedAddresses<Chunks, Rows
       c.multiply_weights(tile::k_major(decltype(c)::fixed().weights()));
       c.release_block();
     }
-    attend::swap_ab::SegmentEnd<R>(c, record).finish();
+    attend::swap_ab::SegmentEnd<PagedConsumer<R>>(c, record).finish();
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sm90/kernels/sparse_decode/halves/half_tile.h"
+#include "sm90/pipeline/warp_arrival.h"
 
 namespace flashmla::sm90::sparse_decode::halves {
 
@@ -22,31 +23,28 @@ class Follower : HalfThread {
       shared.segment_ring().wait(n);
       const attend::TileSegment record =
           storage.segments[n.template slot_in<Storage::segment_slots>()];
-      ptx::barrier_arrive(segment_begins, consumer_threads);
+      pipeline::arrive_as_warp([&] { shared.segment_ring().release(n); });
       if (record.is_end())
         return;
       while (!follow_block()) {
       }
-      finish(record);
+      finish(record, n);
     }
   }
 
  private:
   // Returns whether the block is the last one of its segment.
   FLASHMLA_DEVICE bool follow_block() {
-    ptx::barrier_sync(weights_shown, consumer_threads);
-    // NOTE: the leader has waited for the keys. This wait makes their writes visible here too.
     shared.key_ring(right).wait(block);
     const int slot = block.template slot_in<Storage::key_slots>();
     const BlockHeader header = storage.headers[right][slot];
     if (header.tokens > 0) {
+      shared.weight_ring().wait(read);
       multiply_weights(slot);
-      if (!header.last)
-        ptx::barrier_arrive(weights_read, consumer_threads);
+      shared.weight_ring().release();
+      read.advance();
     }
-    __syncwarp();
-    if (lane() == 0)
-      shared.key_ring(right).release(block);
+    pipeline::arrive_as_warp([&] { shared.key_ring(right).release(block); });
     block.advance();
     return header.last;
   }
@@ -72,17 +70,17 @@ class Follower : HalfThread {
     out.pin();
   }
 
-  FLASHMLA_DEVICE void finish(const attend::TileSegment& record) {
-    ptx::barrier_sync(totals_shown, consumer_threads);
+  FLASHMLA_DEVICE void finish(const attend::TileSegment& record, pipeline::UseCount n) {
+    shared.totals_ring().wait(n);
     const int own = row() + tile::own_rows_apart * finished_row();
     const attend::RowTotals totals{ptx::load_shared(shared.totals(0, own)),
                                    ptx::load_shared(shared.totals(1, own)),
                                    ptx::load_shared(shared.totals(2, own))};
     attend::HalfResults<T, Params, Shared, HalfAccumulator> results(p, shared, out, right, record);
     if (record.partial >= 0)
-      results.write_partial(totals, [] {});
+      results.write_partial(totals, [&] { shared.totals_ring().release(); });
     else
-      results.write_output(totals, [] {});
+      results.write_output(totals, [&] { shared.totals_ring().release(); });
   }
 
   const Params& p;
@@ -90,6 +88,7 @@ class Follower : HalfThread {
   Storage& storage;
   HalfAccumulator out;
   pipeline::UseCount block;
+  pipeline::UseCount read;  // how often P has been read
 };
 
 }  // namespace flashmla::sm90::sparse_decode::halves

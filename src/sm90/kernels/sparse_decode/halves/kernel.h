@@ -13,10 +13,14 @@ namespace flashmla::sm90::sparse_decode::halves {
 
 template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
+  using pipeline::warp_arrivals;
   for (int part = 0; part < key_parts; ++part)
-    shared.key_ring(part).initialise(Items<Format>::writers(part, key_parts), warpgroup_warps);
-  shared.slot_ring().initialise(32, Items<Format>::count);
-  shared.segment_ring().initialise(1, 1);
+    shared.key_ring(part).initialise(Items<Format>::writers(part, key_parts) * warp_arrivals,
+                                     warpgroup_warps * warp_arrivals);
+  shared.slot_ring().initialise(warp_arrivals, Items<Format>::count * warp_arrivals);
+  shared.weight_ring().initialise(warpgroup_threads, warpgroup_threads);
+  shared.totals_ring().initialise(warpgroup_threads, warpgroup_threads);
+  shared.segment_ring().initialise(warp_arrivals, 2 * warpgroup_warps * warp_arrivals);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }

@@ -9,6 +9,7 @@
 #include "sm90/kernels/sparse_decode/query_rows.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
+#include "sm90/pipeline/warp_arrival.h"
 
 namespace flashmla::sm90::sparse_decode::halves {
 
@@ -32,16 +33,16 @@ class Leader : HalfThread {
       shared.segment_ring().wait(n);
       const attend::TileSegment record =
           storage.segments[n.template slot_in<Storage::segment_slots>()];
-      ptx::barrier_sync(segment_begins, consumer_threads);
-      if (thread() == 0)
-        shared.segment_ring().release(n);
+      pipeline::arrive_as_warp([&] { shared.segment_ring().release(n); });
       if (record.is_end())
         return;
+      shared.totals_ring().acquire(n);
+      ptx::barrier_sync(leader_met, warpgroup_threads);  // the results before it are out
       load_queries<chunks, tile_rows, warpgroup_threads>(
           p, record, thread(), [&](int chunk) { return shared.query(chunk); });
       ptx::barrier_sync(leader_met, warpgroup_threads);
       lead_segment();
-      finish(record);
+      finish(record, n);
     }
   }
 
@@ -54,7 +55,6 @@ class Leader : HalfThread {
     BlockHeader header = storage.headers[left][slot()];
     if (header.tokens == 0) {
       release(left);
-      ptx::barrier_arrive(weights_shown, consumer_threads);
       block.advance();
       return;
     }
@@ -62,13 +62,11 @@ class Leader : HalfThread {
     ptx::wgmma_wait<0>();
     scores.pin();
 #pragma unroll 1
-    for (bool first = true, more = true; more; first = false) {
+    for (bool more = true; more;) {
       softmax(header.tokens);
       if (rescales)
         out.rescale(factor);
       multiply_weights();
-      if (!first)
-        ptx::barrier_sync(weights_read, consumer_threads);
       show_weights();
       // NOTE: the keys are given back before the wait for the next ones. The gathering warps fill
       // the ring in turn with the tensor cores, and this wait is their time.
@@ -143,6 +141,7 @@ class Leader : HalfThread {
 
   // Writes P and the factors for the follower.
   FLASHMLA_DEVICE void show_weights() {
+    shared.weight_ring().acquire(shown);
 #pragma unroll
     for (int k = 0; k < 4; ++k)
       ptx::store_matrices(shared.weights() + matrix_row(k), weights[k][0], weights[k][1],
@@ -152,16 +151,15 @@ class Leader : HalfThread {
       ptx::store_shared(shared.factor(row() + tile::own_rows_apart), rescales ? factor[1] : 1.0f);
     }
     ptx::fence_async_proxy();
-    ptx::barrier_arrive(weights_shown, consumer_threads);
+    shared.weight_ring().commit();
+    shown.advance();
   }
 
   FLASHMLA_DEVICE void release(int part) {
-    __syncwarp();
-    if (lane() == 0)
-      shared.key_ring(part).release(block);
+    pipeline::arrive_as_warp([&] { shared.key_ring(part).release(block); });
   }
 
-  FLASHMLA_DEVICE void finish(const attend::TileSegment& record) {
+  FLASHMLA_DEVICE void finish(const attend::TileSegment& record, pipeline::UseCount n) {
     // No warp reads the last chunk of the queries any more.
     ptx::barrier_sync(leader_met, warpgroup_threads);
 #pragma unroll
@@ -176,7 +174,7 @@ class Leader : HalfThread {
       }
     }
     // Also: no warp of the leader reads the queries any more.
-    ptx::barrier_arrive(totals_shown, consumer_threads);
+    shared.totals_ring().commit(n);
     const int r = finished_row();
     const attend::RowTotals totals{r ? rows.max[1] : rows.max[0], r ? rows.sum[1] : rows.sum[0],
                                    r ? rows.rounded[1] : rows.rounded[0]};
@@ -197,6 +195,7 @@ class Leader : HalfThread {
   bool rescales;    // maxima of the warp's rows have risen
   float factor[2];  // of the two own rows, set where rescales is true
   pipeline::UseCount block;
+  pipeline::UseCount shown;  // how often P has been shown
 };
 
 }  // namespace flashmla::sm90::sparse_decode::halves

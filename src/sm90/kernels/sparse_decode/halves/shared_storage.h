@@ -45,6 +45,8 @@ struct SharedStorage {
   attend::TileSegment segments[segment_slots];
 
   pipeline::RingBarriers<key_slots> key_barriers[key_parts];
+  pipeline::RingBarriers<1> weight_barriers;
+  pipeline::RingBarriers<1> totals_barriers;
   pipeline::RingBarriers<slot_blocks> slot_barriers;
   pipeline::RingBarriers<segment_slots> segment_barriers;
 };
@@ -75,6 +77,15 @@ struct SharedAddresses {
     return {at(offsetof(Storage, key_barriers)) +
             part * static_cast<std::uint32_t>(sizeof(pipeline::RingBarriers<Storage::key_slots>))};
   }
+  // The leader gives the follower P and the factors of every block.
+  FLASHMLA_DEVICE pipeline::Ring<1> weight_ring() const {
+    return {at(offsetof(Storage, weight_barriers))};
+  }
+  // The leader gives the follower the totals of the rows of a segment, and gets back the memory of
+  // the queries.
+  FLASHMLA_DEVICE pipeline::Ring<1> totals_ring() const {
+    return {at(offsetof(Storage, totals_barriers))};
+  }
   FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
     return {at(offsetof(Storage, slot_barriers))};
   }
@@ -83,13 +94,7 @@ struct SharedAddresses {
   }
 };
 
-enum NamedBarrier : int {
-  leader_met = 1,      // the threads of the leader
-  weights_shown = 2,   // the leader has written P and the factors
-  weights_read = 3,    // the follower has multiplied them
-  totals_shown = 4,    // the leader has written the totals of the rows
-  segment_begins = 5,  // the follower has read the record, and its results before it are out
-};
+inline constexpr int leader_met = 1;  // named barrier of the threads of the leader
 
 // What the gathering warps know of this kernel.
 template <class RowFormat>

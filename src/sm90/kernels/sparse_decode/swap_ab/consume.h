@@ -6,6 +6,7 @@
 #include "sm90/attend/swap_ab/segment_end.h"
 #include "sm90/kernels/sparse_decode/query_rows.h"
 #include "sm90/kernels/sparse_decode/swap_ab/shared_storage.h"
+#include "sm90/pipeline/warp_arrival.h"
 
 namespace flashmla::sm90::sparse_decode::swap_ab {
 
@@ -19,19 +20,24 @@ struct SplitConsumer : attend::swap_ab::Consumer<Room> {
   using C::shared;
   using C::storage;
   pipeline::UseCount weights;  // how often P has been handed over
+  pipeline::UseCount segment;  // the number of the segment, for the valuers
+
+  // attend::swap_ab::SegmentEnd waits here for what publish_totals() writes.
+  FLASHMLA_DEVICE void wait_for_totals() const { shared.totals_ring().wait(segment); }
 
   FLASHMLA_DEVICE attend::TileSegment wait_for_segment(pipeline::UseCount n) const {
     shared.segment_ring().wait(n);
-    return storage.segments[n.template slot_in<C::Storage::segment_slots>()];
+    const attend::TileSegment record =
+        storage.segments[n.template slot_in<C::Storage::segment_slots>()];
+    pipeline::arrive_as_warp([this, n] { this->shared.segment_ring().release(n); });
+    return record;
   }
   FLASHMLA_DEVICE BlockHeader wait_for_block() const {
     shared.key_ring().wait(block);
     return storage.headers[0][block.template slot_in<C::Storage::key_slots>()];
   }
   FLASHMLA_DEVICE void give_block_back() {
-    __syncwarp();
-    if (C::lane() == 0)
-      shared.key_ring().release(block);
+    pipeline::arrive_as_warp([this] { this->shared.key_ring().release(this->block); });
     block.advance();
   }
   FLASHMLA_DEVICE int weight_slot() const {
@@ -52,18 +58,16 @@ struct Scorers : SplitConsumer<Room> {
     for (pipeline::UseCount n;; n.advance()) {
       S::clear();
       const attend::TileSegment record = S::wait_for_segment(n);
-      ptx::barrier_sync(segment_begins, 2 * consumer_threads);
-      if (S::thread() == 0)
-        shared.segment_ring().release(n);
       if (record.is_end())
         return;
+      shared.totals_ring().acquire(n);
       load_queries<Room::chunks, Room::rows, consumer_threads>(
           p, record, S::thread(), [this](int chunk) { return this->shared.query(chunk); });
       ptx::barrier_sync(scorers_met, consumer_threads);
       while (!score_block()) {
       }
       S::publish_totals();
-      ptx::barrier_arrive(totals_shown, 2 * consumer_threads);
+      shared.totals_ring().commit(n);
     }
   }
 
@@ -126,12 +130,12 @@ struct Valuers : SplitConsumer<Room> {
     for (pipeline::UseCount n;; n.advance()) {
       S::clear();
       const attend::TileSegment record = S::wait_for_segment(n);
-      ptx::barrier_arrive(segment_begins, 2 * consumer_threads);
       if (record.is_end())
         return;
+      S::segment = n;
       while (!value_block()) {
       }
-      attend::swap_ab::SegmentEnd<Room>(*this, record).finish();
+      attend::swap_ab::SegmentEnd<Valuers>(*this, record).finish();
     }
   }
 

@@ -13,10 +13,14 @@ namespace flashmla::sm90::sparse_decode::swap_ab {
 
 template <class Format, class Shared>
 FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
-  shared.key_ring().initialise(Items<Format>::writers(0, 1), 2 * consumer_warps);
+  using pipeline::warp_arrivals;
+  constexpr int slot_readers = Items<Format>::count + (Format::quantised ? 1 : 0);
+  shared.key_ring().initialise(Items<Format>::writers(0, 1) * warp_arrivals,
+                               2 * consumer_warps * warp_arrivals);
   shared.weight_ring().initialise(consumer_threads, consumer_threads);
-  shared.slot_ring().initialise(32, Items<Format>::count + (Format::quantised ? 1 : 0));
-  shared.segment_ring().initialise(1, 1);
+  shared.slot_ring().initialise(warp_arrivals, slot_readers * warp_arrivals);
+  shared.totals_ring().initialise(consumer_threads, consumer_threads);
+  shared.segment_ring().initialise(warp_arrivals, 2 * consumer_warps * warp_arrivals);
   ptx::fence_mbarrier_init();
   ptx::fence_async_proxy();
 }

@@ -64,13 +64,9 @@ struct SharedStorage {
 
   pipeline::RingBarriers<key_slots> key_barriers;
   pipeline::RingBarriers<weight_slots> weight_barriers;
+  pipeline::RingBarriers<1> totals_barriers;
   pipeline::RingBarriers<slot_blocks> slot_barriers;
   pipeline::RingBarriers<segment_slots> segment_barriers;
-};
-
-// The scorers load the queries themselves. They wait for their memory at a named barrier.
-struct NoRing {
-  FLASHMLA_DEVICE void release() const {}
 };
 
 template <class Format, int Rows>
@@ -96,20 +92,24 @@ struct SharedAddresses {
   FLASHMLA_DEVICE pipeline::Ring<Storage::weight_slots> weight_ring() const {
     return {at(offsetof(Storage, weight_barriers))};
   }
+  // The scorers give the valuers the totals of the rows of a segment, and get back the memory of the
+  // queries.
+  FLASHMLA_DEVICE pipeline::Ring<1> totals_ring() const {
+    return {at(offsetof(Storage, totals_barriers))};
+  }
   FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
     return {at(offsetof(Storage, slot_barriers))};
   }
   FLASHMLA_DEVICE pipeline::Ring<Storage::segment_slots> segment_ring() const {
     return {at(offsetof(Storage, segment_barriers))};
   }
-  static FLASHMLA_DEVICE NoRing query_ring() { return {}; }
+  // attend::swap_ab::SegmentEnd gives the memory of the queries back there.
+  FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const { return totals_ring(); }
 };
 
 enum NamedBarrier : int {
   scorers_met = 1,
   valuers_met = 2,
-  totals_shown = 3,    // the scorers have written the totals of the rows
-  segment_begins = 4,  // the valuers have read the record, and their results before it are out
 };
 
 // What attend::swap_ab::Consumer and the gathering warps know of this kernel.
@@ -126,7 +126,6 @@ struct Room {
   static constexpr int key_parts = 1;  // a block of keys arrives and is given back as a whole
   static constexpr int scorers_met = swap_ab::scorers_met;
   static constexpr int finishers_met = valuers_met;
-  static constexpr int totals_shown = swap_ab::totals_shown;
   static constexpr bool two_warpgroups = true;
   static constexpr int last_blocks = last_blocks_of<Format>(gather_warps);
   using Params = sparse_decode::Params;
