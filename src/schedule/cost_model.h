@@ -64,13 +64,13 @@ constexpr CostModel hopper_cost_model(std::int64_t rows, std::int64_t tile_rows)
 }
 
 // The same for sparse decoding, whose rows are the heads of a query token. Gathering and
-// dequantising take longer than the products.
+// dequantising take longer than the products (docs/experiments/sparse_decode.md).
 constexpr CostModel hopper_sparse_cost_model(std::int64_t rows) {
   if (rows <= 16)
-    return {.block_ns = 1500, .segment_ns = 1500, .split_ns = 8};
+    return {.block_ns = 2700, .segment_ns = 1500, .split_ns = 8};
   if (rows <= 32)
-    return {.block_ns = 1700, .segment_ns = 1900, .split_ns = 12};
-  return {.block_ns = 2500, .segment_ns = 4000, .split_ns = rows <= 64 ? 18 : 35};
+    return {.block_ns = 2800, .segment_ns = 1900, .split_ns = 12};
+  return {.block_ns = 2800, .segment_ns = 4000, .split_ns = rows <= 64 ? 18 : 35};
 }
 
 }  // namespace flashmla::schedule

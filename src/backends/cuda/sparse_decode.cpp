@@ -40,6 +40,23 @@ std::int64_t tile_rows_of(const Problem& problem, std::int64_t multiprocessors) 
                                                                                  : large_tile;
 }
 
+// The workers of a schedule, at most `most`. All requests are equally long here. Where each of fewer
+// workers can take the same number of whole requests, that may be sooner than cutting requests into
+// equal shares: there is nothing to combine, and workers begin and end fewer segments.
+std::int64_t workers_of(const Problem& problem, std::int64_t most) {
+  const ScheduleShape shape(problem);
+  const std::int64_t whole = divide_up(std::max<std::int64_t>(shape.requests, 1), most);
+  if (problem.batch_invariant || shape.requests < most || shape.requests % whole != 0)
+    return most;
+  constexpr std::int64_t combine_ns = 5000;
+  const schedule::CostModel cost = schedule::hopper_sparse_cost_model(problem.query_heads);
+  const std::int64_t request_ns =
+      cost.segment_ns +
+      divide_up(shape.tokens, std::int64_t{sparse::block_tokens}) * cost.block_ns;
+  const std::int64_t cut_ns = divide_up(shape.requests * request_ns, most) + cost.segment_ns + combine_ns;
+  return whole * request_ns <= cut_ns ? shape.requests / whole : most;
+}
+
 schedule::SplitParams split_params(const Problem& problem, const HeadTiles& tiles) {
   return {.requests = static_cast<std::int32_t>(ScheduleShape(problem).requests),
           .workers = static_cast<std::int32_t>(tiles.workers),
@@ -108,7 +125,8 @@ void check_alignment(const char* argument, const TensorView& cache) {
 HeadTiles::HeadTiles(const Problem& problem, std::int64_t multiprocessors)
     : kernel(*sparse::find_kernel(problem.kv_format, problem.qk_dim, tile_rows_of(problem, multiprocessors))),
       tiles(divide_up(problem.query_heads, std::int64_t{kernel.tile_rows})),
-      workers(std::clamp<std::int64_t>(multiprocessors / tiles, 1, combine::worker_limit())),
+      workers(workers_of(problem, std::clamp<std::int64_t>(multiprocessors / tiles, 1,
+                                                           combine::worker_limit()))),
       blocks(std::min(tiles, multiprocessors)) {}
 
 SparseDecode::SparseDecode(const Problem& problem, const HeadTiles& tiles,

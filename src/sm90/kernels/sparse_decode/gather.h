@@ -81,10 +81,11 @@ class Gatherer {
   }
 
   // Shows what the item has of a part to the consumers, after all lanes have written it. `first`:
-  // the item is the first one of the part.
+  // the item is the first one of the part. NOTE: the consumers order these writes before what their
+  // tensor cores read (ptx::fence_async_proxy()). One fence of theirs is cheaper than one for each
+  // item, which would also wait for the loads of the next item.
   FLASHMLA_DEVICE void commit(const Position& at, int part, bool first,
                               const BlockHeader& of_block) const {
-    ptx::fence_async_proxy();
     if (first && lane() == 0)
       storage.headers[part][key_slot(at)] = of_block;
     pipeline::arrive_as_warp([&] { shared.key_ring(part).commit(at.block); });
@@ -176,26 +177,33 @@ class QuantisedGatherer : Gatherer<Room> {
                                     typename Room::Storage& memory, int warp)
       : G(params, addresses, memory, warp) {}
 
+  // NOTE: two items in turn, so that what is loaded need not move between registers.
   FLASHMLA_DEVICE void gather_all() {
-    Raw raw;
-    bool more = load_item(raw);
-    while (more) {
-      const BlockHeader of_block = G::header;
-      const Position now = G::now;
-      Raw upcoming;
-      G::go_on();
-      // NOTE: this looks at everything that was loaded, in front of the next loads.
-      const bool shifts = allows_shifts(now, raw);
-      more = load_item(upcoming);
-      const int part = part_of(now);
-      G::acquire_keys(now, part);
-      write_codes(now, raw, shifts);
-      G::commit(now, part, first_group(now) == 0, of_block);
-      raw = upcoming;
+    Raw even;
+    Raw odd;
+    if (!load_item(even))
+      return;
+    while (gather_item(even, odd) && gather_item(odd, even)) {
     }
   }
 
  private:
+  // Writes the item that has been loaded to `raw`, and starts to load the next one to `upcoming`.
+  // False: there is none any more.
+  FLASHMLA_DEVICE bool gather_item(const Raw& raw, Raw& upcoming) {
+    const BlockHeader of_block = G::header;
+    const Position now = G::now;
+    G::go_on();
+    // NOTE: this looks at everything that was loaded, in front of the next loads.
+    const bool shifts = allows_shifts(now, raw);
+    const bool more = load_item(upcoming);
+    const int part = part_of(now);
+    G::acquire_keys(now, part);
+    write_codes(now, raw, shifts);
+    G::commit(now, part, first_group(now) == 0, of_block);
+    return more;
+  }
+
   static FLASHMLA_DEVICE int side_of(const Position& at) { return at.item / groups_of_block; }
   static FLASHMLA_DEVICE int first_group(const Position& at) { return at.item % groups_of_block; }
   // The number of the first token of an item in its block.

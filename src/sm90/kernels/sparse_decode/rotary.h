@@ -33,7 +33,6 @@ FLASHMLA_DEVICE void copy_rotary(const typename Room::Shared& shared,
         target + tile::swizzled(token, unit),
         slots.rows[place_of(token)] + Format::rotary_offset + unit * tile::unit_bytes, true);
   ptx::wait_for_copies();
-  ptx::fence_async_proxy();
   pipeline::arrive_as_warp([&] { shared.key_ring(part).commit(block); });
 }
 

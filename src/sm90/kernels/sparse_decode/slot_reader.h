@@ -187,9 +187,11 @@ class SlotReader {
 
   // Where this warp copies the rotary parts: those of the block before.
   FLASHMLA_DEVICE void copy_waiting_rotary() {
-    if constexpr (copies_rotary)
+    if constexpr (copies_rotary) {
+      __syncwarp();  // other lanes have written the slots
       if (has_rotary_)
         copy_rotary<Room>(shared, storage, rotary_);
+    }
     has_rotary_ = false;
   }
 

@@ -36,6 +36,7 @@ class Follower : HalfThread {
   // Returns whether the block is the last one of its segment.
   FLASHMLA_DEVICE bool follow_block() {
     shared.key_ring(right).wait(block);
+    ptx::fence_async_proxy();
     const int slot = block.template slot_in<Storage::key_slots>();
     const BlockHeader header = storage.headers[right][slot];
     if (header.tokens > 0) {

@@ -51,7 +51,7 @@ class Leader : HalfThread {
 
   // A segment has blocks without tokens only where it has no other ones.
   FLASHMLA_DEVICE void lead_segment() {
-    shared.key_ring(left).wait(block);
+    wait_for_keys(left);
     BlockHeader header = storage.headers[left][slot()];
     if (header.tokens == 0) {
       release(left);
@@ -77,13 +77,19 @@ class Leader : HalfThread {
       block.advance();
       more = !header.last;
       if (more) {
-        shared.key_ring(left).wait(block);
+        wait_for_keys(left);
         header = storage.headers[left][slot()];
         multiply_queries();
         ptx::wgmma_wait<0>();
         scores.pin();
       }
     }
+  }
+
+  // Other warps have written the keys, and the tensor cores read them.
+  FLASHMLA_DEVICE void wait_for_keys(int part) const {
+    shared.key_ring(part).wait(block);
+    ptx::fence_async_proxy();
   }
 
   // scores = Q Kᵀ of the block. Its left part has arrived.
@@ -94,7 +100,7 @@ class Leader : HalfThread {
     multiply_chunks<0, attend::half_chunks>(keys);
     if constexpr (chunks > v_chunks)
       multiply_chunks<v_chunks, chunks>(keys);
-    shared.key_ring(right).wait(block);
+    wait_for_keys(right);
     multiply_chunks<attend::half_chunks, v_chunks>(keys);
     ptx::wgmma_commit();
     scores.pin();

@@ -32,8 +32,10 @@ struct SplitConsumer : attend::swap_ab::Consumer<Room> {
     pipeline::arrive_as_warp([this, n] { this->shared.segment_ring().release(n); });
     return record;
   }
+  // Other warps have written the keys, and the tensor cores read them.
   FLASHMLA_DEVICE BlockHeader wait_for_block() const {
     shared.key_ring().wait(block);
+    ptx::fence_async_proxy();
     return storage.headers[0][block.template slot_in<C::Storage::key_slots>()];
   }
   FLASHMLA_DEVICE void give_block_back() {
