@@ -51,11 +51,13 @@ struct Errors {
 class Comparison {
  public:
   // The element rule is for rows that average over so many tokens: with fewer, rounding alone may
-  // exceed its absolute limit.
+  // exceed its absolute limit. Lists of sparse attention may name a token more than once. Its
+  // weights are rounded alike then, so that it counts as one.
   static constexpr std::int64_t exact_weights = 128;
   // Where P is rounded to the type, as tensor cores take it. Rounding to bf16 has a relative
   // standard error of 0.72 · 2⁻⁸/√3 = 1.6e-3, and of n tokens it gives out an error of
-  // 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is nine times that.
+  // 1.6e-3 · √(e/n): from 1,024 tokens on the limit of 8e-4 is nine times that. Where lists
+  // repeat tokens at random, at least 0.77 times the different ones stand for n.
   static constexpr std::int64_t rounded_weights = 1024;
 
   // `unit_scale`: q and the cache are unit-scale random numbers and softmax_scale is the default.
@@ -63,7 +65,7 @@ class Comparison {
              std::int64_t element_tokens = exact_weights)
       : type_(type), kind_(kind), unit_scale_(unit_scale), element_tokens_(element_tokens) {}
 
-  // `tokens`: what the row sees.
+  // `tokens`: how many different ones the row sees.
   void add_row(std::span<const float> out, float lse, const Reference& reference,
                std::int64_t tokens);
   void add_max_logit(float max_logit, const Reference& reference, std::int64_t tokens);

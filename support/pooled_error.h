@@ -21,7 +21,7 @@ namespace flashmla::support {
 class PooledError {
  public:
   // Rows that count: with fewer tokens, or with scores that are nearly equal, roundings do not
-  // average out.
+  // average out. Tokens that a list repeats count once, as their weights are rounded alike.
   static constexpr std::int64_t min_tokens = 1024;
   static constexpr double min_spread = 0.5;  // standard deviation of the scores
 
@@ -30,7 +30,7 @@ class PooledError {
   static constexpr std::int64_t min_rows = 200;
 
   // Leaves out rows that do not count, among them those that a sink has made smaller than the
-  // normal numbers of the type. `tokens`: what the row sees.
+  // normal numbers of the type. `tokens`: how many different ones the row sees.
   void add_row(DType type, std::span<const float> out, const Reference& reference,
                std::int64_t tokens);
   void add(const PooledError& other);

@@ -45,6 +45,7 @@ std::string describe(const SparseCase& c) {
 std::vector<CaseOption> options_of(const SparseCase& c) {
   std::vector<CaseOption> options{{"topk_length", c.topk_length},
                                   {"empty_lists", c.empty_lists},
+                                  {"distinct_slots", c.distinct},
                                   {"invalid_indices", c.invalid_share > 0},
                                   {"holes", c.holes != Holes::scattered},
                                   {"nan_rows", c.nan_rows},

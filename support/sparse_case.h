@@ -40,6 +40,7 @@ struct SparseCase {
   bool topk_length = false;
   bool extra_topk_length = false;
   bool empty_lists = false;  // some lists count no entry
+  bool distinct = false;     // a list names a slot again only after all others
   Holes holes = Holes::scattered;
   double invalid_share = 0;     // of the entries: slots that are none
   double poisoned_share = 0;    // of the slots: NaN, which no counted entry names

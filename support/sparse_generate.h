@@ -37,6 +37,8 @@ class SparseTensors {
   // The numbers of the tokens that a query token attends to, in the order of its lists: [n][d_qk]
   // bf16 as the format dequantises them.
   std::vector<std::uint16_t> attended(std::int64_t request, std::int64_t query_token);
+  // How many of these tokens are different ones: lists may name a slot more than once.
+  std::int64_t different_tokens(std::int64_t request, std::int64_t query_token);
   std::span<const std::uint16_t> query_row(std::int64_t request, std::int64_t query_token,
                                            std::int64_t head);
 

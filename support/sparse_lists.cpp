@@ -3,6 +3,7 @@
 #include <iterator>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "support/parallel.h"
@@ -39,6 +40,32 @@ std::vector<bool> draw_valid(const SparseCase& c, std::int64_t topk, Random& ran
   return valid;
 }
 
+// The slots that the entries of a list name, one by one.
+class SlotDraw {
+ public:
+  SlotDraw(const std::vector<std::int32_t>& live, bool distinct, Random& random)
+      : live_(live), random_(random) {
+    if (distinct)
+      shuffled_ = live;
+  }
+
+  std::int32_t next() {
+    if (shuffled_.empty())
+      return random_.pick(std::span(live_));
+    const std::int64_t at = drawn_++ % std::ssize(shuffled_);
+    std::int32_t& slot = shuffled_[static_cast<std::size_t>(at)];
+    std::swap(slot,
+              shuffled_[static_cast<std::size_t>(random_.between(at, std::ssize(shuffled_) - 1))]);
+    return slot;
+  }
+
+ private:
+  const std::vector<std::int32_t>& live_;
+  Random& random_;
+  std::vector<std::int32_t> shuffled_;  // the first ones have been drawn; empty: with repetition
+  std::int64_t drawn_ = 0;
+};
+
 }  // namespace
 
 std::vector<std::int32_t> SparseTensors::counted_slots(IndexedCache& part, bool with_lengths,
@@ -55,6 +82,16 @@ std::vector<std::int32_t> SparseTensors::counted_slots(IndexedCache& part, bool 
   std::copy_if(list, list + entries, std::back_inserter(slots),
                [&](std::int32_t slot) { return slot >= 0 && slot < part.capacity(); });
   return slots;
+}
+
+std::int64_t SparseTensors::different_tokens(std::int64_t request, std::int64_t query_token) {
+  const auto count = [&](IndexedCache& part, bool with_lengths) {
+    std::vector<std::int32_t> slots = counted_slots(part, with_lengths, request, query_token);
+    std::ranges::sort(slots);
+    return std::ranges::unique(slots).begin() - slots.begin();
+  };
+  return count(main, sparse_case.topk_length) +
+         (sparse_case.extra_topk > 0 ? count(extra, sparse_case.extra_topk_length) : 0);
 }
 
 void SparseTensors::fill_lengths(IndexedCache& part, int which) {
@@ -85,13 +122,14 @@ void SparseTensors::fill_lists(IndexedCache& part, int which, bool with_lengths)
                      : part.topk;
     const bool empty = part.live.empty() || (c.empty_lists && random.chance(0.2));
     const std::vector<bool> valid = draw_valid(c, part.topk, random);
+    SlotDraw slots(part.live, c.distinct, random);
     for (std::int64_t i = 0; i < part.topk; ++i) {
       const bool live = i < counted && !empty && valid[static_cast<std::size_t>(i)];
       if (i >= counted && random.chance(0.7))
         list[i] =
             static_cast<std::int32_t>(random.between(0, std::max<std::int64_t>(1, capacity) - 1));
       else
-        list[i] = live ? random.pick(std::span<const std::int32_t>(part.live))
+        list[i] = live ? slots.next()
                        : random.pick({-1, -1, least, most, capacity, capacity + 7, -capacity - 1});
     }
   });

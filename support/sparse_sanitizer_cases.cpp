@@ -24,6 +24,7 @@ void cut(SparseCase& c, std::int64_t kernel, std::int64_t turn) {
   c.topk = 1'000 + 37 * turn;
   c.num_pages = 20;
   c.out_padding = turn % 2 == 0 ? 0 : 1;
+  c.distinct = turn % 2 == 0;
   c.invalid_share = 0.05;
   c.hostile_scales = !is_plain(c.format);
 }

@@ -61,14 +61,24 @@ std::int64_t draw_topk(const Scale& scale, Random& random) {
   return drawn;
 }
 
+// How many slots a cache has, `most` at most. Most long lists get enough for 1,024 different ones
+// and more, where the rules for many tokens apply (compare.h); a cache may have half of its slots
+// poisoned.
+std::int64_t draw_slots(std::int64_t topk, std::int64_t most, Random& random) {
+  constexpr std::int64_t enough = 4 * PooledError::min_tokens;
+  const bool many = topk >= PooledError::min_tokens && random.chance(0.85);
+  return random.log_between(many ? std::min(enough, most) : 1, most);
+}
+
 // A number of whole pages that have about `slots` slots.
-std::int64_t draw_pages(std::int64_t slots, std::int64_t page_size, Random& random) {
-  return std::max<std::int64_t>(1, random.log_between(1, slots) / page_size);
+std::int64_t pages_of(std::int64_t slots, std::int64_t page_size) {
+  return std::max<std::int64_t>(1, slots / page_size);
 }
 
 void draw_options(SparseCase& c, Random& random) {
   c.topk_length = random.chance(0.5);
   c.empty_lists = random.chance(0.3);
+  c.distinct = random.chance(0.6);
   if (random.chance(0.5))
     c.invalid_share = random.pick({0.01, 0.2, 0.6, 0.97});
   if (random.chance(0.3))
@@ -124,14 +134,14 @@ void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
   if (c.prefill()) {
     c.query_tokens = query_tokens;
     c.page_size = 1;
-    c.num_pages = random.log_between(1, 2 * scale.slots);
+    c.num_pages = draw_slots(c.topk, 2 * scale.slots, random);
     return;
   }
   c.query_tokens =
       std::min(query_tokens, random.pick<std::int64_t>({1, 1, 1, 2, 3, 4, 5, 8, 16, 64}));
   c.batch = query_tokens / c.query_tokens;
   c.page_size = draw_page_size(random);
-  c.num_pages = draw_pages(scale.slots, c.page_size, random);
+  c.num_pages = pages_of(draw_slots(c.topk, scale.slots, random), c.page_size);
   if (random.chance(0.12)) {  // a cache that is one of many layers in one block of memory
     c.num_pages = std::min<std::int64_t>(c.num_pages, 12);
     c.page_gap = 16 * random.between(1 << 16, 3 << 16);
@@ -140,7 +150,7 @@ void draw_shape(SparseCase& c, const Scale& scale, Random& random) {
     return;
   c.extra_topk = draw_topk({1, scale.max_topk, 0, 0, 0}, random);
   c.extra_page_size = draw_page_size(random);
-  c.extra_pages = draw_pages(scale.slots, c.extra_page_size, random);
+  c.extra_pages = pages_of(draw_slots(c.extra_topk, scale.slots, random), c.extra_page_size);
   if (c.page_gap > 0)
     c.extra_pages = std::min<std::int64_t>(c.extra_pages, 12);
   c.extra_topk_length = random.chance(0.6);
@@ -169,6 +179,7 @@ void draw_pooled_shape(SparseCase& c, SuiteSize size, std::int64_t index, Random
   if (!c.prefill() && random.chance(0.5))
     std::swap(c.batch, c.query_tokens);
   c.topk_length = c.empty_lists = c.nan_rows = c.hostile_scales = false;
+  c.distinct = true;  // rows of repeated slots do not count
   c.invalid_share = 0;
   c.holes = Holes::scattered;
   c.magnitude = 0;

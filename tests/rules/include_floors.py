@@ -7,7 +7,7 @@ import re
 import source_tree
 
 # Families of kernels: none includes another one.
-KERNELS = ("cache", "combine", "dense_decode", "merge", "plan")
+KERNELS = ("cache", "combine", "dense_decode", "merge", "plan", "sparse_decode")
 ON_KERNELS = [
     "include", "src/core", "src/schedule", "src/gpu", "src/sm90/attend", "src/sm90/ops",
     "src/sm90/pipeline", "src/sm90/tile", "src/sm90/ptx",

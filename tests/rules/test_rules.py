@@ -252,7 +252,13 @@ class KernelGate(Planted):
         self.assertEqual(faults(code), [])
         self.assertEqual(faults(code.replace("HGMMA", "HMMA")),
                          ["combine::merged: no HGMMA in its machine code"])
-        self.assertEqual(len(faults(code.replace("UTMALDG", "LDG"))), 1)
+        gathered = code.replace("UTMALDG", "LDG")
+        self.assertEqual(len(faults(gathered)), 1)
+        limits = kernel_gate.read_limits(self.LIMIT.replace("yes", "wgmma"))
+        self.assertEqual(faults(gathered), [])
+        self.assertEqual(len(faults(gathered.replace("HGMMA", "HMMA"))), 1)
+        with self.assertRaisesRegex(ValueError, "line 1: maybe, wanted one of yes, wgmma, no"):
+            kernel_gate.read_limits(self.LIMIT.replace("yes", "maybe"))
 
 
 if __name__ == "__main__":

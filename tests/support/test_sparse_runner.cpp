@@ -229,6 +229,44 @@ TEST(SparseTensorsTest, HolesAndLiveSlots) {
   EXPECT_GT(counted(), 50u);
 }
 
+// A list of distinct slots repeats none before it has named all.
+TEST(SparseTensorsTest, DistinctSlots) {
+  HostMemory memory;
+  SparseCase c = some_case(decode_kind);  // 140 entries, 144 slots
+  const auto different = [&] {
+    SparseTensors tensors(c, memory);
+    EXPECT_EQ(tensors.attended(1, 2).size() / 576, c.topk + c.extra_topk);
+    return tensors.different_tokens(1, 2);
+  };
+  EXPECT_LT(different(), 120);  // about 144 · (1 − e^(−140/144)) = 90
+  c.distinct = true;
+  EXPECT_EQ(different(), 140);
+  c.topk = 300;
+  EXPECT_EQ(different(), 144);
+  c.extra_topk = 60;  // slots of the other cache are other tokens
+  c.extra_page_size = 5;
+  c.extra_pages = 10;
+  EXPECT_EQ(different(), 144 + 50);
+}
+
+// Lists that name few slots many times are none for the element rule: their errors of rounding do
+// not average out.
+TEST(SparseRunner, RepeatedSlotsCountOnce) {
+  HostMemory memory;
+  SparseCase c = some_case(decode_kind);
+  c.distinct = true;
+  c.topk = 400;
+  const auto elements = [&] {
+    const CaseResult result =
+        run_case(c, memory, [](SparseTensors& tensors, CaseResult&) { compute(tensors); });
+    EXPECT_THAT(result.faults, IsEmpty());
+    return result.errors.element.count;
+  };
+  EXPECT_EQ(elements(), 24 * 513);  // out and lse of all rows
+  c.num_pages = 7;                  // 112 slots
+  EXPECT_EQ(elements(), 0);
+}
+
 // Scales of every kind are there, and every number stays of unit scale.
 TEST(SparseTensorsTest, HostileScales) {
   HostMemory memory;

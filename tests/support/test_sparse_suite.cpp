@@ -32,7 +32,7 @@ TEST(SparseSuite, FullHoldsWhatItPromises) {
     const bool decode = kind == AttentionKind::sparse_decode;
     EXPECT_GE(suite.cases(), decode ? 600 : 400);
     const auto counts = count_options(suite);
-    EXPECT_EQ(counts.size(), decode ? 28u : 20u);
+    EXPECT_EQ(counts.size(), decode ? 29u : 21u);
     for (const auto& [name, count] : counts)
       EXPECT_GE(count, 60) << name;
     EXPECT_GE(counts.at("topk_1024"), 150 * suite.cases() / 900);
@@ -40,6 +40,27 @@ TEST(SparseSuite, FullHoldsWhatItPromises) {
       continue;
     for (const char* format : {"bf16", "v32", "v4"})
       EXPECT_GE(counts.at(format), 120) << format;
+  }
+}
+
+// Long lists have slots enough for the rules that need 1,024 different tokens: twice as many, as
+// half of them may be poisoned.
+TEST(SparseSuite, MostLongListsHaveManySlots) {
+  const std::uint64_t seed = fresh_seed();
+  SCOPED_TRACE(seed);
+  for (const bool on_gpu : {false, true}) {
+    const SparseSuite suite(decode_kind, SuiteSize::full, seed, on_gpu);
+    int long_lists = 0;
+    int many_slots = 0;
+    for (std::int64_t i = 0; i < suite.cases(); ++i) {
+      const SparseCase c = suite.draw(i);
+      if (c.topk < 1'024)
+        continue;
+      ++long_lists;
+      many_slots += c.num_pages * c.page_size >= 2'048 ? 1 : 0;
+    }
+    EXPECT_GE(many_slots, 0.65 * long_lists) << long_lists;
+    EXPECT_LT(many_slots, long_lists) << "few slots that are often repeated are cases, too";
   }
 }
 

@@ -1,6 +1,7 @@
 // A dense case on a GPU, in single calls, for tests that do something between the calls.
 #pragma once
 
+#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -23,6 +24,20 @@ class GpuTest : public ::testing::Test {
   }
 
   std::unique_ptr<support::Memory> memory_;
+};
+
+// A stream of a test, which also ends when the test fails.
+class Stream {
+ public:
+  Stream() { support::cuda_call(cudaStreamCreate(&stream_), "cudaStreamCreate"); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  ~Stream() { cudaStreamDestroy(stream_); }
+
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
 };
 
 struct GpuCase {

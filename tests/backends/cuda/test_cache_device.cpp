@@ -30,26 +30,22 @@ TEST_F(CudaCacheDevice, GraphsFollowTheSlots) {
       for (const CacheCall& call : cache_calls)
         call.run(tensors, format, stream);
     };
-    cudaStream_t stream = nullptr;
-    cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");
-    {
-      const support::Graph graph([&](cudaStream_t s) { all(on_gpu, s); }, stream);
-      const support::GraphReplay replay(graph);
-      for (std::uint64_t i = 0; i < 10; ++i) {
-        for (CacheTensors* tensors : {&on_cpu, &on_gpu}) {
-          support::Random random(c.seed + i);
-          tensors->draw_slots(random);
-          tensors->slot_buffer().upload();
-        }
-        all(on_cpu, nullptr);
-        replay.launch(stream);
-        cuda_call(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
-        for (std::size_t b = 0; b < on_cpu.buffers().size(); ++b)
-          ASSERT_TRUE(on_gpu.buffers()[b]->download() == on_cpu.buffers()[b]->download())
-              << "replay " << i << ", tensor " << b;
+    const Stream stream;
+    const support::Graph graph([&](cudaStream_t s) { all(on_gpu, s); }, stream.get());
+    const support::GraphReplay replay(graph);
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      for (CacheTensors* tensors : {&on_cpu, &on_gpu}) {
+        support::Random random(c.seed + i);
+        tensors->draw_slots(random);
+        tensors->slot_buffer().upload();
       }
+      all(on_cpu, nullptr);
+      replay.launch(stream.get());
+      cuda_call(cudaStreamSynchronize(stream.get()), "cudaStreamSynchronize");
+      for (std::size_t b = 0; b < on_cpu.buffers().size(); ++b)
+        ASSERT_TRUE(on_gpu.buffers()[b]->download() == on_cpu.buffers()[b]->download())
+            << "replay " << i << ", tensor " << b;
     }
-    cudaStreamDestroy(stream);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "support/device/graph.h"
 #include "support/random.h"
 #include "tests/backends/cuda/gpu_case.h"
 
@@ -76,15 +77,13 @@ TEST_F(CudaBackend, GraphFollowsLengths) {
   for (const DenseCase& dense_case : cases_of({3000, 500, 1, 2000})) {
     GpuCase c(dense_case, *memory_);
     SCOPED_TRACE(describe(c.tensors.dense_case));
-    cudaStream_t stream = nullptr;
-    cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t replay = nullptr;
-    cuda_call(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "begin capture");
-    c.schedule(c.tensors.lengths.view, stream);
-    c.run(stream);
-    cuda_call(cudaStreamEndCapture(stream, &graph), "end capture");
-    cuda_call(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+    const Stream stream;
+    const auto schedule_and_run = [&](cudaStream_t s) {
+      c.schedule(c.tensors.lengths.view, s);
+      c.run(s);
+    };
+    const support::Graph graph(schedule_and_run, stream.get());
+    const support::GraphReplay replay(graph);
     support::Random random(c.tensors.dense_case.seed);
     for (int i = 0; i < 20; ++i) {
       for (std::int32_t& length : c.tensors.lengths.buffer.image_as<std::int32_t>())
@@ -94,16 +93,13 @@ TEST_F(CudaBackend, GraphFollowsLengths) {
                           c.tensors.lengths.buffer.image_as<std::int32_t>().begin());
       c.tensors.lengths.buffer.upload();
       c.poison_outputs();
-      cuda_call(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+      replay.launch(stream.get());
       const std::vector<std::byte> replayed = c.results();
       c.poison_outputs();
-      c.schedule(c.tensors.lengths.view, stream);
-      c.run(stream);
+      c.schedule(c.tensors.lengths.view, stream.get());
+      c.run(stream.get());
       ASSERT_EQ(replayed, c.results()) << "replay " << i;
     }
-    cudaGraphExecDestroy(replay);
-    cudaGraphDestroy(graph);
-    cudaStreamDestroy(stream);
   }
 }
 

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "flashmla/error.h"
+#include "support/device/graph.h"
 #include "support/random.h"
 #include "tests/backends/cuda/gpu_case.h"
 #include "tests/backends/sparse_call.h"
@@ -28,48 +31,61 @@ std::vector<SparseCase> cases_of(KvFormat format) {
       c.batch = many ? 200 : 4;
       c.topk = many ? 100 : 1'500;
       c.topk_length = true;
-      c.extra_topk = many ? 0 : 130;
-      c.extra_page_size = 16;
-      c.extra_pages = 20;
+      if (!many) {  // the extra cache
+        c.extra_topk = 130;
+        c.extra_page_size = 16;
+        c.extra_pages = 20;
+      }
       c.sink = true;
       cases.push_back(c);
     }
   return cases;
 }
 
-// A graph that holds a schedule and a run follows lists and lengths that change between replays.
+// Draws shorter lists of the main cache. What a list has lost by earlier calls comes back from its
+// other end, so that lists differ in more than their lengths.
+void shorten_lists(SparseCall& c, support::Random& random) {
+  auto& part = c.tensors.main;
+  const std::span lengths = part.lengths.buffer.image_as<std::int32_t>();
+  std::int32_t* const indices = part.indices.buffer.image_as<std::int32_t>().data();
+  for (std::int64_t r = 0; r < std::ssize(lengths); ++r) {
+    const auto counted =
+        std::clamp<std::int64_t>(lengths[static_cast<std::size_t>(r)], 0, part.topk);
+    for (std::int64_t t = 0; t < part.indices.view.shape[1]; ++t) {
+      std::int32_t* const list = indices + support::offset_of(part.indices.view, {r, t, 0});
+      std::reverse(list, list + counted);
+    }
+    lengths[static_cast<std::size_t>(r)] = static_cast<std::int32_t>(random.between(0, counted));
+  }
+  part.indices.buffer.upload();
+  part.lengths.buffer.upload();
+}
+
+// A graph that holds a schedule and two runs follows lists and lengths that change between replays.
 TEST_F(CudaSparse, GraphsEqualEagerCalls) {
   for (const KvFormat format : sparse_formats)
     for (const SparseCase& sparse : cases_of(format)) {
       SparseCall c(sparse, *memory_);
       SCOPED_TRACE(describe(sparse));
-      cudaStream_t stream = nullptr;
-      cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");
-      cudaGraph_t graph = nullptr;
-      cudaGraphExec_t replay = nullptr;
-      cuda_call(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "begin capture");
-      c.schedule(stream);
-      c.run(stream);
-      c.run(stream);
-      cuda_call(cudaStreamEndCapture(stream, &graph), "end capture");
-      cuda_call(cudaGraphInstantiate(&replay, graph, 0), "cudaGraphInstantiate");
+      const Stream stream;
+      const auto schedule_and_run = [&](cudaStream_t s) {
+        c.schedule(s);
+        c.run(s);
+        c.run(s);
+      };
+      const support::Graph graph(schedule_and_run, stream.get());
+      const support::GraphReplay replay(graph);
       support::Random random(sparse.seed);
       for (int i = 0; i < 10; ++i) {
-        for (std::int32_t& length : c.tensors.main.lengths.buffer.image_as<std::int32_t>())
-          length = static_cast<std::int32_t>(
-              random.between(0, std::clamp<std::int64_t>(length, 0, sparse.topk)));
-        c.tensors.main.lengths.buffer.upload();
+        shorten_lists(c, random);
         c.poison_outputs();
-        cuda_call(cudaGraphLaunch(replay, stream), "cudaGraphLaunch");
+        replay.launch(stream.get());
         const std::vector<std::byte> replayed = c.results();
         c.poison_outputs();
-        c.schedule(stream);
-        c.run(stream);
+        c.schedule(stream.get());
+        c.run(stream.get());
         ASSERT_EQ(replayed, c.results()) << "replay " << i;
       }
-      cudaGraphExecDestroy(replay);
-      cudaGraphDestroy(graph);
-      cudaStreamDestroy(stream);
     }
 }
 
@@ -80,26 +96,24 @@ TEST_F(CudaSparse, StreamsShareAPlan) {
     c.schedule();
     c.run();
     const std::vector<std::byte> expected = c.results();
-    std::array<cudaStream_t, 4> streams{};
+    const std::array<Stream, 4> streams;
     std::vector<support::GuardedBuffer> workspaces;
     std::vector<support::GuardedTensor> outs;
     std::vector<support::GuardedTensor> lses;
-    for (cudaStream_t& stream : streams) {
-      cuda_call(cudaStreamCreate(&stream), "cudaStreamCreate");
+    for (std::size_t i = 0; i < streams.size(); ++i) {
       workspaces.emplace_back(*memory_, c.plan.run_workspace_bytes());
       outs.push_back(support::make_tensor(c.tensors.out.view, *memory_));
       lses.push_back(support::make_tensor(c.tensors.lse.view, *memory_));
     }
     for (std::size_t i = 0; i < streams.size(); ++i)
       flashmla::run(c.plan, c.tensors.inputs(), {outs[i].view, lses[i].view, {}},
-                    {workspaces[i].data(), workspaces[i].bytes()}, streams[i]);
+                    {workspaces[i].data(), workspaces[i].bytes()}, streams[i].get());
     cuda_call(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     for (std::size_t i = 0; i < streams.size(); ++i) {
       std::vector<std::byte> results = outs[i].buffer.download();
       const std::vector<std::byte> lse = lses[i].buffer.download();
       results.insert(results.end(), lse.begin(), lse.end());
       EXPECT_EQ(results, expected) << "stream " << i;
-      cudaStreamDestroy(streams[i]);
     }
   }
 }

@@ -1,4 +1,4 @@
-// Conversions of e4m3 and packed maxima, beside the host's.
+// Conversions of e4m3, choices of bytes, packed products and packed maxima, beside the host's.
 #include "sm90/ptx/convert.h"
 
 #include <algorithm>
@@ -83,6 +83,90 @@ TEST_F(Convert, UnpackE4m3IsExact) {
         EXPECT_TRUE(std::isnan(found)) << i;
       else
         EXPECT_EQ(std::bit_cast<std::uint32_t>(found), std::bit_cast<std::uint32_t>(wanted)) << i;
+    }
+}
+
+struct ChosenBytes {
+  const std::uint32_t* words;
+  const std::uint32_t* selectors;
+  std::uint32_t* chosen;
+  FLASHMLA_DEVICE void operator()(int i) const { chosen[i] = choose_bytes(words[i], selectors[i]); }
+};
+
+// Byte `digit` of a word, or, with 8 added, eight times its sign.
+std::uint32_t byte_of(std::uint32_t word, std::uint32_t digit) {
+  const std::uint32_t byte = word >> 8 * (digit & 3) & 0xff;
+  return digit < 8 ? byte : byte >> 7 == 1 ? 0xff : 0;
+}
+
+TEST_F(Convert, ChooseBytesOrTheirSigns) {
+  constexpr int count = 10000;
+  const std::uint64_t seed = support::fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  support::Random random(seed);
+  std::vector<std::uint32_t> words(count);
+  std::vector<std::uint32_t> selectors(count);
+  for (int i = 0; i < count; ++i) {
+    words[i] = static_cast<std::uint32_t>(random.next());
+    selectors[i] = static_cast<std::uint32_t>(random.next() & 0xbbbb);  // digits 0 … 3, 8 … 11
+  }
+  Memory<std::uint32_t> given(words);
+  Memory<std::uint32_t> how(selectors);
+  Memory<std::uint32_t> chosen(count);
+  test::run_threads(count, ChosenBytes{given.data(), how.data(), chosen.data()});
+  const std::vector<std::uint32_t> found = chosen.read();
+  for (int i = 0; i < count; ++i)
+    for (int byte = 0; byte < 4; ++byte)
+      ASSERT_EQ(found[i] >> 8 * byte & 0xff, byte_of(words[i], selectors[i] >> 4 * byte & 0xf))
+          << "byte " << byte << " of " << words[i] << " by " << selectors[i];
+}
+
+struct Products {
+  const std::uint32_t* a;
+  const std::uint32_t* b;
+  std::uint32_t* products;
+  FLASHMLA_DEVICE void operator()(int i) const { products[i] = multiply_bf16x2(a[i], b[i]); }
+};
+
+// The product of two bf16 numbers, rounded once. In fp32 a small one would be rounded twice.
+std::uint16_t product_of(std::uint16_t a, std::uint16_t b) {
+  const double exact = static_cast<double>(bf16_to_float(a)) * bf16_to_float(b);
+  if (std::abs(exact) >= 0x1p128)
+    return static_cast<std::uint16_t>(exact > 0 ? 0x7f80 : 0xff80);
+  const double grid = std::abs(exact) < 0x1p-126 ? std::rint(exact * 0x1p133) * 0x1p-133 : exact;
+  return float_to_bf16(static_cast<float>(grid));
+}
+
+TEST_F(Convert, ProductsOfBf16AreRoundedOnce) {
+  constexpr int count = 400'000;
+  const std::uint64_t seed = support::fresh_seed();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  support::Random random(seed);
+  std::vector<std::uint32_t> a(count);
+  std::vector<std::uint32_t> b(count);
+  for (int i = 0; i < count; ++i) {
+    a[i] = static_cast<std::uint32_t>(random.next());
+    b[i] = static_cast<std::uint32_t>(random.next());
+    if (i % 4 == 0)  // subnormal numbers times large ones, as dequantise.h needs them
+      a[i] &= 0x807f807fu;
+    if (i % 8 == 0)
+      b[i] |= 0x40004000u;
+  }
+  Memory<std::uint32_t> left(a);
+  Memory<std::uint32_t> right(b);
+  Memory<std::uint32_t> products(count);
+  test::run_threads(count, Products{left.data(), right.data(), products.data()});
+  const std::vector<std::uint32_t> found = products.read();
+  for (int i = 0; i < count; ++i)
+    for (const int shift : {0, 16}) {
+      const auto x = static_cast<std::uint16_t>(a[i] >> shift);
+      const auto y = static_cast<std::uint16_t>(b[i] >> shift);
+      const auto got = static_cast<std::uint16_t>(found[i] >> shift);
+      const std::uint16_t wanted = product_of(x, y);
+      if (std::isnan(bf16_to_float(wanted)))
+        ASSERT_TRUE(std::isnan(bf16_to_float(got))) << x << " times " << y;
+      else
+        ASSERT_EQ(got, wanted) << bf16_to_float(x) << " times " << bf16_to_float(y);
     }
 }
 

@@ -42,6 +42,10 @@ FLASHMLA_DEVICE void multiply(float (&d)[F::columns / 2], const std::uint32_t (&
     wgmma_n256_rt<T>(d, a_registers, b, accumulate);
   else if constexpr (F::columns == 256)
     wgmma_n256_st<T>(d, a, b, accumulate);
+  else if constexpr (F::columns == 128 && F::a == Operand::registers)
+    wgmma_n128_rt<T>(d, a_registers, b, accumulate);
+  else if constexpr (F::columns == 128)
+    wgmma_n128_st<T>(d, a, b, accumulate);
   else if constexpr (F::columns == 64 && F::a == Operand::registers)
     wgmma_n64_rs<T>(d, a_registers, b, accumulate);
   else if constexpr (F::columns == 64)
@@ -143,6 +147,8 @@ using Forms =
                    Form<Bf16, 64, registers, along>, Form<__half, 64, registers, along>,
                    Form<Bf16, 16, across, along>, Form<__half, 16, across, along>,
                    Form<Bf16, 32, across, along>, Form<__half, 32, across, along>,
+                   Form<Bf16, 128, along, across>, Form<__half, 128, along, across>,
+                   Form<Bf16, 128, registers, across>, Form<__half, 128, registers, across>,
                    Form<Bf16, 256, along, across>, Form<__half, 256, along, across>,
                    Form<Bf16, 256, registers, across>, Form<__half, 256, registers, across>>;
 
