@@ -72,8 +72,8 @@ bool splits_equal_requests(const PlannedProblem& planned, std::int32_t tokens) {
   constexpr std::int32_t max_requests = 2048;
   const std::int32_t requests = planned.params.requests;
   return requests > max_requests ||
-         splits_a_request(planned, std::vector<std::int32_t>(
-                                       static_cast<std::size_t>(requests), tokens).data());
+         splits_a_request(
+             planned, std::vector<std::int32_t>(static_cast<std::size_t>(requests), tokens).data());
 }
 
 class CudaBackend final : public Backend {

@@ -22,8 +22,8 @@ sm90::combine::Params combine_params(const Call& call) {
           .by_groups = FastDivisor::of(groups)};
 }
 
-inline void launch_combine(const sm90::combine::Kernel& kernel,
-                           const sm90::combine::Params& params, void* stream) {
+inline void launch_combine(const sm90::combine::Kernel& kernel, const sm90::combine::Params& params,
+                           void* stream) {
   gpu::launch(kernel.function, {kernel.blocks, kernel.threads, kernel.shared_bytes}, stream,
               params);
 }

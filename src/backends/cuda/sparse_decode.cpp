@@ -34,15 +34,15 @@ std::int64_t tile_rows_of(const Problem& problem, std::int64_t multiprocessors) 
   const ScheduleShape shape(problem);
   const std::int64_t blocks =
       shape.requests * divide_up(shape.tokens, std::int64_t{sparse::block_tokens});
-  const bool few =
-      blocks * divide_up(problem.query_heads, middle_tile) <= multiprocessors;
+  const bool few = blocks * divide_up(problem.query_heads, middle_tile) <= multiprocessors;
   return problem.query_heads <= middle_tile || (few && !problem.batch_invariant) ? middle_tile
                                                                                  : large_tile;
 }
 
-// The workers of a schedule, at most `most`. All requests are equally long here. Where each of fewer
-// workers can take the same number of whole requests, that may be sooner than cutting requests into
-// equal shares: there is nothing to combine, and workers begin and end fewer segments.
+// The workers of a schedule, at most `most`. All requests are equally long here. Where each of
+// fewer workers can take the same number of whole requests, that may be sooner than cutting
+// requests into equal shares: there is nothing to combine, and workers begin and end fewer
+// segments.
 std::int64_t workers_of(const Problem& problem, std::int64_t most) {
   const ScheduleShape shape(problem);
   const std::int64_t whole = divide_up(std::max<std::int64_t>(shape.requests, 1), most);
@@ -51,9 +51,9 @@ std::int64_t workers_of(const Problem& problem, std::int64_t most) {
   constexpr std::int64_t combine_ns = 5000;
   const schedule::CostModel cost = schedule::hopper_sparse_cost_model(problem.query_heads);
   const std::int64_t request_ns =
-      cost.segment_ns +
-      divide_up(shape.tokens, std::int64_t{sparse::block_tokens}) * cost.block_ns;
-  const std::int64_t cut_ns = divide_up(shape.requests * request_ns, most) + cost.segment_ns + combine_ns;
+      cost.segment_ns + divide_up(shape.tokens, std::int64_t{sparse::block_tokens}) * cost.block_ns;
+  const std::int64_t cut_ns =
+      divide_up(shape.requests * request_ns, most) + cost.segment_ns + combine_ns;
   return whole * request_ns <= cut_ns ? shape.requests / whole : most;
 }
 
@@ -65,7 +65,8 @@ schedule::SplitParams split_params(const Problem& problem, const HeadTiles& tile
           .batch_invariant = problem.batch_invariant && tiles.workers > 1};
 }
 
-// The stride of the first dimension in bytes. Where there is one page, the stride may be any number.
+// The stride of the first dimension in bytes. Where there is one page, the stride may be any
+// number.
 std::int64_t page_bytes_of(const TensorView& cache) {
   return cache.shape[0] > 1 ? cache.strides[0] * static_cast<std::int64_t>(size_of(cache.dtype))
                             : 0;
@@ -78,9 +79,8 @@ std::int64_t row_bytes_of(const TensorView& cache, KvFormat format) {
     case KvFormat::v4:
       return V4Layout::row_bytes;
     default:
-      return cache.shape[1] > 1
-                 ? cache.strides[1] * static_cast<std::int64_t>(size_of(cache.dtype))
-                 : 0;
+      return cache.shape[1] > 1 ? cache.strides[1] * static_cast<std::int64_t>(size_of(cache.dtype))
+                                : 0;
   }
 }
 
@@ -101,8 +101,8 @@ sparse::IndexLists lists_of(const TensorView& cache, KvFormat format, const Tens
           .page_bytes = page_bytes_of(cache),
           .row_bytes = row_bytes_of(cache, format),
           .page_size = static_cast<std::int32_t>(cache.shape[1]),
-          .capacity = static_cast<std::uint32_t>(
-              std::min(cache.shape[0] * cache.shape[1], max_capacity)),
+          .capacity =
+              static_cast<std::uint32_t>(std::min(cache.shape[0] * cache.shape[1], max_capacity)),
           .by_page_size = FastDivisor::of(static_cast<std::int32_t>(cache.shape[1]))};
 }
 
@@ -115,18 +115,18 @@ void check_alignment(const char* argument, const TensorView& cache) {
                 "an FP8 cache on a GPU that begins at a multiple of 16 bytes");
   if (page_bytes_of(cache) % gpu::wide_bytes == 0)
     return;
-  throw Error(ErrorCode::unsupported, argument,
-              text("pages ", cache.strides[0], " bytes apart"),
+  throw Error(ErrorCode::unsupported, argument, text("pages ", cache.strides[0], " bytes apart"),
               "pages of an FP8 cache on a GPU that are a multiple of 16 bytes apart");
 }
 
 }  // namespace
 
 HeadTiles::HeadTiles(const Problem& problem, std::int64_t multiprocessors)
-    : kernel(*sparse::find_kernel(problem.kv_format, problem.qk_dim, tile_rows_of(problem, multiprocessors))),
+    : kernel(*sparse::find_kernel(problem.kv_format, problem.qk_dim,
+                                  tile_rows_of(problem, multiprocessors))),
       tiles(divide_up(problem.query_heads, std::int64_t{kernel.tile_rows})),
-      workers(workers_of(problem, std::clamp<std::int64_t>(multiprocessors / tiles, 1,
-                                                           combine::worker_limit()))),
+      workers(workers_of(
+          problem, std::clamp<std::int64_t>(multiprocessors / tiles, 1, combine::worker_limit()))),
       blocks(std::min(tiles, multiprocessors)) {}
 
 SparseDecode::SparseDecode(const Problem& problem, const HeadTiles& tiles,

@@ -22,8 +22,8 @@ inline constexpr int unit_codes = 16;
 
 // A scale as both ways need it. The scales of a warp are all for the same way.
 struct CodeScale {
-  // Whether the way by shifts is allowed: the scale has at most 8 significant bits, scale · 2^120 is
-  // finite, and no product is so small that it would be rounded twice.
+  // Whether the way by shifts is allowed: the scale has at most 8 significant bits, scale · 2^120
+  // is finite, and no product is so small that it would be rounded twice.
   static FLASHMLA_DEVICE bool fits_shifts(float scale) {
     const float magnitude = fabsf(scale);
     return (__float_as_uint(scale) & 0xffff) == 0 &&
@@ -65,8 +65,8 @@ FLASHMLA_DEVICE void dequantise_by_conversions(const uint4& codes, float scale,
   for (int i = 0; i < 4; ++i)
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const float2 pair = ptx::unpack<__half>(
-          ptx::unpack_e4m3(static_cast<std::uint16_t>(words[i] >> 16 * j)));
+      const float2 pair =
+          ptx::unpack<__half>(ptx::unpack_e4m3(static_cast<std::uint16_t>(words[i] >> 16 * j)));
       values[2 * i + j] = ptx::pack<__nv_bfloat16>(pair.x * scale, pair.y * scale);
     }
 }

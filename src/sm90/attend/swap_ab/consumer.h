@@ -31,10 +31,12 @@ inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 //   slots_per_block    slots of the ring of keys that a block fills, one after the other
 //   cluster_size       CTAs that share the ring of keys
 //   Params             with `rows`, `output`, `partials` and `scores` of call.h
-//   Storage            shared memory: key_slots (of the ring of keys), exchange, sum, divisor, out_of_range,
+//   Storage            shared memory: key_slots (of the ring of keys), exchange, sum, divisor,
+//   out_of_range,
 //                      row_max, row_factor
 //   Shared             shared addresses: keys(slot), query(chunk), key_ring()
-//   scorers_met, finishers_met  named barriers of the threads that compute scores, and of those that
+//   scorers_met, finishers_met  named barriers of the threads that compute scores, and of those
+//   that
 //                      finish segments
 //   two_warpgroups     whether these are two warpgroups: one computes scores and P, the other one
 //                      multiplies P with V. With one warpgroup both barriers may be the same
@@ -182,10 +184,10 @@ struct Consumer {
     }
   }
 
-  // Raises the maxima to those of the scores, and rescales the sums. Returns whether `out` has to be
-  // multiplied by `factor`. NOTE: the maxima always rise, not only beyond a threshold. The largest
-  // weight is then 1, which rounding does not change. With few rows the error of this weight would
-  // not average out, and rescaling is hidden behind loads.
+  // Raises the maxima to those of the scores, and rescales the sums. Returns whether `out` has to
+  // be multiplied by `factor`. NOTE: the maxima always rise, not only beyond a threshold. The
+  // largest weight is then 1, which rounding does not change. With few rows the error of this
+  // weight would not average out, and rescaling is hidden behind loads.
   FLASHMLA_DEVICE bool raise_max() {
     float block_max[own_rows];
 #pragma unroll

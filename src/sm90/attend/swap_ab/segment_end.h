@@ -1,5 +1,5 @@
-// The end of a segment in the consumer warpgroup: the results of the rows go to the output or to the
-// run workspace.
+// The end of a segment in the consumer warpgroup: the results of the rows go to the output or to
+// the run workspace.
 #pragma once
 
 #include "sm90/attend/result_rows.h"

@@ -1,5 +1,5 @@
-// The warps that gather cached rows. They take the items of the blocks in turn, dequantise them where
-// the cache is FP8, and write them as swizzled chunks to the ring of keys.
+// The warps that gather cached rows. They take the items of the blocks in turn, dequantise them
+// where the cache is FP8, and write them as swizzled chunks to the ring of keys.
 #pragma once
 
 #include <cstdint>
@@ -258,8 +258,8 @@ class QuantisedGatherer : Gatherer<Room> {
   FLASHMLA_DEVICE void write_codes(const Position& at, const Raw& raw, bool by_shifts) const {
     if (by_shifts) [[likely]] {
       write_units(at, [&](int i, std::uint32_t(&values)[8]) {
-        ops::dequantise_by_shifts(
-            raw.units[i], ops::CodeScale::for_shifts(Format::scale(raw.scales[i])), values);
+        ops::dequantise_by_shifts(raw.units[i],
+                                  ops::CodeScale::for_shifts(Format::scale(raw.scales[i])), values);
       });
     } else {
       write_units(at, [&](int i, std::uint32_t(&values)[8]) {
@@ -270,8 +270,7 @@ class QuantisedGatherer : Gatherer<Room> {
 
   template <class Dequantise>
   FLASHMLA_DEVICE void write_units(const Position& at, Dequantise dequantise) const {
-    const std::uint32_t chunk =
-        G::target(at, chunk_of(at)) + first_token(at) * tile::row_bytes;
+    const std::uint32_t chunk = G::target(at, chunk_of(at)) + first_token(at) * tile::row_bytes;
 #pragma unroll
     for (int i = 0; i < own_units; ++i) {
       std::uint32_t values[8];

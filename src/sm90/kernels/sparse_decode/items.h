@@ -29,8 +29,8 @@ struct Items {
   }
 };
 
-// The number of neighbouring blocks among which each of `warps` warps, which take items in turn, has
-// an item.
+// The number of neighbouring blocks among which each of `warps` warps, which take items in turn,
+// has an item.
 template <class Format>
 constexpr int last_blocks_of(int warps) {
   return (warps + Items<Format>::count - 1) / Items<Format>::count;

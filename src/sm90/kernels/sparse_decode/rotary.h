@@ -1,5 +1,5 @@
-// Copying the rotary parts of cached rows in FP8 caches, which are bf16 already, to the last chunk of
-// the keys.
+// Copying the rotary parts of cached rows in FP8 caches, which are bf16 already, to the last chunk
+// of the keys.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,9 @@ FLASHMLA_DEVICE void copy_rotary(const typename Room::Shared& shared,
   shared.key_ring(part).acquire(block);
 #pragma unroll 4
   for (int token = lane / tile::units_per_row; token < block_tokens; token += warp_tokens)
-    ptx::copy_async(
-        target + tile::swizzled(token, unit),
-        slots.rows[place_of(token)] + Format::rotary_offset + unit * tile::unit_bytes, true);
+    ptx::copy_async(target + tile::swizzled(token, unit),
+                    slots.rows[place_of(token)] + Format::rotary_offset + unit * tile::unit_bytes,
+                    true);
   ptx::wait_for_copies();
   pipeline::arrive_as_warp([&] { shared.key_ring(part).commit(block); });
 }

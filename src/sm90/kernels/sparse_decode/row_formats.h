@@ -18,8 +18,8 @@ struct PlainRows {
   static constexpr bool scales_apart = false;
 };
 
-// What follows is about the FP8 formats. A lane of a gathering warp has one unit of 16 codes of each
-// of four tokens, all in one chunk, and so one scale of each token.
+// What follows is about the FP8 formats. A lane of a gathering warp has one unit of 16 codes of
+// each of four tokens, all in one chunk, and so one scale of each token.
 struct V32Rows {
   static constexpr bool quantised = true;
   static constexpr int chunks = 9;
@@ -51,8 +51,8 @@ struct V4Rows {
     return page_size * row - in_page * (row - scales_of_row);
   }
 
-  // NOTE: the eighth byte of a token, that of the rotary chunk, may hold anything. Nothing uses what
-  // follows from it.
+  // NOTE: the eighth byte of a token, that of the rotary chunk, may hold anything. Nothing uses
+  // what follows from it.
   static FLASHMLA_DEVICE std::uint32_t load_scale(const SlotBlock<V4Rows>& block, int place,
                                                   int chunk) {
     return ptx::load_constant_byte(block.rows[place] + block.scales[place] + chunk);

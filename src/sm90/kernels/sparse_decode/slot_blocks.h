@@ -41,8 +41,8 @@ struct SlotBlock {
   BlockHeader header;
 };
 
-// The even tokens of a group come first, then the odd ones, so that a lane of a gathering warp reads
-// its four tokens with two loads.
+// The even tokens of a group come first, then the odd ones, so that a lane of a gathering warp
+// reads its four tokens with two loads.
 FLASHMLA_HOST_DEVICE constexpr int place_of(int token) {
   return token / group_tokens * group_tokens + token % 2 * (group_tokens / 2) +
          token % group_tokens / 2;

@@ -198,8 +198,8 @@ class SlotReader {
   const Params& p;
   Shared shared;
   Storage& storage;
-  pipeline::UseCount block_;  // blocks that have been published
-  int filled_ = 0;            // tokens of the block that is being filled
+  pipeline::UseCount block_;   // blocks that have been published
+  int filled_ = 0;             // tokens of the block that is being filled
   pipeline::UseCount rotary_;  // the block whose rotary parts come next, where has_rotary_ is true
   bool has_rotary_ = false;
 };

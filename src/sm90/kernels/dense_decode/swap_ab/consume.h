@@ -57,8 +57,8 @@ struct PagedConsumer : attend::swap_ab::Consumer<Room> {
     if (rows_there >= block_tokens)
       return;
     const std::uint32_t keys = C::shared.keys(C::first_slot());
-    for (int r = schedule::larger(rows_there, 0) + threadIdx.x / tile::units_per_row; r < block_tokens;
-         r += consumer_threads / tile::units_per_row)
+    for (int r = schedule::larger(rows_there, 0) + threadIdx.x / tile::units_per_row;
+         r < block_tokens; r += consumer_threads / tile::units_per_row)
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
         ptx::store_shared(keys + chunk * chunk_bytes + r * tile::row_bytes +

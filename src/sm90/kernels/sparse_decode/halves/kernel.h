@@ -1,6 +1,6 @@
 // The sparse kernel for tiles of 64 rows: it sets barriers and starts the roles. Two warpgroups
-// divide the columns of V (leader.h, follower.h). Of the other eight warps one reads the index lists
-// and seven gather cached rows.
+// divide the columns of V (leader.h, follower.h). Of the other eight warps one reads the index
+// lists and seven gather cached rows.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/gather.h"

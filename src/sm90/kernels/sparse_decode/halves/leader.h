@@ -1,5 +1,5 @@
-// The leader: it computes the scores and P of every block, and columns 0 … 255 of V. Its order on the
-// tensor cores:
+// The leader: it computes the scores and P of every block, and columns 0 … 255 of V. Its order on
+// the tensor cores:
 //   QK of a block | PV of it (P from registers) | QK of the next block.
 // The follower multiplies the same P with the other columns of V, beside the leader's next QK and
 // softmax.
@@ -113,10 +113,9 @@ class Leader : HalfThread {
     for (int chunk = First; chunk < End; ++chunk)
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        ptx::wgmma_n64_ss<T>(scores.value,
-                             tile::k_major(fixed().query(chunk)) + k * tile::k_major_step,
-                             keys + chunk * (chunk_bytes >> 4) + k * tile::k_major_step,
-                             chunk + k > 0);
+        ptx::wgmma_n64_ss<T>(
+            scores.value, tile::k_major(fixed().query(chunk)) + k * tile::k_major_step,
+            keys + chunk * (chunk_bytes >> 4) + k * tile::k_major_step, chunk + k > 0);
   }
 
   // Masks the scores behind the tokens of the block, and turns them into P in registers.

@@ -1,6 +1,6 @@
-// The sparse kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are two
-// consumer warpgroups (consume.h). Of the other warps one reads the index lists, one copies rotary
-// parts, and the rest gather cached rows.
+// The sparse kernel for tiles of 16 or 32 rows: it sets barriers and starts the roles. There are
+// two consumer warpgroups (consume.h). Of the other warps one reads the index lists, one copies
+// rotary parts, and the rest gather cached rows.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/gather.h"
@@ -34,7 +34,8 @@ FLASHMLA_DEVICE void set_registers() {
 }
 
 template <class Format, int Rows>
-__global__ void __launch_bounds__(Roles<Rows>::threads, 1) decode(const __grid_constant__ Params p) {
+__global__ void __launch_bounds__(Roles<Rows>::threads, 1)
+    decode(const __grid_constant__ Params p) {
   using R = Room<Format, Rows>;
   extern __shared__ __align__(1024) std::uint8_t bytes[];
   auto& storage = *reinterpret_cast<typename R::Storage*>(bytes);

@@ -18,15 +18,16 @@ using attend::swap_ab::chunk_bytes;
 using attend::swap_ab::consumer_threads;
 using attend::swap_ab::consumer_warps;
 
-// The warpgroups of a CTA: scorers, valuers, and those whose first warp reads the index lists, whose
-// second one copies rotary parts of FP8 caches, and whose others gather cached rows. Registers are those of a thread after the roles are known.
+// The warpgroups of a CTA: scorers, valuers, and those whose first warp reads the index lists,
+// whose second one copies rotary parts of FP8 caches, and whose others gather cached rows.
+// Registers are those of a thread after the roles are known.
 template <int Rows>
 struct Roles {
   static constexpr int gather_warpgroups = Rows == 16 ? 4 : 3;
   static constexpr int warpgroups = 2 + gather_warpgroups;
   static constexpr int threads = warpgroups * consumer_threads;
   static constexpr int reader = 2 * consumer_warps;  // number of the warp
-  static constexpr int rotary = reader + 1;                // the same
+  static constexpr int rotary = reader + 1;          // the same
   static constexpr int gather_warps = gather_warpgroups * consumer_warps - 2;
 
   static constexpr int launch_registers = tile::registers_of_thread(threads);
@@ -50,8 +51,8 @@ struct SharedStorage {
   std::uint8_t weights[weight_slots][Rows * tile::row_bytes];  // P: [row][64 tokens]
   // The scorers raise the maxima of rows, and the valuers multiply `out` by these factors.
   alignas(16) float factor[weight_slots][Rows];
-  bool rescales[weight_slots];  // whether any factor is not 1
-  alignas(16) float exchange[2][4][Rows];                   // [turn][warp]: a value of each row
+  bool rescales[weight_slots];             // whether any factor is not 1
+  alignas(16) float exchange[2][4][Rows];  // [turn][warp]: a value of each row
   // For each row at the end of a segment: Σ P over the tokens of each warp, and Σ of the rounded P.
   float sum[4][Rows];
   float divisor[4][Rows];
@@ -92,8 +93,8 @@ struct SharedAddresses {
   FLASHMLA_DEVICE pipeline::Ring<Storage::weight_slots> weight_ring() const {
     return {at(offsetof(Storage, weight_barriers))};
   }
-  // The scorers give the valuers the totals of the rows of a segment, and get back the memory of the
-  // queries.
+  // The scorers give the valuers the totals of the rows of a segment, and get back the memory of
+  // the queries.
   FLASHMLA_DEVICE pipeline::Ring<1> totals_ring() const {
     return {at(offsetof(Storage, totals_barriers))};
   }
