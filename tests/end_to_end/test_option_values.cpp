@@ -123,6 +123,7 @@ std::vector<Option> options_of(const std::string& subcommand) {
               "-4,1,64,100", "4,1,64,100,causal,causal", "131073,1,1,1", "1,1,65537,1",
               "1,1,1,2147483648", "nan,1,1,1"}},
             choice("--format"),
+            choice("--scales"),
             integer("--page-size", {"0", "65537"}),
             integer("--kv-heads", {"0", "65537"}),
             integer("--d-qk", {"0", "192"}),

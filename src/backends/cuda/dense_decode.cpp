@@ -86,9 +86,9 @@ DenseDecode::DenseDecode(const Problem& problem, const RowTiles& tiles,
                   sm90::attend::partial_bytes_of(problem.query_type)),
       problem_(problem),
       tiles_(tiles),
-      combine_(combine::kernel_of(problem.query_type, params,
-                                  problem.query_tokens * problem.query_heads, multiprocessors,
-                                  tiles.kernel.fills_multiprocessor)) {}
+      combine_(combine::kernel_of<sm90::attend::Output>(
+          problem.query_type, params, problem.query_tokens * problem.query_heads, multiprocessors,
+          tiles.kernel.fills_multiprocessor)) {}
 
 std::string DenseDecode::kernel() const {
   std::string line = text(tiles_.kernel.name, ", tiles of ", tiles_.kernel.tile_rows,
@@ -104,7 +104,7 @@ void DenseDecode::prepare() const {
   load_kernel(tiles_.kernel);
   if (tiles_.fast_workers > 0)
     load_kernel(tiles_.fast_kernel);
-  combine::load(problem_.query_type, problem_.batch_invariant);
+  combine::load<sm90::attend::Output>(problem_.query_type, problem_.batch_invariant);
   sm90::plan::load();
 }
 
@@ -116,7 +116,7 @@ void DenseDecode::run(const PlannedProblem& planned, const Inputs& inputs, const
   dense::Params p{};
   p.schedule = schedule_of(planned);
   p.rows = rows_of(problem_);
-  p.output = output_of(problem_, inputs, outputs, p.rows);
+  p.output = output_of(inputs, outputs, p.rows);
   p.partials = partials_of(run_workspace, partials);
   p.scores = scores_of(problem_, softmax_scale);
   set_tensors(p, inputs);

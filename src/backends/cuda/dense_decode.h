@@ -24,7 +24,7 @@ class DenseDecode final : public Computation {
  private:
   Problem problem_;
   RowTiles tiles_;
-  sm90::combine::Kernel combine_;
+  sm90::combine::Kernel<sm90::attend::Output> combine_;
 };
 
 // Why no kernel computes the problem. Empty where one does.

@@ -59,8 +59,7 @@ attend::Rows rows_of(const Problem& problem) {
           .by_group = FastDivisor::of(group)};
 }
 
-attend::Output output_of(const Problem& problem, const Inputs& inputs, const Outputs& outputs,
-                         const attend::Rows& rows) {
+attend::Output output_of(const Inputs& inputs, const Outputs& outputs, const attend::Rows& rows) {
   attend::Output output{
       .out = static_cast<std::uint16_t*>(outputs.out.data),
       .strides = strides_of(outputs.out),
@@ -69,11 +68,15 @@ attend::Output output_of(const Problem& problem, const Inputs& inputs, const Out
       .lse_scale = static_cast<float>(std::numbers::ln2 * scale_of(outputs.lse_base)),
       .empty_lse = value_of(outputs.empty_lse),
       .sink = static_cast<const float*>(inputs.attn_sink.data),
-      .aligned = gpu::rows_aligned(outputs.out),
-      .request_tokens = request_tokens_of(problem),
-      .by_request_tokens = FastDivisor::of(request_tokens_of(problem))};
+      .aligned = gpu::rows_aligned(outputs.out)};
   output.row_distance = row_distance(output, rows);
   return output;
+}
+
+attend::TokenOutput token_output_of(const Problem& problem, const Inputs& inputs,
+                                    const Outputs& outputs, const attend::Rows& rows) {
+  const std::int32_t tokens = request_tokens_of(problem);
+  return {output_of(inputs, outputs, rows), tokens, FastDivisor::of(tokens)};
 }
 
 attend::Partials partials_of(void* run_workspace, const PartialLayout& layout) {

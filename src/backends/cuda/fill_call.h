@@ -13,8 +13,12 @@ sm90::attend::Schedule schedule_of(const PlannedProblem& planned);
 
 sm90::attend::Rows rows_of(const Problem& problem);
 
-sm90::attend::Output output_of(const Problem& problem, const Inputs& inputs, const Outputs& outputs,
+sm90::attend::Output output_of(const Inputs& inputs, const Outputs& outputs,
                                const sm90::attend::Rows& rows);
+
+// The same where query tokens are requests of the schedule.
+sm90::attend::TokenOutput token_output_of(const Problem& problem, const Inputs& inputs,
+                                          const Outputs& outputs, const sm90::attend::Rows& rows);
 
 sm90::attend::Partials partials_of(void* run_workspace, const PartialLayout& layout);
 

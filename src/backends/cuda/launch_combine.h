@@ -9,21 +9,22 @@ namespace flashmla::backends::cuda {
 
 // `call` has the members schedule, output, partials and rows of sm90/attend/call.h.
 template <class Call>
-sm90::combine::Params combine_params(const Call& call) {
+auto combine_params(const Call& call) {
   using sm90::ops::FastDivisor;
   const std::int32_t rows = call.rows.kv_heads * call.rows.count;
   const std::int32_t groups = schedule::divide_up(rows, schedule::combine_rows);
-  return {.schedule = call.schedule,
-          .output = call.output,
-          .partials = call.partials,
-          .rows = call.rows,
-          .by_rows = FastDivisor::of(call.rows.count),
-          .groups = groups,
-          .by_groups = FastDivisor::of(groups)};
+  return sm90::combine::Params<decltype(call.output)>{.schedule = call.schedule,
+                                                      .output = call.output,
+                                                      .partials = call.partials,
+                                                      .rows = call.rows,
+                                                      .by_rows = FastDivisor::of(call.rows.count),
+                                                      .groups = groups,
+                                                      .by_groups = FastDivisor::of(groups)};
 }
 
-inline void launch_combine(const sm90::combine::Kernel& kernel, const sm90::combine::Params& params,
-                           void* stream) {
+template <class Output>
+void launch_combine(const sm90::combine::Kernel<Output>& kernel,
+                    const sm90::combine::Params<Output>& params, void* stream) {
   gpu::launch(kernel.function, {kernel.blocks, kernel.threads, kernel.shared_bytes}, stream,
               params);
 }

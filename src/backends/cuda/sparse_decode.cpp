@@ -135,8 +135,8 @@ SparseDecode::SparseDecode(const Problem& problem, const HeadTiles& tiles,
                   sm90::attend::partial_bytes_of(problem.query_type)),
       problem_(problem),
       tiles_(tiles),
-      combine_(combine::kernel_of(problem.query_type, params, problem.query_heads, multiprocessors,
-                                  true)) {}
+      combine_(combine::kernel_of<sm90::attend::TokenOutput>(
+          problem.query_type, params, problem.query_heads, multiprocessors, true)) {}
 
 std::string SparseDecode::kernel() const {
   return text("sparse ", tiles_.kernel.name, ", tiles of ", tiles_.kernel.tile_rows, " heads");
@@ -145,7 +145,7 @@ std::string SparseDecode::kernel() const {
 void SparseDecode::prepare() const {
   const gpu::DeviceScope scope(problem_.device.index);
   load_kernel(reinterpret_cast<const void*>(tiles_.kernel.function), tiles_.kernel.shared_bytes);
-  combine::load(problem_.query_type, problem_.batch_invariant);
+  combine::load<sm90::attend::TokenOutput>(problem_.query_type, problem_.batch_invariant);
   sm90::plan::load();
 }
 
@@ -169,7 +169,7 @@ void SparseDecode::run(const PlannedProblem& planned, const Inputs& inputs, cons
   p.kv_aligned = gpu::rows_aligned(inputs.kv_cache) &&
                  (!inputs.extra_kv_cache.given() || gpu::rows_aligned(inputs.extra_kv_cache));
   p.rows = rows_of(problem_);
-  p.output = output_of(problem_, inputs, outputs, p.rows);
+  p.output = token_output_of(problem_, inputs, outputs, p.rows);
   p.partials = partials_of(run_workspace, partials);
   p.tiles = static_cast<std::int32_t>(tiles_.tiles);
   p.scores = scores_of(problem_, softmax_scale);

@@ -36,7 +36,7 @@ class SparseDecode final : public Computation {
  private:
   Problem problem_;
   HeadTiles tiles_;
-  sm90::combine::Kernel combine_;
+  sm90::combine::Kernel<sm90::attend::TokenOutput> combine_;
 };
 
 // Why no kernel computes the problem. Empty where one does.

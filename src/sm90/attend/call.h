@@ -73,32 +73,41 @@ struct Output {
   const float* sink;          // [h_q] or null
   bool aligned;               // rows begin at multiples of 16 bytes
 
-  // Sparse attention makes a request of the schedule of every query token of the batch's requests.
-  std::int32_t request_tokens;  // s_q in sparse attention, otherwise 1
-  ops::FastDivisor by_request_tokens;
-
-  // `request` is a request of the schedule.
   FLASHMLA_DEVICE std::uint16_t* row(std::int32_t request, const RowPlace& at) const {
-    const BatchPlace in_batch = batch_place(request, at.token);
-    return out + in_batch.request * strides.outer + in_batch.token * strides.middle +
-           at.head * strides.head;
+    return out + request * strides.outer + at.token * strides.middle + at.head * strides.head;
   }
-  FLASHMLA_DEVICE float* lse_of(const Rows& rows, std::int32_t request, const RowPlace& at) const {
-    const BatchPlace in_batch = batch_place(request, at.token);
+  FLASHMLA_HOST_DEVICE float* lse_of(const Rows& rows, std::int32_t request,
+                                     const RowPlace& at) const {
     return lse +
-           (static_cast<std::int64_t>(in_batch.request) * rows.query_heads + at.head) *
-               (rows.query_tokens * request_tokens) +
-           in_batch.token;
+           (static_cast<std::int64_t>(request) * rows.query_heads + at.head) * rows.query_tokens +
+           at.token;
   }
+};
+
+// The same in sparse attention, where every query token is a request of the schedule.
+struct TokenOutput : Output {
+  std::int32_t query_tokens;  // s_q
+  ops::FastDivisor by_query_tokens;
 
   // A query token of the batch.
   struct BatchPlace {
     std::int32_t request;
     std::int32_t token;
   };
-  FLASHMLA_DEVICE BatchPlace batch_place(std::int32_t request, std::int32_t token) const {
-    const std::int32_t batch = by_request_tokens.quotient(request);
-    return {batch, token + request - batch * request_tokens};
+  FLASHMLA_DEVICE BatchPlace batch_place(std::int32_t request) const {
+    const std::int32_t batch = by_query_tokens.quotient(request);
+    return {batch, request - batch * query_tokens};
+  }
+
+  FLASHMLA_DEVICE std::uint16_t* row(std::int32_t request, const RowPlace& at) const {
+    const BatchPlace place = batch_place(request);
+    return Output::row(place.request, {place.token, at.head, at.there});
+  }
+  FLASHMLA_DEVICE float* lse_of(const Rows& rows, std::int32_t request, const RowPlace& at) const {
+    const BatchPlace place = batch_place(request);
+    return lse +
+           (static_cast<std::int64_t>(place.request) * rows.query_heads + at.head) * query_tokens +
+           place.token;
   }
 };
 

@@ -32,7 +32,8 @@ FLASHMLA_HOST_DEVICE constexpr std::int64_t piece_steps(std::int64_t rows) {
 
 // Whether an entry names a request of the batch and partial results for which there is room. A
 // caller may have handed over the memory of the list.
-FLASHMLA_DEVICE bool is_sound(const Params& p, const Entry& entry) {
+template <class Output>
+FLASHMLA_DEVICE bool is_sound(const Params<Output>& p, const Entry& entry) {
   const auto request = static_cast<std::uint32_t>(entry.request);
   const auto first = static_cast<std::uint32_t>(entry.first_partial);
   const auto splits = static_cast<std::uint32_t>(entry.splits);
@@ -67,9 +68,9 @@ struct SharedStorage {
 //
 // NOTE: 32 bits are enough for a step, because requests with more rows have fewer workers. The list
 // was made before the previous kernel started, so it may be read before that kernel has ended.
-template <class T>
+template <class T, class Output>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
-    combine_splits(const __grid_constant__ Params p) {
+    combine_splits(const __grid_constant__ Params<Output> p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
   const std::int32_t workers = p.schedule.workers;
@@ -111,9 +112,9 @@ __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
 
 // Batch-invariant mode. Cuts do not follow the workers there, so that the kernel looks at every
 // request. The order of additions depends only on the number of partial results of the request.
-template <class T>
+template <class T, class Output>
 __global__ void __launch_bounds__(threads, blocks_of_multiprocessor<T>)
-    combine_pieces(const __grid_constant__ Params p) {
+    combine_pieces(const __grid_constant__ Params<Output> p) {
   __shared__ SharedStorage shared;
   ptx::launch_dependents();
   ptx::wait_for_prerequisites();

@@ -9,8 +9,8 @@ namespace flashmla::sm90::combine {
 
 // A step with at most `Loads` partial results. A thread has `Units` units of one row and computes
 // the weights of the row once for all of them.
-template <class T, int Units, int Loads>
-FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32_t step) {
+template <class T, int Units, int Loads, class Output>
+FLASHMLA_DEVICE void combine_few(const Params<Output>& p, const Entry& entry, std::int32_t step) {
   constexpr int row_threads = units_per_row / Units;
   constexpr int half_threads = row_threads / halves;
   const std::uint32_t thread = threadIdx.x;
@@ -39,7 +39,7 @@ FLASHMLA_DEVICE void combine_few(const Params& p, const Entry& entry, std::int32
 #pragma unroll
     for (int i = 0; i < Loads; ++i)
       total.add<T>(weights[i], partials.units[j][i]);
-    place.write<T>(j * partials.unit_distance, total.out, factor);
+    place.template write<T>(j * partials.unit_distance, total.out, factor);
   }
 }
 

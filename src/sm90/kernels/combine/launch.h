@@ -9,8 +9,9 @@
 
 namespace flashmla::sm90::combine {
 
+template <class Output>
 struct Kernel {
-  void (*function)(Params);
+  void (*function)(Params<Output>);
   std::uint32_t threads;
   std::uint32_t blocks;
   std::uint32_t shared_bytes;  // dynamic; not used, but it limits the number of thread blocks on a
@@ -24,10 +25,12 @@ std::int32_t worker_limit();
 // For a call that is planned so, of `rows` (query tokens × query heads) a request. Where the kernel
 // in front leaves no room beside it (`fills_multiprocessor`), those multiprocessors that are done
 // first would take all blocks, and the others none: then each takes but a few.
-Kernel kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
-                 std::int64_t multiprocessors, bool fills_multiprocessor);
+template <class Output>
+Kernel<Output> kernel_of(DType type, const schedule::SplitParams& params, std::int64_t rows,
+                         std::int64_t multiprocessors, bool fills_multiprocessor);
 
 // Loads the kernel of such calls on the current device.
+template <class Output>
 void load(DType type, bool batch_invariant);
 
 }  // namespace flashmla::sm90::combine

@@ -72,8 +72,8 @@ FLASHMLA_DEVICE void add_up(const Partials<T, 1, schedule::combine_loads>& parti
     sums.of_warp[thread / 32] = {max, sum};
 }
 
-template <class T>
-FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int32_t step,
+template <class T, class Output>
+FLASHMLA_DEVICE void combine_many(const Params<Output>& p, const Entry& entry, std::int32_t step,
                                   int lane_bits, LaneSums& sums) {
   const auto thread = static_cast<std::int32_t>(threadIdx.x);
   const int unit_bits = thread_bits - lane_bits;
@@ -110,7 +110,7 @@ FLASHMLA_DEVICE void combine_many(const Params& p, const Entry& entry, std::int3
     sum += weight * of_warp[i].y;
     out = {out.x + weight * a.x, out.y + weight * a.y, out.z + weight * a.z, out.w + weight * a.w};
   }
-  place.write_half<T>(out, place.finish(max, sum));
+  place.template write_half<T>(out, place.finish(max, sum));
 }
 
 }  // namespace flashmla::sm90::combine

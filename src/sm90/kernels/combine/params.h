@@ -8,9 +8,11 @@
 
 namespace flashmla::sm90::combine {
 
+// `Output` is attend::Output or attend::TokenOutput.
+template <class Output>
 struct Params {
   attend::Schedule schedule;
-  attend::Output output;
+  Output output;
   attend::Partials partials;
   attend::Rows rows;
   ops::FastDivisor by_rows;  // of a KV head

@@ -20,7 +20,8 @@ inline constexpr int halves = 2;
 inline constexpr int half_columns = v_dim / halves;
 
 // Whether a row exists. The number of rows is rounded up, and a schedule may hold any numbers.
-FLASHMLA_DEVICE bool is_row(const Params& p, std::int32_t row) {
+template <class Output>
+FLASHMLA_DEVICE bool is_row(const Params<Output>& p, std::int32_t row) {
   return static_cast<std::uint32_t>(row) <
          static_cast<std::uint32_t>(p.rows.kv_heads * p.rows.count);
 }
@@ -44,7 +45,8 @@ struct Partials {
 
   // Loads every `stride`-th partial result of an entry, from `first` on. lse is −inf for partial
   // results and rows that do not exist. Waits for the kernel that writes them.
-  FLASHMLA_DEVICE void load(const Params& p, const Entry& entry, std::int32_t first,
+  template <class Output>
+  FLASHMLA_DEVICE void load(const Params<Output>& p, const Entry& entry, std::int32_t first,
                             std::int32_t stride, std::int32_t row, std::uint32_t column) {
     const std::int32_t rows = p.rows.kv_heads * p.rows.count;
     const std::int64_t at = std::int64_t{entry.first_partial + first} * rows + row;

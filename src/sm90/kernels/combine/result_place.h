@@ -18,14 +18,15 @@ inline constexpr int half_unit = 4;
 
 // Where a thread writes its result, and the sink of its row. It is computed while the partial
 // results are being loaded.
+template <class Output>
 struct ResultPlace {
-  const Params& p;
+  const Params<Output>& p;
   std::uint16_t* out;  // the thread's first column
   float* lse;          // null: another thread writes it
   float sink;          // −inf: no sink
   bool aligned;
 
-  FLASHMLA_DEVICE ResultPlace(const Params& params, const Entry& entry, std::int32_t row,
+  FLASHMLA_DEVICE ResultPlace(const Params<Output>& params, const Entry& entry, std::int32_t row,
                               std::int32_t column)
       : p(params), aligned(params.output.aligned) {
     const std::int32_t kv_head = p.by_rows.quotient(row);

@@ -43,7 +43,7 @@ struct Params {
   // The main list and the extra one. An extra list that is not given has no entries.
   IndexLists lists[2];
 
-  attend::Output output;
+  attend::TokenOutput output;
   attend::Partials partials;
   attend::Rows rows;   // the heads of a query token
   std::int32_t tiles;  // row tiles

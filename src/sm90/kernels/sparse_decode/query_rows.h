@@ -17,7 +17,7 @@ template <int Chunks, int TileRows, int Threads, class ChunkAddress>
 FLASHMLA_DEVICE void load_queries(const Params& p, const attend::TileSegment& segment, int thread,
                                   ChunkAddress chunk_address) {
   constexpr int rows_at_once = Threads / tile::units_per_row;
-  const auto at = p.output.batch_place(segment.request, 0);
+  const auto at = p.output.batch_place(segment.request);
   const std::uint16_t* token = p.q + at.request * p.q_strides.outer + at.token * p.q_strides.middle;
   const int unit = thread % tile::units_per_row;
 #pragma unroll 1

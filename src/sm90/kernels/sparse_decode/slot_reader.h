@@ -86,7 +86,7 @@ class SlotReader {
   }
 
   FLASHMLA_DEVICE Lists lists_of(const TileSegment& segment) const {
-    const auto at = p.output.batch_place(segment.request, 0);
+    const auto at = p.output.batch_place(segment.request);
     Lists lists;
     std::int32_t counted[2];
 #pragma unroll
