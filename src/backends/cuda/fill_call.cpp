@@ -22,10 +22,25 @@ std::int32_t request_tokens_of(const Problem& problem) {
 // Elements between neighbouring rows of a KV head in the output, which are the heads of a query
 // token and then those of the next one. 0 where the distances differ or rows do not begin at
 // multiples of 16 bytes.
-std::int64_t row_distance(const attend::Output& output, const attend::Rows& rows) {
+std::int64_t row_distance(const attend::OutputTensors& output, const attend::Rows& rows) {
   const bool even =
       rows.query_tokens == 1 || output.strides.middle == rows.group * output.strides.head;
   return even && output.aligned ? output.strides.head : 0;
+}
+
+attend::OutputTensors tensors_of(const Inputs& inputs, const Outputs& outputs,
+                                 const attend::Rows& rows) {
+  attend::OutputTensors output{
+      .out = static_cast<std::uint16_t*>(outputs.out.data),
+      .strides = strides_of(outputs.out),
+      .row_distance = 0,
+      .lse = static_cast<float*>(outputs.lse.data),
+      .lse_scale = static_cast<float>(std::numbers::ln2 * scale_of(outputs.lse_base)),
+      .empty_lse = value_of(outputs.empty_lse),
+      .sink = static_cast<const float*>(inputs.attn_sink.data),
+      .aligned = gpu::rows_aligned(outputs.out)};
+  output.row_distance = row_distance(output, rows);
+  return output;
 }
 
 }  // namespace
@@ -60,23 +75,13 @@ attend::Rows rows_of(const Problem& problem) {
 }
 
 attend::Output output_of(const Inputs& inputs, const Outputs& outputs, const attend::Rows& rows) {
-  attend::Output output{
-      .out = static_cast<std::uint16_t*>(outputs.out.data),
-      .strides = strides_of(outputs.out),
-      .row_distance = 0,
-      .lse = static_cast<float*>(outputs.lse.data),
-      .lse_scale = static_cast<float>(std::numbers::ln2 * scale_of(outputs.lse_base)),
-      .empty_lse = value_of(outputs.empty_lse),
-      .sink = static_cast<const float*>(inputs.attn_sink.data),
-      .aligned = gpu::rows_aligned(outputs.out)};
-  output.row_distance = row_distance(output, rows);
-  return output;
+  return {tensors_of(inputs, outputs, rows)};
 }
 
 attend::TokenOutput token_output_of(const Problem& problem, const Inputs& inputs,
                                     const Outputs& outputs, const attend::Rows& rows) {
   const std::int32_t tokens = request_tokens_of(problem);
-  return {output_of(inputs, outputs, rows), tokens, FastDivisor::of(tokens)};
+  return {tensors_of(inputs, outputs, rows), tokens, FastDivisor::of(tokens)};
 }
 
 attend::Partials partials_of(void* run_workspace, const PartialLayout& layout) {

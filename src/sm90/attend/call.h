@@ -62,7 +62,7 @@ struct Rows {
 };
 
 // The output tensors.
-struct Output {
+struct OutputTensors {
   std::uint16_t* out;  // [b, s_q, h_q, 512]
   Strides strides;
   std::int64_t row_distance;  // elements between neighbouring rows of a KV head; 0: distances
@@ -72,7 +72,10 @@ struct Output {
   float empty_lse;            // lse of a row without tokens
   const float* sink;          // [h_q] or null
   bool aligned;               // rows begin at multiples of 16 bytes
+};
 
+// Where the result of a row lies, if a request of the schedule is one of the batch.
+struct Output : OutputTensors {
   FLASHMLA_DEVICE std::uint16_t* row(std::int32_t request, const RowPlace& at) const {
     return out + request * strides.outer + at.token * strides.middle + at.head * strides.head;
   }
@@ -85,7 +88,7 @@ struct Output {
 };
 
 // The same in sparse attention, where every query token is a request of the schedule.
-struct TokenOutput : Output {
+struct TokenOutput : OutputTensors {
   std::int32_t query_tokens;  // s_q
   ops::FastDivisor by_query_tokens;
 
@@ -101,7 +104,8 @@ struct TokenOutput : Output {
 
   FLASHMLA_DEVICE std::uint16_t* row(std::int32_t request, const RowPlace& at) const {
     const BatchPlace place = batch_place(request);
-    return Output::row(place.request, {place.token, at.head, at.there});
+    return out + place.request * strides.outer + place.token * strides.middle +
+           at.head * strides.head;
   }
   FLASHMLA_DEVICE float* lse_of(const Rows& rows, std::int32_t request, const RowPlace& at) const {
     const BatchPlace place = batch_place(request);
