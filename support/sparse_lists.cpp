@@ -88,7 +88,7 @@ std::int64_t SparseTensors::different_tokens(std::int64_t request, std::int64_t 
   const auto count = [&](IndexedCache& part, bool with_lengths) {
     std::vector<std::int32_t> slots = counted_slots(part, with_lengths, request, query_token);
     std::ranges::sort(slots);
-    return std::ranges::unique(slots).begin() - slots.begin();
+    return std::unique(slots.begin(), slots.end()) - slots.begin();
   };
   return count(main, sparse_case.topk_length) +
          (sparse_case.extra_topk > 0 ? count(extra, sparse_case.extra_topk_length) : 0);
