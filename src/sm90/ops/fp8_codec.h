@@ -47,14 +47,17 @@ FLASHMLA_DEVICE std::uint32_t with_sign_of_nan(std::uint32_t product, std::uint3
   return (code & 0x7fu) == 0x7fu ? 0x7fc0u | (code & 0x80u) << 8 : 0x7fc0u;
 }
 
-// Two e4m3 in the low half of `codes`, times a scale: the products in fp32, rounded once to bf16.
-FLASHMLA_DEVICE std::uint32_t dequantise_pair(std::uint32_t codes, float scale) {
+// Two e4m3 in the low half of `codes`, times a scale of each: the products in fp32, rounded once to
+// bf16.
+FLASHMLA_DEVICE std::uint32_t dequantise_pair(std::uint32_t codes, float low_scale,
+                                              float high_scale) {
   const float2 values = ptx::unpack<__half>(ptx::unpack_e4m3(static_cast<std::uint16_t>(codes)));
-  return ptx::pack<__nv_bfloat16>(values.x * scale, values.y * scale);
+  return ptx::pack<__nv_bfloat16>(values.x * low_scale, values.y * high_scale);
 }
 
 FLASHMLA_DEVICE uint2 dequantise_four(std::uint32_t codes, float scale) {
-  uint2 products{dequantise_pair(codes, scale), dequantise_pair(codes >> 16, scale)};
+  uint2 products{dequantise_pair(codes, scale, scale),
+                 dequantise_pair(codes >> 16, scale, scale)};
   constexpr std::uint32_t infinity = 0x7f800000u;
   if (any_nan(codes) || (__float_as_uint(scale) & infinity) == infinity) {
     products.x = with_sign_of_nan(products.x & 0xffffu, codes) |

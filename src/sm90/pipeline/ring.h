@@ -81,6 +81,11 @@ struct Ring {
   FLASHMLA_DEVICE void commit(const Position& at = {}) const {
     ptx::mbarrier_arrive(barriers.ready(at.template slot_in<Slots>()));
   }
+  // The same, when all asynchronous copies of the thread have arrived.
+  template <class Position = OnlySlot>
+  FLASHMLA_DEVICE void commit_after_copies(const Position& at = {}) const {
+    ptx::mbarrier_arrive_after_copies(barriers.ready(at.template slot_in<Slots>()));
+  }
   template <class Position = OnlySlot>
   FLASHMLA_DEVICE std::uint32_t expect(std::uint32_t bytes, const Position& at = {}) const {
     return landing(at).expect(bytes);

@@ -22,6 +22,19 @@ FLASHMLA_DEVICE std::uint32_t unpack_e4m3(std::uint16_t packed) {
   return halves;
 }
 
+// The same of the upper two of four e4m3.
+FLASHMLA_DEVICE std::uint32_t unpack_upper_e4m3(std::uint32_t packed) {
+  std::uint32_t halves;
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "mov.b32 {low, high}, %1;\n"
+      "cvt.rn.f16x2.e4m3x2 %0, high;\n"
+      "}"
+      : "=r"(halves)
+      : "r"(packed));
+  return halves;
+}
+
 // Chooses the bytes of a word. Each hexadecimal digit of `selector` names a byte of `word`; with 8
 // added, all bits of the result's byte are the sign of that byte.
 FLASHMLA_DEVICE std::uint32_t choose_bytes(std::uint32_t word, std::uint32_t selector) {

@@ -16,6 +16,12 @@ FLASHMLA_DEVICE float load_shared(std::uint32_t address) {
   return value;
 }
 
+FLASHMLA_DEVICE std::uint32_t load_shared_byte(std::uint32_t address) {
+  std::uint32_t value;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+  return value;
+}
+
 FLASHMLA_DEVICE uint4 load_shared_unit(std::uint32_t address) {
   uint4 value;
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -43,6 +49,10 @@ FLASHMLA_DEVICE void store_shared(std::uint32_t address, const float2& value) {
                : "memory");
 }
 
+FLASHMLA_DEVICE void store_shared(std::uint32_t address, std::uint32_t value) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
 FLASHMLA_DEVICE void store_shared(std::uint32_t address, const uint4& value) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(value.x),
                "r"(value.y), "r"(value.z), "r"(value.w)
@@ -54,6 +64,11 @@ FLASHMLA_DEVICE void copy_async(std::uint32_t target, const void* source, bool w
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source),
                "r"(wanted ? 16 : 0)
                : "memory");
+}
+
+// Copies 8 bytes from global to shared memory.
+FLASHMLA_DEVICE void copy_async_half(std::uint32_t target, const void* source) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(target), "l"(source) : "memory");
 }
 
 // Loads from global memory that bypass the L1 cache. They give `otherwise` or zeros where `wanted`

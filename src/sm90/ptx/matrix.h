@@ -15,6 +15,14 @@ FLASHMLA_DEVICE void load_matrices(std::uint32_t row, std::uint32_t (&m)[4]) {
                : "memory");
 }
 
+// The same, transposed: a lane gets two elements of a column of each matrix.
+FLASHMLA_DEVICE void load_matrices_transposed(std::uint32_t row, std::uint32_t (&m)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(row)
+               : "memory");
+}
+
 FLASHMLA_DEVICE void store_matrices(std::uint32_t row, std::uint32_t m0, std::uint32_t m1,
                                     std::uint32_t m2, std::uint32_t m3) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row),

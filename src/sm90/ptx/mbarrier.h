@@ -27,6 +27,11 @@ FLASHMLA_DEVICE void mbarrier_arrive_expect(std::uint32_t barrier, std::uint32_t
                : "memory");
 }
 
+// Arrives when all copies have arrived that the thread has started with copy_async().
+FLASHMLA_DEVICE void mbarrier_arrive_after_copies(std::uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
 // Arrives at the barrier of CTA `rank` of the cluster that has the same shared address as
 // `barrier`. NOTE: there is no .release.cluster, which would compile to a fence of the whole GPU.
 // Such an arrival only has to order reads of tiles that the copy engine overwrites, which it does

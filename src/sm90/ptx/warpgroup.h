@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "sm90/ptx/device.h"
+#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::ptx {
 
@@ -15,6 +16,16 @@ FLASHMLA_DEVICE void raise_registers() {
 template <int Registers>
 FLASHMLA_DEVICE void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
+}
+
+// Sets the registers of a thread of a kernel of `Threads` threads, which has all registers of a
+// multiprocessor.
+template <int Threads, int Registers>
+FLASHMLA_DEVICE void set_registers() {
+  if constexpr (Registers > tile::registers_of_thread(Threads))
+    raise_registers<Registers>();
+  else
+    lower_registers<Registers>();
 }
 
 // Arrives at the named barrier `id` (1 … 15) of `threads` threads, and waits for all of them.

@@ -38,6 +38,11 @@ inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 //   scorers_met, finishers_met  named barriers of the threads that compute scores, and of those
 //   that
 //                      finish segments
+//   paired_chunks      of V, the first ones, whose columns lie in pairs in the accumulators
+//                      (ops/code_operand.h); 0 where all operands come from shared memory
+//   sums_rounded       whether publish_weights() is used, which adds up the rounded P
+//   score_groups       warpgroups that compute scores, 1 or 2, each of its own blocks
+//   value_groups       warpgroups that divide the chunks of V among them, 1 or 2
 //   two_warpgroups     whether these are two warpgroups: one computes scores and P, the other one
 //                      multiplies P with V. With one warpgroup both barriers may be the same
 template <class Room>
@@ -51,7 +56,9 @@ struct Consumer {
   static constexpr int groups = rows / 8;
   using Scores = ops::Accumulator<rows>;
   static constexpr int own_rows = Scores::own_columns;
-  static constexpr int v_chunks = v_dim / tile::chunk_columns;
+  // Of V, that the warpgroup has.
+  static constexpr int v_chunks = v_dim / tile::chunk_columns / Room::value_groups;
+  static constexpr int score_warps = Room::score_groups * consumer_warps;
   static constexpr int slots_per_block = Room::slots_per_block;
   static constexpr int slot_chunks = Room::chunks / slots_per_block;
   // Shared addresses as constants, so that descriptors take no registers.
@@ -80,6 +87,20 @@ struct Consumer {
     return Room::two_warpgroups ? threadIdx.x % consumer_threads : threadIdx.x;
   }
   static FLASHMLA_DEVICE int warp() { return thread() / 32; }
+  // The number of the warpgroup among those that compute scores. They come first.
+  static FLASHMLA_DEVICE int score_group() {
+    return Room::score_groups == 1 ? 0 : threadIdx.x / consumer_threads;
+  }
+  static FLASHMLA_DEVICE int score_warp() { return score_group() * consumer_warps + warp(); }
+  // All lanes of a warp call this together. The number of the warpgroup among those that divide the
+  // chunks of V. They stand behind those
+  // that compute scores.
+  static FLASHMLA_DEVICE int value_group() {
+    return Room::value_groups == 1
+               ? 0
+               : static_cast<int>(ptx::uniform(threadIdx.x / consumer_threads)) -
+                     Room::score_groups;
+  }
   // The row of the tile that is row i of the thread's own_rows.
   static FLASHMLA_DEVICE int row(int i) {
     return tile::columns_before(i) + tile::own_column(lane() % tile::quad_lanes);
@@ -105,9 +126,10 @@ struct Consumer {
       max[i] = ops::lowest_max;
       sum[i] = 0;
     }
+    if constexpr (Room::sums_rounded)
 #pragma unroll
-    for (int g = 0; g < groups; ++g)
-      rounded[g].clear();
+      for (int g = 0; g < groups; ++g)
+        rounded[g].clear();
   }
 
   // Even blocks use the first half of the ring, odd blocks the second half.
@@ -153,28 +175,29 @@ struct Consumer {
   }
 
   // Shows the values of the warp to the other warps.
-  static FLASHMLA_DEVICE void publish(float (&exchange)[consumer_warps][rows],
+  static FLASHMLA_DEVICE void publish(float (&exchange)[score_warps][rows], int warp,
                                       const float (&values)[own_rows]) {
     if (lane() < tile::quad_lanes) {
 #pragma unroll
       for (int i = 0; i < own_rows; i += 2)
-        *reinterpret_cast<float2*>(&exchange[warp()][row(i)]) = float2{values[i], values[i + 1]};
+        *reinterpret_cast<float2*>(&exchange[warp][row(i)]) = float2{values[i], values[i + 1]};
     }
   }
 
   // The largest value of each row over the tokens of all warps. Every thread gets the values of its
-  // own rows.
-  FLASHMLA_DEVICE void max_over_tokens(float (&values)[own_rows]) {
+  // own rows. meet() waits for the other warps.
+  template <class Meet>
+  FLASHMLA_DEVICE void max_over_tokens(float (&values)[own_rows], Meet meet) {
     reduce_tokens(values, [](float a, float b) { return fmaxf(a, b); });
-    float(&exchange)[consumer_warps][rows] = storage.exchange[turn];
+    float(&exchange)[score_warps][rows] = storage.exchange[turn];
     turn ^= 1;
-    publish(exchange, values);
-    ptx::barrier_sync(Room::scorers_met, consumer_threads);
+    publish(exchange, score_warp(), values);
+    meet();
 #pragma unroll
     for (int i = 0; i < own_rows; i += 2) {
       float2 all = *reinterpret_cast<const float2*>(&exchange[0][row(i)]);
 #pragma unroll
-      for (int w = 1; w < consumer_warps; ++w) {
+      for (int w = 1; w < score_warps; ++w) {
         const float2 other = *reinterpret_cast<const float2*>(&exchange[w][row(i)]);
         all.x = fmaxf(all.x, other.x);
         all.y = fmaxf(all.y, other.y);
@@ -190,10 +213,17 @@ struct Consumer {
   // weight would not average out, and rescaling is hidden behind loads.
   FLASHMLA_DEVICE bool raise_max() {
     float block_max[own_rows];
+    max_of_own(block_max);
+    max_over_tokens(block_max, [] { ptx::barrier_sync(Room::scorers_met, consumer_threads); });
+    return raise_max_to(block_max);
+  }
+  // The largest score of each own row over the own tokens.
+  FLASHMLA_DEVICE void max_of_own(float (&values)[own_rows]) const {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
-      block_max[i] = fmaxf(scores.at(0, i), scores.at(1, i));
-    max_over_tokens(block_max);
+      values[i] = fmaxf(scores.at(0, i), scores.at(1, i));
+  }
+  FLASHMLA_DEVICE bool raise_max_to(const float (&block_max)[own_rows]) {
     bool raised = false;
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
@@ -210,7 +240,8 @@ struct Consumer {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
       sum[i] *= factor[i];
-      rounded[i / 2].rescale_column(i % 2, factor[i]);
+      if constexpr (Room::sums_rounded)
+        rounded[i / 2].rescale_column(i % 2, factor[i]);
     }
     return true;
   }
@@ -285,15 +316,19 @@ struct Consumer {
 
   // Writes what the warp knows of each row for SegmentEnd.
   FLASHMLA_DEVICE void publish_totals() {
-    reduce_tokens(sum, [](float a, float b) { return a + b; });
-    publish(storage.sum, sum);
     float divisors[own_rows];
 #pragma unroll
     for (int i = 0; i < own_rows; ++i)
       divisors[i] = rounded[i / 2].at(0, i % 2);
-    publish(storage.divisor, divisors);
+    publish_totals(divisors);
+  }
+  // `divisors` are the sums of the rounded P over the tokens of the warp.
+  FLASHMLA_DEVICE void publish_totals(const float (&divisors)[own_rows]) {
+    reduce_tokens(sum, [](float a, float b) { return a + b; });
+    publish(storage.sum, score_warp(), sum);
+    publish(storage.divisor, score_warp(), divisors);
     // The maximum of every row too. All threads that hold it have the same value.
-    if (warp() == 0 && lane() < tile::quad_lanes)
+    if (score_warp() == 0 && lane() < tile::quad_lanes)
 #pragma unroll
       for (int i = 0; i < own_rows; ++i)
         storage.row_max[row(i)] = max[i];

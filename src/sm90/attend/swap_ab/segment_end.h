@@ -17,13 +17,18 @@ class SegmentEnd {
   using T = typename C::T;
   static constexpr int rows = C::rows;
   static constexpr bool halves = sizeof(PartialNumber<T>) == 2;
+  static constexpr int paired_chunks = Room::paired_chunks;
+  // Sums of magnitudes: one for the rows of each pair of own columns, or one for each own row where
+  // columns of V lie in pairs.
+  static constexpr int range_count = paired_chunks > 0 ? C::own_rows : C::groups;
 
   C& c;
   const TileSegment& segment;
+  const int group;
 
  public:
   FLASHMLA_DEVICE SegmentEnd(C& consumer, const TileSegment& record)
-      : c(consumer), segment(record) {}
+      : c(consumer), segment(record), group(C::value_group()) {}
 
   // Writes the rows to the output or as a partial result. Afterwards the memory of the queries is
   // free.
@@ -34,7 +39,7 @@ class SegmentEnd {
       show_totals();
       finish_rows();
       stage_rows<T>();
-      ptx::barrier_sync(Room::finishers_met, consumer_threads);
+      meet();
       write_staged_rows(ResultRows::of_output(c.p, segment));
     } else if constexpr (halves) {
       finish_partial_rows();
@@ -49,12 +54,20 @@ class SegmentEnd {
   }
 
  private:
-  // A warp writes every fourth row, in two pieces.
+  FLASHMLA_DEVICE void meet() const {
+    ptx::barrier_sync(Room::finishers_met + group, consumer_threads);
+  }
+  // The number among all chunks of V.
+  FLASHMLA_DEVICE int place_of(int chunk) const { return group * C::v_chunks + chunk; }
+
+  // A warp writes every fourth row, in pieces of four chunks.
   FLASHMLA_DEVICE void write_staged_rows(const ResultRows& target) {
-    write_rows<rows / consumer_warps, consumer_warps, 2>(
-        c.p, segment, target, C::warp(), C::lane() * 8,
+    constexpr int piece_chunks = ops::piece_columns / tile::chunk_columns;
+    write_rows<rows / consumer_warps, consumer_warps, C::v_chunks / piece_chunks>(
+        c.p, segment, target, C::warp(), place_of(0) * tile::chunk_columns + C::lane() * 8,
         [&](int row, int piece) {
-          return c.shared.query(piece * 4 + C::lane() / tile::units_per_row) +
+          return c.shared.query(place_of(piece * piece_chunks) +
+                                C::lane() / tile::units_per_row) +
                  tile::swizzled(row, C::lane() % tile::units_per_row);
         },
         [&] {
@@ -70,7 +83,7 @@ class SegmentEnd {
     if constexpr (!Room::two_warpgroups)
       c.publish_totals();
     between();
-    ptx::barrier_sync(Room::finishers_met, consumer_threads);
+    meet();
   }
   FLASHMLA_DEVICE void show_totals() {
     show_totals([] {});
@@ -80,7 +93,7 @@ class SegmentEnd {
   FLASHMLA_DEVICE RowTotals totals() const {
     RowTotals row{c.storage.row_max[C::thread()], 0, 0};
 #pragma unroll
-    for (int w = 0; w < consumer_warps; ++w) {
+    for (int w = 0; w < C::score_warps; ++w) {
       row.sum += c.storage.sum[w][C::thread()];
       row.divisor += c.storage.divisor[w][C::thread()];
     }
@@ -90,17 +103,19 @@ class SegmentEnd {
   // Turns the accumulators into the elements of the output. Also writes the lse.
   FLASHMLA_DEVICE void finish_rows() {
     if (C::thread() < rows)
-      c.storage.row_factor[C::thread()] =
-          ResultRow(c.p, segment, C::thread()).finish(totals(), true);
-    ptx::barrier_sync(Room::finishers_met, consumer_threads);
+      row_factor()[C::thread()] =
+          ResultRow(c.p, segment, C::thread()).finish(totals(), group == 0);
+    meet();
     multiply_rows();
   }
 
-  // Multiplies each row by storage.row_factor.
+  FLASHMLA_DEVICE float* row_factor() const { return c.storage.row_factor[group]; }
+
+  // Multiplies each row by row_factor().
   FLASHMLA_DEVICE void multiply_rows() {
 #pragma unroll
     for (int i = 0; i < C::own_rows; ++i) {
-      const float factor = c.storage.row_factor[C::row(i)];
+      const float factor = row_factor()[C::row(i)];
 #pragma unroll
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
         c.out[chunk].rescale_column(i, factor);
@@ -108,29 +123,30 @@ class SegmentEnd {
   }
 
   FLASHMLA_DEVICE void finish_partial_row(const RowTotals& row, float down) const {
+    constexpr int own_entries = row_entries<T> / Room::value_groups;
 #pragma unroll
-    for (int entry = 0; entry < row_entries<T>; ++entry)
+    for (int entry = group * own_entries; entry < (group + 1) * own_entries; ++entry)
       ResultRow(c.p, segment, C::thread()).template finish_partial<T>(row, entry, down);
   }
 
   // Rounds the accumulators to fp16. Where the values of any row do not fit fp16, powers of two
   // bring all rows into its range.
   FLASHMLA_DEVICE void finish_partial_rows() {
-    ops::HalfRange ranges[C::groups];
+    ops::HalfRange ranges[range_count];
     stage_rows<__half>(ranges);
     bool good = true;
 #pragma unroll
-    for (int g = 0; g < C::groups; ++g)
-      good = good && ranges[g].good();
+    for (const ops::HalfRange& range : ranges)
+      good = good && range.good();
     show_totals([&] {
       const bool bad = ops::any_in_warp(!good);
       if (C::lane() == 0)
-        c.storage.out_of_range[C::warp()] = bad;
+        c.storage.out_of_range[group][C::warp()] = bad;
     });
     bool bad = false;
 #pragma unroll
     for (int w = 0; w < consumer_warps; ++w)
-      bad = bad || c.storage.out_of_range[w];
+      bad = bad || c.storage.out_of_range[group][w];
     float down = 1;
     if (bad) [[unlikely]]
       down = bring_into_range();
@@ -147,9 +163,9 @@ class SegmentEnd {
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
         magnitudes[i] += fabsf(c.out[chunk].at(0, i)) + fabsf(c.out[chunk].at(1, i));
     C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
-    float(&exchange)[consumer_warps][rows] = c.storage.exchange[c.turn];
-    C::publish(exchange, magnitudes);
-    ptx::barrier_sync(Room::finishers_met, consumer_threads);
+    float(&exchange)[C::score_warps][rows] = c.storage.exchange[group];
+    C::publish(exchange, C::warp(), magnitudes);
+    meet();
     RowScale scale;
     if (C::thread() < rows) {
       float sum = 0;
@@ -157,38 +173,71 @@ class SegmentEnd {
       for (int w = 0; w < consumer_warps; ++w)
         sum += exchange[w][C::thread()];
       scale = RowScale::of(sum);
-      c.storage.row_factor[C::thread()] = scale.up;
+      row_factor()[C::thread()] = scale.up;
     }
-    ptx::barrier_sync(Room::finishers_met, consumer_threads);
+    meet();
     multiply_rows();
-    ops::HalfRange ranges[C::groups];
+    ops::HalfRange ranges[range_count];
     stage_rows<__half>(ranges);
-    ptx::barrier_sync(Room::finishers_met, consumer_threads);
+    meet();
     return scale.down;
   }
 
-  // Writes the rows, rounded to 16 bits, as chunks to the memory of the queries. The matrices are
-  // transposed, so that rows of the tile are rows of the chunks. `ranges`, where given, check the
-  // elements of each group of 8 rows.
+  // Writes the rows, rounded to 16 bits, as chunks to the memory of the queries. `ranges`, where
+  // given, check the elements.
   template <class Number, class... Ranges>
   FLASHMLA_DEVICE void stage_rows(Ranges&... ranges) {
-    const int matrix = C::lane() / tile::matrix_rows;
 #pragma unroll
-    for (int n = 0; n < rows / 16; ++n)
+    for (int chunk = 0; chunk < C::v_chunks; ++chunk)
+      if (place_of(chunk) < paired_chunks)
+        stage_paired_chunk<Number>(chunk, ranges...);
+      else
 #pragma unroll
-      for (int chunk = 0; chunk < C::v_chunks; ++chunk) {
-        std::uint32_t words[4];
-        c.out[chunk].template pack<Number>(n, words);
-        ptx::store_matrices_transposed(c.shared.query(chunk) + C::matrix_row(matrix, n), words[0],
-                                       words[1], words[2], words[3]);
-        (look_at(words, n, ranges), ...);
-      }
+        for (int n = 0; n < rows / 16; ++n)
+          stage_matrices<Number>(chunk, n, ranges...);
+  }
+
+  // The matrices are transposed, so that rows of the tile are rows of the chunks.
+  template <class Number, class... Ranges>
+  FLASHMLA_DEVICE void stage_matrices(int chunk, int n, Ranges&... ranges) {
+    std::uint32_t words[4];
+    c.out[chunk].template pack<Number>(n, words);
+    ptx::store_matrices_transposed(
+        c.shared.query(place_of(chunk)) + C::matrix_row(C::lane() / tile::matrix_rows, n),
+        words[0], words[1], words[2], words[3]);
+    if constexpr (paired_chunks > 0)
+      (look_at_columns<Number>(chunk, n * 4, n * 4 + 4, ranges), ...);
+    else
+      (look_at(words, n, ranges), ...);
   }
   static FLASHMLA_DEVICE void look_at(const std::uint32_t (&words)[4], int n,
-                                      ops::HalfRange (&ranges)[C::groups]) {
+                                      ops::HalfRange (&ranges)[range_count]) {
 #pragma unroll
     for (int j = 0; j < 4; ++j)
       ranges[2 * n + tile::pair_of_operand(j)].add(words[j]);
+  }
+
+  // The own rows of the accumulator are neighbouring columns of V (ops/code_operand.h).
+  template <class Number, class... Ranges>
+  FLASHMLA_DEVICE void stage_paired_chunk(int chunk, Ranges&... ranges) {
+    const int pair = tile::own_row(C::lane());
+#pragma unroll
+    for (int i = 0; i < C::own_rows; ++i)
+      ptx::store_shared(c.shared.query(place_of(chunk)) +
+                            tile::swizzled(C::row(i), C::warp() * 2 + pair / 4) + pair % 4 * 4,
+                        columns_of<Number>(chunk, i));
+    (look_at_columns<Number>(chunk, 0, C::own_rows, ranges), ...);
+  }
+  template <class Number>
+  FLASHMLA_DEVICE std::uint32_t columns_of(int chunk, int i) const {
+    return ptx::pack<Number>(c.out[chunk].at(0, i), c.out[chunk].at(1, i));
+  }
+  template <class Number>
+  FLASHMLA_DEVICE void look_at_columns(int chunk, int first, int end,
+                                       ops::HalfRange (&ranges)[range_count]) const {
+#pragma unroll
+    for (int i = first; i < end; ++i)
+      ranges[i].add(columns_of<Number>(chunk, i));
   }
 
   // Partial results in fp32, from registers.
@@ -202,7 +251,7 @@ class SegmentEnd {
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
 #pragma unroll
         for (int r = 0; r < 2; ++r)
-          target[chunk * tile::chunk_columns + C::warp() * tile::warp_rows +
+          target[place_of(chunk) * tile::chunk_columns + C::warp() * tile::warp_rows +
                  tile::own_row(C::lane()) + tile::own_rows_apart * r] = c.out[chunk].at(r, i);
     }
   }

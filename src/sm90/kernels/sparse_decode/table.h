@@ -10,7 +10,7 @@
 namespace flashmla::sm90::sparse_decode {
 
 struct Kernel {
-  const char* name;     // swap_ab or halves
+  const char* name;     // codes, swap_ab or halves
   KvFormat kv_format;   // of the caches; queries and results are bf16
   std::int64_t qk_dim;  // d_qk
   std::int32_t tile_rows;
@@ -19,8 +19,11 @@ struct Kernel {
   std::uint32_t shared_bytes;  // dynamic
 };
 
+namespace codes {
+std::span<const Kernel> kernels();  // FP8 caches, tiles of 16 rows
+}
 namespace swap_ab {
-std::span<const Kernel> kernels();  // tiles of 16 and of 32 rows
+std::span<const Kernel> kernels();  // tiles of 32 rows, and bf16 caches: of 16 rows
 }
 namespace halves {
 std::span<const Kernel> kernels();  // tiles of 64 rows
@@ -28,7 +31,7 @@ std::span<const Kernel> kernels();  // tiles of 64 rows
 
 // The kernel for a cache format, d_qk and tiles; null where there is none.
 inline const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, std::int64_t tile_rows) {
-  for (const std::span<const Kernel> table : {swap_ab::kernels(), halves::kernels()})
+  for (const std::span<const Kernel> table : {codes::kernels(), swap_ab::kernels(), halves::kernels()})
     for (const Kernel& kernel : table)
       if (kernel.kv_format == kv_format && kernel.qk_dim == qk_dim && kernel.tile_rows == tile_rows)
         return &kernel;

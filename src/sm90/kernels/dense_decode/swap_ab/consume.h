@@ -15,6 +15,10 @@ struct Room {
   static constexpr int rows = Rows;
   static constexpr int slots_per_block = Slot<Chunks>::per_block;
   static constexpr int cluster_size = ClusterSize;
+  static constexpr int paired_chunks = 0;
+  static constexpr bool sums_rounded = true;
+  static constexpr int score_groups = 1;
+  static constexpr int value_groups = 1;
   static constexpr int scorers_met = consumers_met;
   static constexpr int finishers_met = consumers_met;
   static constexpr bool two_warpgroups = false;

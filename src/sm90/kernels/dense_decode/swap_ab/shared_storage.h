@@ -35,9 +35,9 @@ struct SharedStorage {
   // For each row at the end of a segment: Σ P over the tokens of each warp, and Σ of the rounded P.
   float sum[4][Rows];
   float divisor[4][Rows];
-  bool out_of_range[4];  // a warp has values that do not fit fp16
+  bool out_of_range[1][4];  // a warp has values that do not fit fp16
   float row_max[Rows];
-  float row_factor[Rows];
+  float row_factor[1][Rows];
   SegmentQueue segments;
   std::uint32_t sink;  // of touch()
 

@@ -25,14 +25,6 @@ FLASHMLA_DEVICE void initialise_barriers(const Shared& shared) {
   ptx::fence_async_proxy();
 }
 
-template <int Before, int Registers>
-FLASHMLA_DEVICE void set_registers() {
-  if constexpr (Registers > Before)
-    ptx::raise_registers<Registers>();
-  else
-    ptx::lower_registers<Registers>();
-}
-
 template <class Format, int Rows>
 __global__ void __launch_bounds__(Roles<Rows>::threads, 1)
     decode(const __grid_constant__ Params p) {
@@ -48,13 +40,13 @@ __global__ void __launch_bounds__(Roles<Rows>::threads, 1)
   __syncthreads();
   using Role = Roles<Rows>;
   if (warp < consumer_warps) {
-    set_registers<Role::launch_registers, Role::scorer_registers>();
-    Scorers<R>(p, shared, storage).score_all();
+    ptx::set_registers<Role::threads, Role::scorer_registers>();
+    PlainScorers<R>(p, shared, storage).score_all();
   } else if (warp < Role::reader) {
-    set_registers<Role::launch_registers, Role::valuer_registers>();
-    Valuers<R>(p, shared, storage).value_all();
+    ptx::set_registers<Role::threads, Role::valuer_registers>();
+    PlainValuers<R>(p, shared, storage).value_all();
   } else {
-    set_registers<Role::launch_registers, Role::gather_registers>();
+    ptx::set_registers<Role::threads, Role::gather_registers>();
     if (warp == Role::reader) {
       SlotReader<R, Rows>(p, shared, storage).read_all();
       ptx::launch_dependents();

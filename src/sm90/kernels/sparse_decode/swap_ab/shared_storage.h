@@ -56,9 +56,9 @@ struct SharedStorage {
   // For each row at the end of a segment: Σ P over the tokens of each warp, and Σ of the rounded P.
   float sum[4][Rows];
   float divisor[4][Rows];
-  bool out_of_range[4];  // a warp has values that do not fit fp16
+  bool out_of_range[1][4];  // a warp has values that do not fit fp16
   float row_max[Rows];
-  float row_factor[Rows];
+  float row_factor[1][Rows];
   SlotBlock<Format> slots[slot_blocks];
   BlockHeader headers[1][key_slots];  // of the blocks in `keys`
   attend::TileSegment segments[segment_slots];
@@ -122,6 +122,10 @@ struct Room {
   static constexpr int rows = Rows;
   static constexpr int slots_per_block = 1;
   static constexpr int cluster_size = 1;
+  static constexpr int paired_chunks = 0;
+  static constexpr bool sums_rounded = true;
+  static constexpr int score_groups = 1;
+  static constexpr int value_groups = 1;
   static constexpr int gather_warps = Roles<Rows>::gather_warps;
   static constexpr bool has_rotary_warp = Format::quantised;
   static constexpr int key_parts = 1;  // a block of keys arrives and is given back as a whole
