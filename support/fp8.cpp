@@ -133,6 +133,17 @@ std::vector<std::uint16_t> dequantise_token(const Fp8Token& token) {
   return numbers;
 }
 
+std::vector<float> products_of(const Fp8Token& token) {
+  const std::size_t tile = token.latent.size() / token.scales.size();
+  std::vector<float> numbers;
+  numbers.reserve(token.latent.size() + token.rotary.size());
+  for (std::size_t i = 0; i < token.latent.size(); ++i)
+    numbers.push_back(e4m3_to_float(token.latent[i]) * token.scales[i / tile]);
+  for (const std::uint16_t bits : token.rotary)
+    numbers.push_back(bf16_to_float(bits));
+  return numbers;
+}
+
 void store_token(KvFormat format, const Fp8Token& token, std::int64_t index, std::int64_t page_size,
                  std::byte* page) {
   const Places places = places_of(format, index, page_size);

@@ -35,6 +35,9 @@ Fp8Token quantise_token(KvFormat format, std::span<const std::uint16_t> numbers,
 // The d_qk numbers bf16(e4m3 · scale), as they come out of the cache.
 std::vector<std::uint16_t> dequantise_token(const Fp8Token& token);
 
+// The same numbers without rounding: e4m3 · scale.
+std::vector<float> products_of(const Fp8Token& token);
+
 // Writes token `index` of a page of `page_size` tokens, and reads it. The eighth scale byte of a v4
 // token is left alone.
 void store_token(KvFormat format, const Fp8Token& token, std::int64_t index, std::int64_t page_size,

@@ -154,30 +154,55 @@ std::span<const std::uint16_t> SparseTensors::query_row(std::int64_t request,
           static_cast<std::size_t>(sparse_case.qk_dim)};
 }
 
-std::vector<std::uint16_t> SparseTensors::attended(std::int64_t request, std::int64_t query_token) {
-  std::vector<std::uint16_t> numbers;
-  append_attended(main, sparse_case.topk_length, request, query_token, numbers);
+template <class Visit>
+void SparseTensors::for_each_attended(std::int64_t request, std::int64_t query_token, Visit visit) {
+  for (const std::int64_t slot :
+       counted_slots(main, sparse_case.topk_length, request, query_token))
+    visit(main, slot);
   if (sparse_case.extra_topk > 0)
-    append_attended(extra, sparse_case.extra_topk_length, request, query_token, numbers);
+    for (const std::int64_t slot :
+         counted_slots(extra, sparse_case.extra_topk_length, request, query_token))
+      visit(extra, slot);
+}
+
+namespace {
+
+std::int64_t page_offset(const IndexedCache& part, std::int64_t slot) {
+  return offset_of(part.cache.view, {slot / part.page_size, 0});
+}
+
+Fp8Token cached_token(IndexedCache& part, KvFormat format, std::int64_t slot) {
+  return fetch_token(format, slot % part.page_size, part.page_size,
+                     part.cache.buffer.image().data() + page_offset(part, slot));
+}
+
+}  // namespace
+
+std::vector<std::uint16_t> SparseTensors::attended(std::int64_t request, std::int64_t query_token) {
+  const SparseCase& c = sparse_case;
+  std::vector<std::uint16_t> numbers;
+  for_each_attended(request, query_token, [&](IndexedCache& part, std::int64_t slot) {
+    if (is_plain(c.format)) {
+      const auto* row = part.cache.buffer.image_as<std::uint16_t>().data() +
+                        page_offset(part, slot) +
+                        slot % part.page_size * part.cache.view.strides[1];
+      numbers.insert(numbers.end(), row, row + c.qk_dim);
+    } else {
+      const auto row = dequantise_token(cached_token(part, c.format, slot));
+      numbers.insert(numbers.end(), row.begin(), row.end());
+    }
+  });
   return numbers;
 }
 
-void SparseTensors::append_attended(IndexedCache& part, bool with_lengths, std::int64_t request,
-                                    std::int64_t query_token, std::vector<std::uint16_t>& numbers) {
-  const SparseCase& c = sparse_case;
-  for (const std::int64_t slot : counted_slots(part, with_lengths, request, query_token)) {
-    const std::int64_t in_page = slot % part.page_size;
-    const std::int64_t page = offset_of(part.cache.view, {slot / part.page_size, 0});
-    if (is_plain(c.format)) {
-      const auto* row = part.cache.buffer.image_as<std::uint16_t>().data() + page +
-                        in_page * part.cache.view.strides[1];
-      numbers.insert(numbers.end(), row, row + c.qk_dim);
-    } else {
-      const auto row = dequantise_token(
-          fetch_token(c.format, in_page, part.page_size, part.cache.buffer.image().data() + page));
-      numbers.insert(numbers.end(), row.begin(), row.end());
-    }
-  }
+std::vector<float> SparseTensors::attended_exactly(std::int64_t request,
+                                                   std::int64_t query_token) {
+  std::vector<float> numbers;
+  for_each_attended(request, query_token, [&](IndexedCache& part, std::int64_t slot) {
+    const auto row = products_of(cached_token(part, sparse_case.format, slot));
+    numbers.insert(numbers.end(), row.begin(), row.end());
+  });
+  return numbers;
 }
 
 void SparseTensors::fill_queries() {

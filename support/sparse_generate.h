@@ -37,6 +37,8 @@ class SparseTensors {
   // The numbers of the tokens that a query token attends to, in the order of its lists: [n][d_qk]
   // bf16 as the format dequantises them.
   std::vector<std::uint16_t> attended(std::int64_t request, std::int64_t query_token);
+  // The same of an FP8 cache, without rounding.
+  std::vector<float> attended_exactly(std::int64_t request, std::int64_t query_token);
   // How many of these tokens are different ones: lists may name a slot more than once.
   std::int64_t different_tokens(std::int64_t request, std::int64_t query_token);
   std::span<const std::uint16_t> query_row(std::int64_t request, std::int64_t query_token,
@@ -64,8 +66,9 @@ class SparseTensors {
   void fill_cache(IndexedCache& part, int which, bool with_lengths);
   void fill_lengths(IndexedCache& part, int which);
   void fill_lists(IndexedCache& part, int which, bool with_lengths);
-  void append_attended(IndexedCache& part, bool with_lengths, std::int64_t request,
-                       std::int64_t query_token, std::vector<std::uint16_t>& numbers);
+  // Calls visit(part, slot) for each token that a query token attends to.
+  template <class Visit>
+  void for_each_attended(std::int64_t request, std::int64_t query_token, Visit visit);
 };
 
 }  // namespace flashmla::support

@@ -16,8 +16,13 @@ namespace flashmla::support {
 // others some heads of some query tokens, the first and the last among them.
 std::vector<RowIndex> rows_to_check(const SparseCase& sparse_case);
 
+// The values of an FP8 cache that a result follows from: bf16(e4m3 · scale), or e4m3 · scale as it
+// is. A kernel may compute with either (docs/numerics.md). Other caches have their numbers.
+enum class CachedValues { rounded, exact };
+
 // What must come out for some heads of one query token.
-std::vector<Reference> reference_of(SparseTensors& tensors, std::span<const RowIndex> rows);
+std::vector<Reference> reference_of(SparseTensors& tensors, std::span<const RowIndex> rows,
+                                    CachedValues values = CachedValues::rounded);
 
 using SparseFunction = std::function<void(SparseTensors& tensors, CaseResult& result)>;
 

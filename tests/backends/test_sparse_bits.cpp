@@ -120,6 +120,11 @@ GuardedTensor dequantised(const SparseCase& c, support::IndexedCache& part,
   return plain;
 }
 
+// A kernel that does not round the values of the cache says so in its name (docs/numerics.md).
+bool rounds_cached_values(const Plan& plan) {
+  return plan.describe().find("codes") == std::string::npos;
+}
+
 TYPED_TEST(SparseBits, BytesGiveTheBitsOfTheirDequantisedRows) {
   for (const KvFormat format : {KvFormat::v32, KvFormat::v4})
     for (SparseCase c : varied_cases(format))
@@ -130,6 +135,8 @@ TYPED_TEST(SparseBits, BytesGiveTheBitsOfTheirDequantisedRows) {
         c.max_workers = invariant ? 0 : 1;  // so that both schedules cut alike
         SparseCall call(c, *this->memory_);
         SCOPED_TRACE(describe(c));
+        if (!rounds_cached_values(call.plan))
+          continue;
         call.schedule();
         call.run();
         const std::vector<std::byte> from_bytes = call.results();

@@ -42,7 +42,8 @@ constexpr schedule::PartialBytes partial_bytes_of(DType type) {
   return type == DType::fp16 ? partial_bytes<__half> : partial_bytes<__nv_bfloat16>;
 }
 
-// The power of two that brings the accumulators of a row into the range of fp16.
+// The power of two that brings a row of numbers into the range of fp16: accumulators here, and the
+// queries of products with codes.
 struct RowScale {
   float up = 1;    // the stored element is value · up
   float down = 1;  // the reciprocal of `up`

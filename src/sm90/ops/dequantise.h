@@ -13,6 +13,7 @@
 
 #include <cstdint>
 
+#include "sm90/ops/fp8_codec.h"
 #include "sm90/ptx/convert.h"
 #include "sm90/ptx/load_store.h"
 
@@ -35,13 +36,10 @@ struct CodeScale {
   }
 };
 
-// Bits 7, 15, 23 and 31 of the result are 1 where a code of that place in its word is NaN.
+// The same of a unit, for each place in its word.
 FLASHMLA_DEVICE std::uint32_t find_nan_codes(const uint4& codes) {
-  const auto carries = [](std::uint32_t word) { return (word & 0x7f7f7f7fu) + 0x01010101u; };
-  return carries(codes.x) | carries(codes.y) | (carries(codes.z) | carries(codes.w));
-}
-FLASHMLA_DEVICE bool has_nan_codes(std::uint32_t found) {
-  return (found & 0x80808080u) != 0;
+  return find_nan_codes(codes.x) | find_nan_codes(codes.y) |
+         (find_nan_codes(codes.z) | find_nan_codes(codes.w));
 }
 
 // `values` are 16 bf16 numbers in the order of the codes.
@@ -64,11 +62,8 @@ FLASHMLA_DEVICE void dequantise_by_conversions(const uint4& codes, float scale,
 #pragma unroll
   for (int i = 0; i < 4; ++i)
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const float2 pair =
-          ptx::unpack<__half>(ptx::unpack_e4m3(static_cast<std::uint16_t>(words[i] >> 16 * j)));
-      values[2 * i + j] = ptx::pack<__nv_bfloat16>(pair.x * scale, pair.y * scale);
-    }
+    for (int j = 0; j < 2; ++j)
+      values[2 * i + j] = dequantise_pair(words[i] >> 16 * j, scale, scale);
 }
 
 }  // namespace flashmla::sm90::ops

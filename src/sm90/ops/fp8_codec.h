@@ -34,9 +34,12 @@ FLASHMLA_DEVICE uint2 quantise(const uint4& elements, float factor) {
           quantise_four(elements.z, elements.w, factor)};
 }
 
-// Whether one of four e4m3 is NaN: 0x7f or 0xff.
-FLASHMLA_DEVICE bool any_nan(std::uint32_t codes) {
-  return (((codes & 0x7f7f7f7fu) + 0x01010101u) & 0x80808080u) != 0;
+// Of four e4m3: bits 7, 15, 23 and 31 of the result are 1 where the code there is NaN, 0x7f or 0xff.
+FLASHMLA_DEVICE std::uint32_t find_nan_codes(std::uint32_t codes) {
+  return (codes & 0x7f7f7f7fu) + 0x01010101u;
+}
+FLASHMLA_DEVICE bool has_nan_codes(std::uint32_t found) {
+  return (found & 0x80808080u) != 0;
 }
 
 // A product of bf16, but for NaN with the sign of its code. NaN that comes from the scale is
@@ -59,7 +62,7 @@ FLASHMLA_DEVICE uint2 dequantise_four(std::uint32_t codes, float scale) {
   uint2 products{dequantise_pair(codes, scale, scale),
                  dequantise_pair(codes >> 16, scale, scale)};
   constexpr std::uint32_t infinity = 0x7f800000u;
-  if (any_nan(codes) || (__float_as_uint(scale) & infinity) == infinity) {
+  if (has_nan_codes(find_nan_codes(codes)) || (__float_as_uint(scale) & infinity) == infinity) {
     products.x = with_sign_of_nan(products.x & 0xffffu, codes) |
                  with_sign_of_nan(products.x >> 16, codes >> 8) << 16;
     products.y = with_sign_of_nan(products.y & 0xffffu, codes >> 16) |

@@ -42,6 +42,7 @@ FLASHMLA_TILE_FUNCTION std::uint32_t part_of(int matrix, int lane) {
 }
 
 struct Load {
+  bool transposed;
   std::uint32_t* parts;  // [lane][matrix]
 
   FLASHMLA_DEVICE void operator()(const test::Shared& shared) const {
@@ -51,7 +52,10 @@ struct Load {
       place[place_of_row(lane) + column] = number_of(lane / 8, lane % 8, column);
     __syncwarp();
     std::uint32_t own[matrices];
-    load_matrices(address_of_lane(shared), own);
+    if (transposed)
+      load_matrices_transposed(address_of_lane(shared), own);
+    else
+      load_matrices(address_of_lane(shared), own);
     for (int m = 0; m < matrices; ++m)
       parts[lane * matrices + m] = own[m];
   }
@@ -100,11 +104,24 @@ class Matrix : public test::DeviceTest {
 
 TEST_F(Matrix, IsLoadedFromTheRowsThatLanesName) {
   Memory<std::uint32_t> parts(lanes * matrices);
-  test::run_blocks({.threads = lanes, .shared_bytes = place_elements * 2}, Load{parts.data()});
+  test::run_blocks({.threads = lanes, .shared_bytes = place_elements * 2}, Load{false, parts.data()});
   const std::vector<std::uint32_t> got = parts.read();
   for (int lane = 0; lane < lanes; ++lane)
     for (int m = 0; m < matrices; ++m)
       ASSERT_EQ(got[lane * matrices + m], part_of(m, lane)) << "lane " << lane << ", matrix " << m;
+}
+
+TEST_F(Matrix, IsLoadedTransposed) {
+  Memory<std::uint32_t> parts(lanes * matrices);
+  test::run_blocks({.threads = lanes, .shared_bytes = place_elements * 2},
+                   Load{true, parts.data()});
+  const std::vector<std::uint32_t> got = parts.read();
+  for (int lane = 0; lane < lanes; ++lane)
+    for (int m = 0; m < matrices; ++m)
+      for (int half = 0; half < 2; ++half)
+        ASSERT_EQ(got[lane * matrices + m] >> 16 * half & 0xffff,
+                  number_of(m, test::column_of_matrix(lane, half), test::row_of_matrix(lane)))
+            << "lane " << lane << ", matrix " << m << ", half " << half;
 }
 
 TEST_F(Matrix, IsStoredToTheRowsThatLanesName) {

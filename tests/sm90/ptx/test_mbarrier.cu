@@ -1,6 +1,7 @@
 // Barriers in shared memory: how many arrivals a phase takes, and how phases follow each other.
 #include "sm90/ptx/mbarrier.h"
 
+#include "sm90/ptx/load_store.h"
 #include "tests/sm90/on_device.h"
 #include "tests/sm90/phase.h"
 
@@ -109,6 +110,46 @@ TEST_F(Mbarrier, WaitsForTheBytesThatAreExpected) {
   Memory<int> over(3);
   test::run_blocks({.threads = 1, .shared_bytes = 8}, Expectation{over.data()});
   EXPECT_EQ(over.read(), (std::vector<int>{0, 0, 1}));
+}
+
+// Each thread starts two copies, of 16 and of 8 bytes, and arrives when they are there. Nothing else
+// waits for the copies.
+struct ArrivalsAfterCopies {
+  static constexpr int threads = 64;
+  const std::uint32_t* source;  // [threads][6]
+  std::uint32_t* copied;        // the same
+
+  FLASHMLA_DEVICE void operator()(const test::Shared& shared) const {
+    if (threadIdx.x == 0) {
+      mbarrier_init(shared.address, threads);
+      fence_mbarrier_init();
+    }
+    __syncthreads();
+    const int thread = static_cast<int>(threadIdx.x);
+    const std::uint32_t wide = shared.address + 16 + thread * 16;
+    const std::uint32_t half = shared.address + 16 + threads * 16 + thread * 8;
+    copy_async(wide, source + thread * 4, true);
+    copy_async_half(half, source + threads * 4 + thread * 2);
+    mbarrier_arrive_after_copies(shared.address);
+    mbarrier_wait(shared.address, 0);
+    const int other = threads - 1 - thread;  // another thread's copies
+    const auto* const words = reinterpret_cast<const std::uint32_t*>(shared.bytes + 16);
+    for (int i = 0; i < 4; ++i)
+      copied[other * 4 + i] = words[other * 4 + i];
+    for (int i = 0; i < 2; ++i)
+      copied[threads * 4 + other * 2 + i] = words[threads * 4 + other * 2 + i];
+  }
+};
+
+TEST_F(Mbarrier, CountsAThreadWhenItsCopiesHaveArrived) {
+  std::vector<std::uint32_t> numbers(ArrivalsAfterCopies::threads * 6);
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] = static_cast<std::uint32_t>(7 * i + 1);
+  Memory<std::uint32_t> source(numbers);
+  Memory<std::uint32_t> copied(numbers.size());
+  test::run_blocks({.threads = ArrivalsAfterCopies::threads, .shared_bytes = 16 + 64 * 24},
+                   ArrivalsAfterCopies{source.data(), copied.data()});
+  EXPECT_EQ(copied.read(), numbers);
 }
 
 }  // namespace

@@ -54,6 +54,8 @@ FLASHMLA_DEVICE void multiply(float (&d)[F::columns / 2], const std::uint32_t (&
     wgmma_n32_ts<T>(d, a, b, accumulate);
   else if constexpr (F::columns == 32)
     wgmma_n32_ss<T>(d, a, b, accumulate);
+  else if constexpr (F::a == Operand::registers)
+    wgmma_n16_rs<T>(d, a_registers, b, accumulate);
   else if constexpr (F::a == Operand::across)
     wgmma_n16_ts<T>(d, a, b, accumulate);
   else
@@ -145,6 +147,7 @@ using Forms =
                    Form<Bf16, 32, along, along>, Form<__half, 32, along, along>,
                    Form<Bf16, 64, along, along>, Form<__half, 64, along, along>,
                    Form<Bf16, 64, registers, along>, Form<__half, 64, registers, along>,
+                   Form<Bf16, 16, registers, along>, Form<__half, 16, registers, along>,
                    Form<Bf16, 16, across, along>, Form<__half, 16, across, along>,
                    Form<Bf16, 32, across, along>, Form<__half, 32, across, along>,
                    Form<Bf16, 128, along, across>, Form<__half, 128, along, across>,

@@ -5,6 +5,7 @@
 
 #include "flashmla/kv_format.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
+#include "sm90/ops/tile_scale.h"
 #include "sm90/ptx/load_store.h"
 #include "sm90/tile/swizzle.h"
 
@@ -59,7 +60,7 @@ struct V4Rows {
   }
   // 2^(s − 127); 255 is NaN.
   static FLASHMLA_DEVICE float scale(std::uint32_t s) {
-    return __uint_as_float(s == 0 ? 0x00400000u : s == 0xff ? 0x7fffffffu : s << 23);
+    return __uint_as_float(ops::e8m0_bits(s));
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "sm90/attend/partial_form.h"
 #include "sm90/attend/tile_segment.h"
 #include "sm90/kernels/sparse_decode/params.h"
 #include "sm90/ops/code_operand.h"
@@ -15,28 +16,8 @@
 
 namespace flashmla::sm90::sparse_decode::codes {
 
-// The power of two that brings a row of bf16 numbers into the range of fp16, and its reciprocal. The
-// largest magnitude of the row becomes a number in [2^14, 2^15), so that numbers down to 2^−31 of it
-// keep their 8 bits. What is smaller has an error of less than 2^−38 of it.
-struct RowUnit {
-  float up;
-  float down;
-
-  // `largest` is the largest magnitude among the bits of the row's numbers.
-  static FLASHMLA_HOST_DEVICE RowUnit of(std::uint32_t largest) {
-    constexpr std::uint32_t bias = 127;
-    constexpr std::uint32_t top = bias + 14;
-    constexpr std::uint32_t least = top - bias + 1;  // so that both powers are normal numbers
-    constexpr std::uint32_t most = 0xfe;             // of numbers that are finite
-    const std::uint32_t exponent = largest >> 7;
-    const std::uint32_t from = exponent < least ? least : exponent > most ? most : exponent;
-    return {__builtin_bit_cast(float, (top + bias - from) << 23),
-            __builtin_bit_cast(float, (from + bias - top) << 23)};
-  }
-};
-
 // Loads a row. Eight neighbouring lanes call this together, each for a unit of every chunk.
-template <int Chunks, int CodeChunks>
+template <int CodeChunks>
 class QueryRow {
  public:
   FLASHMLA_DEVICE QueryRow(const std::uint16_t* source, bool there, bool aligned) {
@@ -45,7 +26,9 @@ class QueryRow {
       units[chunk] = ops::read_unit(source + chunk * tile::chunk_columns, there, aligned);
   }
 
-  FLASHMLA_DEVICE RowUnit unit() const {
+  // The largest number of the row becomes one in [2^14, 2^15), so that numbers down to 2^−31 of it
+  // keep their 8 bits. What is smaller has an error of less than 2^−38 of it.
+  FLASHMLA_DEVICE attend::RowScale scale() const {
     std::uint32_t largest = 0;
 #pragma unroll
     for (const uint4& unit : units)
@@ -54,7 +37,7 @@ class QueryRow {
 #pragma unroll
     for (int distance = 1; distance < tile::units_per_row; distance *= 2)
       largest = max(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
-    return RowUnit::of(largest);
+    return attend::RowScale::of(__uint_as_float(largest << 16));
   }
 
   // Writes the row to the chunks. `unit` is the lane's unit of each chunk.
@@ -93,12 +76,12 @@ FLASHMLA_DEVICE void load_queries(const Params& p, const attend::TileSegment& se
     const std::int32_t head = segment.first_row + row;
     const bool there = head < p.rows.count;
     const std::uint16_t* source = token + (there ? head : 0) * p.q_strides.head + unit * 8;
-    const QueryRow<Chunks, CodeChunks> latent(source, there, p.q_aligned);
+    const QueryRow<CodeChunks> latent(source, there, p.q_aligned);
 #pragma unroll
     for (int chunk = CodeChunks; chunk < Chunks; ++chunk)
       ops::load_unit(chunk_address(chunk) + tile::swizzled(row, unit),
                      source + chunk * tile::chunk_columns, there, p.q_aligned);
-    const RowUnit scale = latent.unit();
+    const attend::RowScale scale = latent.scale();
     latent.store(chunk_address, row, unit, scale.up);
     if (unit == 0)
       query_unit[row] = scale.down;

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "sm90/kernels/sparse_decode/codes/code_queries.h"
-#include "sm90/kernels/sparse_decode/codes/scale_unit.h"
 #include "sm90/kernels/sparse_decode/codes/shared_storage.h"
 #include "sm90/kernels/sparse_decode/split_consumer.h"
 #include "sm90/ops/code_operand.h"
+#include "sm90/ops/scale_unit.h"
 
 namespace flashmla::sm90::sparse_decode::codes {
 
@@ -34,7 +34,7 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
   }
 
   FLASHMLA_DEVICE bool score(std::int32_t tokens) {
-    ScaleRange range;
+    ops::ScaleRange range;
     if (tokens > 0) {
       range = own_scales();
       multiply_queries();
@@ -110,8 +110,8 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
   }
 
   // The scales of the warp's tokens.
-  FLASHMLA_DEVICE ScaleRange own_scales() const {
-    ScaleRange range{0, 0xffffffffu};
+  FLASHMLA_DEVICE ops::ScaleRange own_scales() const {
+    ops::ScaleRange range{0, 0xffffffffu};
 #pragma unroll
     for (int r = 0; r < 2; ++r)
 #pragma unroll
@@ -239,7 +239,7 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
     }
   }
 
-  ScaleUnit unit_;
+  ops::ScaleUnit unit_;
   float excess_[own_rows];  // Σ (rounded P − P) over the thread's tokens
 };
 

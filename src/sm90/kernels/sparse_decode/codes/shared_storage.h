@@ -8,6 +8,7 @@
 #include "sm90/attend/tile_segment.h"
 #include "sm90/kernels/sparse_decode/codes/row_codes.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
+#include "sm90/ops/scale_unit.h"
 #include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
@@ -37,13 +38,6 @@ static_assert(score_groups * scorer_registers + value_groups * valuer_registers 
                   copier_registers <=
               warpgroups * tile::registers_of_thread(threads));
 
-// The bits of the largest and of the smallest magnitude of scales other than 0; 0 where there is
-// none.
-struct ScaleRange {
-  std::uint32_t largest = 0;
-  std::uint32_t smallest = 0;
-};
-
 template <class Format>
 struct SharedStorage {
   using Scales = RowScales<Format>;
@@ -63,7 +57,7 @@ struct SharedStorage {
   alignas(16) std::uint8_t scales[key_slots][block_tokens * Scales::bytes];
   // The latent part of a row of the queries is multiplied by a power of two. This is its reciprocal.
   alignas(16) float query_unit[tile_rows];
-  ScaleRange scale_range[2][score_warps];  // [turn][warp]
+  ops::ScaleRange scale_range[2][score_warps];  // [turn][warp]
   // The scorers raise the maxima of rows, and the valuers multiply `out` by these factors.
   alignas(16) float factor[weight_slots][tile_rows];
   bool rescales[weight_slots];             // whether any factor is not 1
