@@ -47,6 +47,11 @@ bool Errors::passed() const {
          0;
 }
 
+double Errors::worst() const {
+  return std::max({out_row.worst, lse.worst, max_logit.worst, out_tensor.worst, lse_tensor.worst,
+                   element.worst});
+}
+
 void Comparison::Sums::add(double a, double b) {
   product += a * b;
   squares += a * a + b * b;

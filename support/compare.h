@@ -45,6 +45,7 @@ struct Errors {
 
   void add(const Errors& other);
   bool passed() const;
+  double worst() const;  // of all checks: error / bound
 };
 
 // Compares the rows of one call.

@@ -69,7 +69,7 @@ void check_against_oracle(SparseTensors& tensors, const Results& results, CaseRe
   CaseResult nearer = compared(tensors, results, result, CachedValues::rounded);
   if (tensors.q.view.device.type == DeviceType::cuda && rounding_matters(tensors.sparse_case)) {
     CaseResult exact = compared(tensors, results, result, CachedValues::exact);
-    if (exact.errors.out_tensor.worst < nearer.errors.out_tensor.worst)
+    if (exact.errors.worst() < nearer.errors.worst())
       nearer = std::move(exact);
   }
   result = std::move(nearer);
