@@ -25,18 +25,29 @@ constexpr std::int64_t small_tile = 16;
 constexpr std::int64_t middle_tile = 32;
 constexpr std::int64_t large_tile = 64;
 
+std::int64_t blocks_of(const Problem& problem) {
+  const ScheduleShape shape(problem);
+  return shape.requests * divide_up(shape.tokens, std::int64_t{sparse::block_tokens});
+}
+
 // A tile takes all heads, up to 64. It takes fewer where there are enough multiprocessors for every
 // block of every such tile: each of the tiles gathers all rows, but it begins and ends sooner.
 // Batch-invariant mode never does this, because the choice depends on the batch.
 std::int64_t tile_rows_of(const Problem& problem, std::int64_t multiprocessors) {
   if (problem.query_heads <= small_tile)
     return small_tile;
-  const ScheduleShape shape(problem);
-  const std::int64_t blocks =
-      shape.requests * divide_up(shape.tokens, std::int64_t{sparse::block_tokens});
-  const bool few = blocks * divide_up(problem.query_heads, middle_tile) <= multiprocessors;
+  const bool few =
+      blocks_of(problem) * divide_up(problem.query_heads, middle_tile) <= multiprocessors;
   return problem.query_heads <= middle_tile || (few && !problem.batch_invariant) ? middle_tile
                                                                                  : large_tile;
+}
+
+// Whether each multiprocessor has so many blocks that the kernel of few heads with the highest
+// throughput is the fastest one. It begins and ends later than the other one. Batch-invariant mode
+// always takes it, because the choice depends on the batch.
+bool is_long(const Problem& problem, std::int64_t multiprocessors) {
+  constexpr std::int64_t long_call_blocks = 8;
+  return problem.batch_invariant || blocks_of(problem) >= long_call_blocks * multiprocessors;
 }
 
 // The workers of a schedule, at most `most`. All requests are equally long here. Where each of
@@ -123,7 +134,8 @@ void check_alignment(const char* argument, const TensorView& cache) {
 
 HeadTiles::HeadTiles(const Problem& problem, std::int64_t multiprocessors)
     : kernel(*sparse::find_kernel(problem.kv_format, problem.qk_dim,
-                                  tile_rows_of(problem, multiprocessors))),
+                                  tile_rows_of(problem, multiprocessors),
+                                  is_long(problem, multiprocessors))),
       tiles(divide_up(problem.query_heads, std::int64_t{kernel.tile_rows})),
       workers(workers_of(
           problem, std::clamp<std::int64_t>(multiprocessors / tiles, 1, combine::worker_limit()))),
@@ -190,7 +202,7 @@ std::optional<std::string> refuses_sparse_decode(const Problem& problem) {
     return "takes the query only as one tensor";
   if (problem.scaled_cache)
     return "serves no caches with a scale";
-  if (sparse::find_kernel(problem.kv_format, problem.qk_dim, large_tile) == nullptr)
+  if (sparse::find_kernel(problem.kv_format, problem.qk_dim, large_tile, true) == nullptr)
     return text("has no sparse decoding kernel for ", name_of(problem.kv_format),
                 " caches of d_qk = ", problem.qk_dim);
   constexpr std::int64_t max_tokens = 1 << 30;

@@ -23,15 +23,20 @@ namespace codes {
 std::span<const Kernel> kernels();  // FP8 caches, tiles of 16 rows
 }
 namespace swap_ab {
-std::span<const Kernel> kernels();  // tiles of 32 rows, and bf16 caches: of 16 rows
+std::span<const Kernel> kernels();  // tiles of 16 and of 32 rows
 }
 namespace halves {
 std::span<const Kernel> kernels();  // tiles of 64 rows
 }
 
-// The kernel for a cache format, d_qk and tiles; null where there is none.
-inline const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, std::int64_t tile_rows) {
-  for (const std::span<const Kernel> table : {codes::kernels(), swap_ab::kernels(), halves::kernels()})
+// The kernel for a cache format, d_qk and tiles; null where there is none. `long_call`: workers have
+// so many blocks that `codes` is faster than `swap_ab`, where there are both.
+inline const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, std::int64_t tile_rows,
+                                 bool long_call) {
+  const std::span<const Kernel> tables[] = {
+      long_call ? codes::kernels() : std::span<const Kernel>(), swap_ab::kernels(),
+      halves::kernels()};
+  for (const std::span<const Kernel> table : tables)
     for (const Kernel& kernel : table)
       if (kernel.kv_format == kv_format && kernel.qk_dim == qk_dim && kernel.tile_rows == tile_rows)
         return &kernel;

@@ -19,7 +19,8 @@ constexpr Kernel instance(KvFormat kv_format) {
 }
 
 constexpr Kernel table[] = {
-    instance<V32Rows, 32>(KvFormat::v32),       instance<V4Rows, 32>(KvFormat::v4),
+    instance<V32Rows, 16>(KvFormat::v32),       instance<V32Rows, 32>(KvFormat::v32),
+    instance<V4Rows, 16>(KvFormat::v4),         instance<V4Rows, 32>(KvFormat::v4),
     instance<PlainRows<9>, 16>(KvFormat::bf16), instance<PlainRows<9>, 32>(KvFormat::bf16),
     instance<PlainRows<8>, 16>(KvFormat::bf16), instance<PlainRows<8>, 32>(KvFormat::bf16),
 };
