@@ -156,8 +156,7 @@ std::span<const std::uint16_t> SparseTensors::query_row(std::int64_t request,
 
 template <class Visit>
 void SparseTensors::for_each_attended(std::int64_t request, std::int64_t query_token, Visit visit) {
-  for (const std::int64_t slot :
-       counted_slots(main, sparse_case.topk_length, request, query_token))
+  for (const std::int64_t slot : counted_slots(main, sparse_case.topk_length, request, query_token))
     visit(main, slot);
   if (sparse_case.extra_topk > 0)
     for (const std::int64_t slot :
@@ -195,8 +194,7 @@ std::vector<std::uint16_t> SparseTensors::attended(std::int64_t request, std::in
   return numbers;
 }
 
-std::vector<float> SparseTensors::attended_exactly(std::int64_t request,
-                                                   std::int64_t query_token) {
+std::vector<float> SparseTensors::attended_exactly(std::int64_t request, std::int64_t query_token) {
   std::vector<float> numbers;
   for_each_attended(request, query_token, [&](IndexedCache& part, std::int64_t slot) {
     const auto row = products_of(cached_token(part, sparse_case.format, slot));

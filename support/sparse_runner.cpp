@@ -149,8 +149,7 @@ std::vector<Reference> reference_of(SparseTensors& tensors, RowGroup rows, Cache
                   if (exact)
                     std::copy_n(products.data() + first * c.qk_dim, size, numbers);
                   else
-                    decode(DType::bf16, {rounded.data() + first * c.qk_dim, size},
-                           {numbers, size});
+                    decode(DType::bf16, {rounded.data() + first * c.qk_dim, size}, {numbers, size});
                 });
 }
 

@@ -70,8 +70,7 @@ FLASHMLA_DEVICE void operands_of_columns(const std::uint32_t (&words)[8],
     const std::uint32_t codes = codes_by_columns(words[i]);
 #pragma unroll
     for (int r = 0; r < 2; ++r)
-      operands[tile::operand_of(i)][tile::operand_register(r, i)] =
-          two_codes(codes, r);
+      operands[tile::operand_of(i)][tile::operand_register(r, i)] = two_codes(codes, r);
   }
 }
 

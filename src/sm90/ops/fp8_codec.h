@@ -34,7 +34,8 @@ FLASHMLA_DEVICE uint2 quantise(const uint4& elements, float factor) {
           quantise_four(elements.z, elements.w, factor)};
 }
 
-// Of four e4m3: bits 7, 15, 23 and 31 of the result are 1 where the code there is NaN, 0x7f or 0xff.
+// Of four e4m3: bits 7, 15, 23 and 31 of the result are 1 where the code there is NaN, 0x7f or
+// 0xff.
 FLASHMLA_DEVICE std::uint32_t find_nan_codes(std::uint32_t codes) {
   return (codes & 0x7f7f7f7fu) + 0x01010101u;
 }
@@ -59,8 +60,7 @@ FLASHMLA_DEVICE std::uint32_t dequantise_pair(std::uint32_t codes, float low_sca
 }
 
 FLASHMLA_DEVICE uint2 dequantise_four(std::uint32_t codes, float scale) {
-  uint2 products{dequantise_pair(codes, scale, scale),
-                 dequantise_pair(codes >> 16, scale, scale)};
+  uint2 products{dequantise_pair(codes, scale, scale), dequantise_pair(codes >> 16, scale, scale)};
   constexpr std::uint32_t infinity = 0x7f800000u;
   if (has_nan_codes(find_nan_codes(codes)) || (__float_as_uint(scale) & infinity) == infinity) {
     products.x = with_sign_of_nan(products.x & 0xffffu, codes) |

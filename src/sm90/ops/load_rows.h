@@ -8,8 +8,8 @@
 
 namespace flashmla::sm90::ops {
 
-// Reads one unit of 16 bytes, or zeros where `wanted` is false. Rows that do not begin at a multiple
-// of 16 bytes are read element by element.
+// Reads one unit of 16 bytes, or zeros where `wanted` is false. Rows that do not begin at a
+// multiple of 16 bytes are read element by element.
 FLASHMLA_DEVICE uint4 read_unit(const std::uint16_t* source, bool wanted, bool aligned) {
   if (!wanted)
     return {0, 0, 0, 0};

@@ -1,10 +1,10 @@
-// The unit of accumulators of V where P is multiplied by the scales of the codes: a power of two above
-// all scales. P · scale / unit is at most 1, so that it fits fp16. Plain integer arithmetic.
+// The unit of accumulators of V where P is multiplied by the scales of the codes: a power of two
+// above all scales. P · scale / unit is at most 1, so that it fits fp16. Plain integer arithmetic.
 #pragma once
 
 #include <cstdint>
 
-#include "schedule/work_row.h"
+#include "sm90/tile/swizzle.h"
 
 namespace flashmla::sm90::ops {
 
@@ -20,12 +20,12 @@ struct ScaleRange {
 class ScaleUnit {
  public:
   // Before the first block of a segment.
-  FLASHMLA_HOST_DEVICE void reset() { exponent_ = 0; }
+  FLASHMLA_TILE_FUNCTION void reset() { exponent_ = 0; }
 
-  // Takes in the scales of a block, as `Parts` warps see them. Returns whether the accumulators have
-  // to be multiplied by factor().
+  // Takes in the scales of a block, as `Parts` warps see them. Returns whether the accumulators
+  // have to be multiplied by factor().
   template <int Parts>
-  FLASHMLA_HOST_DEVICE bool raise(const ScaleRange (&ranges)[Parts]) {
+  FLASHMLA_TILE_FUNCTION bool take_in(const ScaleRange (&ranges)[Parts]) {
     std::uint32_t largest = 0;
     std::uint32_t before_smallest = none;
     for (const ScaleRange& range : ranges) {
@@ -42,15 +42,15 @@ class ScaleUnit {
       factor_ = __builtin_bit_cast(float, steps < bias ? (bias - steps) << 23 : 0);
     }
     exponent_ = wanted > exponent_ ? wanted : exponent_;
-    fits_ = largest == 0 || (largest < infinity && exponent_ < most &&
-                             (smallest >> 23) + window >= exponent_);
+    fits_ = largest == 0 ||
+            (largest < infinity && exponent_ < most && (smallest >> 23) + window >= exponent_);
     return rises;
   }
 
-  FLASHMLA_HOST_DEVICE float factor() const { return factor_; }
-  FLASHMLA_HOST_DEVICE bool fits() const { return fits_; }
+  FLASHMLA_TILE_FUNCTION float factor() const { return factor_; }
+  FLASHMLA_TILE_FUNCTION bool fits() const { return fits_; }
   // 1 / unit.
-  FLASHMLA_HOST_DEVICE float down() const {
+  FLASHMLA_TILE_FUNCTION float down() const {
     return __builtin_bit_cast(float, (2 * bias - exponent_) << 23);
   }
 

@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "sm90/ptx/device.h"
-#include "sm90/tile/limits.h"
 
 namespace flashmla::sm90::ptx {
 
@@ -18,11 +17,10 @@ FLASHMLA_DEVICE void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
 }
 
-// Sets the registers of a thread of a kernel of `Threads` threads, which has all registers of a
-// multiprocessor.
-template <int Threads, int Registers>
+// Sets the registers of a thread, which has had `Before` since its kernel was launched.
+template <int Before, int Registers>
 FLASHMLA_DEVICE void set_registers() {
-  if constexpr (Registers > tile::registers_of_thread(Threads))
+  if constexpr (Registers > Before)
     raise_registers<Registers>();
   else
     lower_registers<Registers>();

@@ -130,15 +130,15 @@ template <class T>
 FLASHMLA_DEVICE void wgmma_n16_rs(float (&d)[8], const std::uint32_t (&a)[4], std::uint64_t b,
                                   int accumulate) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>)
-    asm volatile(FLASHMLA_WGMMA_TEXT("16", "bf16", FLASHMLA_D8, "13",
-                                     "{%8, %9, %10, %11}, %12, p, 1, 1, 0")
-                 : FLASHMLA_R8(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+    asm volatile(
+        FLASHMLA_WGMMA_TEXT("16", "bf16", FLASHMLA_D8, "13", "{%8, %9, %10, %11}, %12, p, 1, 1, 0")
+        : FLASHMLA_R8(d, 0)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
   else
-    asm volatile(FLASHMLA_WGMMA_TEXT("16", "f16", FLASHMLA_D8, "13",
-                                     "{%8, %9, %10, %11}, %12, p, 1, 1, 0")
-                 : FLASHMLA_R8(d, 0)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
+    asm volatile(
+        FLASHMLA_WGMMA_TEXT("16", "f16", FLASHMLA_D8, "13", "{%8, %9, %10, %11}, %12, p, 1, 1, 0")
+        : FLASHMLA_R8(d, 0)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));
 }
 
 // B K-major.

@@ -1,5 +1,5 @@
-// Operands of wgmma from e4m3 codes in shared memory, beside the host's conversions: every element of
-// the fragment, wherever the order of columns and rows puts it.
+// Operands of wgmma from e4m3 codes in shared memory, beside the host's conversions: every element
+// of the fragment, wherever the order of columns and rows puts it.
 #include "sm90/ops/code_operand.h"
 
 #include <cmath>
@@ -59,8 +59,8 @@ struct OperandsOfRows {
     uint4 units[2];
     for (int r = 0; r < 2; ++r)
       units[r] = ptx::load_shared_unit(
-          shared.address + Rows::offset(tile::own_row(lane) + r * tile::own_rows_apart,
-                                        lane % tile::quad_lanes));
+          shared.address +
+          Rows::offset(tile::own_row(lane) + r * tile::own_rows_apart, lane % tile::quad_lanes));
     std::uint32_t own[operands][4];
     operands_of_rows(units, own);
     show(own, shown);

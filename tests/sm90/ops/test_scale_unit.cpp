@@ -16,7 +16,7 @@ ScaleRange range_of(float largest, float smallest) {
 
 bool raised(ScaleUnit& unit, float largest, float smallest) {
   const ScaleRange ranges[2] = {range_of(largest, largest), range_of(smallest, smallest)};
-  return unit.raise(ranges);
+  return unit.take_in(ranges);
 }
 
 TEST(ScaleUnit, IsAPowerOfTwoAboveAllScales) {
@@ -60,7 +60,7 @@ TEST(ScaleUnit, TakesNoNoticeOfScalesOfZero) {
   raised(unit, 1, 0);
   EXPECT_TRUE(unit.fits());
   const ScaleRange none[1] = {};
-  EXPECT_FALSE(unit.raise(none));
+  EXPECT_FALSE(unit.take_in(none));
   EXPECT_TRUE(unit.fits());
 }
 

@@ -104,7 +104,8 @@ class Matrix : public test::DeviceTest {
 
 TEST_F(Matrix, IsLoadedFromTheRowsThatLanesName) {
   Memory<std::uint32_t> parts(lanes * matrices);
-  test::run_blocks({.threads = lanes, .shared_bytes = place_elements * 2}, Load{false, parts.data()});
+  test::run_blocks({.threads = lanes, .shared_bytes = place_elements * 2},
+                   Load{false, parts.data()});
   const std::vector<std::uint32_t> got = parts.read();
   for (int lane = 0; lane < lanes; ++lane)
     for (int m = 0; m < matrices; ++m)

@@ -112,8 +112,8 @@ TEST_F(Mbarrier, WaitsForTheBytesThatAreExpected) {
   EXPECT_EQ(over.read(), (std::vector<int>{0, 0, 1}));
 }
 
-// Each thread starts two copies, of 16 and of 8 bytes, and arrives when they are there. Nothing else
-// waits for the copies.
+// Each thread starts two copies, of 16 and of 8 bytes, and arrives when they are there. Nothing
+// else waits for the copies.
 struct ArrivalsAfterCopies {
   static constexpr int threads = 64;
   const std::uint32_t* source;  // [threads][6]

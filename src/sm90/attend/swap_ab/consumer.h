@@ -4,6 +4,7 @@
 #pragma once
 
 #include "sm90/attend/call.h"
+#include "sm90/attend/uniform_descriptor.h"
 #include "sm90/ops/accumulator.h"
 #include "sm90/ops/mask.h"
 #include "sm90/ops/online_softmax.h"
@@ -340,12 +341,6 @@ struct Consumer {
     for (int part = 0; part < slots_per_block; ++part)
       shared.key_ring().template release_to_cluster<Room::cluster_size>(lane(), at(part));
     block.advance();
-  }
-
-  // NOTE: a descriptor that the compiler does not know to be uniform costs registers and moves.
-  static FLASHMLA_DEVICE std::uint64_t uniform_descriptor(std::uint64_t descriptor) {
-    const std::uint32_t low = ptx::uniform(static_cast<std::uint32_t>(descriptor));
-    return (descriptor & 0xFFFFFFFF00000000ull) | low;
   }
 };
 

@@ -66,8 +66,7 @@ class SegmentEnd {
     write_rows<rows / consumer_warps, consumer_warps, C::v_chunks / piece_chunks>(
         c.p, segment, target, C::warp(), place_of(0) * tile::chunk_columns + C::lane() * 8,
         [&](int row, int piece) {
-          return c.shared.query(place_of(piece * piece_chunks) +
-                                C::lane() / tile::units_per_row) +
+          return c.shared.query(place_of(piece * piece_chunks) + C::lane() / tile::units_per_row) +
                  tile::swizzled(row, C::lane() % tile::units_per_row);
         },
         [&] {
@@ -103,8 +102,7 @@ class SegmentEnd {
   // Turns the accumulators into the elements of the output. Also writes the lse.
   FLASHMLA_DEVICE void finish_rows() {
     if (C::thread() < rows)
-      row_factor()[C::thread()] =
-          ResultRow(c.p, segment, C::thread()).finish(totals(), group == 0);
+      row_factor()[C::thread()] = ResultRow(c.p, segment, C::thread()).finish(totals(), group == 0);
     meet();
     multiply_rows();
   }
@@ -163,7 +161,8 @@ class SegmentEnd {
       for (int chunk = 0; chunk < C::v_chunks; ++chunk)
         magnitudes[i] += fabsf(c.out[chunk].at(0, i)) + fabsf(c.out[chunk].at(1, i));
     C::reduce_tokens(magnitudes, [](float a, float b) { return a + b; });
-    float(&exchange)[C::score_warps][rows] = c.storage.exchange[group];
+    float(&exchange)[C::score_warps][rows] =
+        c.storage.exchange[Room::value_groups == 1 ? c.turn : group];
     C::publish(exchange, C::warp(), magnitudes);
     meet();
     RowScale scale;
@@ -203,8 +202,8 @@ class SegmentEnd {
     std::uint32_t words[4];
     c.out[chunk].template pack<Number>(n, words);
     ptx::store_matrices_transposed(
-        c.shared.query(place_of(chunk)) + C::matrix_row(C::lane() / tile::matrix_rows, n),
-        words[0], words[1], words[2], words[3]);
+        c.shared.query(place_of(chunk)) + C::matrix_row(C::lane() / tile::matrix_rows, n), words[0],
+        words[1], words[2], words[3]);
     if constexpr (paired_chunks > 0)
       (look_at_columns<Number>(chunk, n * 4, n * 4 + 4, ranges), ...);
     else

@@ -59,9 +59,7 @@ struct V4Rows {
     return ptx::load_constant_byte(block.rows[place] + block.scales[place] + chunk);
   }
   // 2^(s − 127); 255 is NaN.
-  static FLASHMLA_DEVICE float scale(std::uint32_t s) {
-    return __uint_as_float(ops::e8m0_bits(s));
-  }
+  static FLASHMLA_DEVICE float scale(std::uint32_t s) { return __uint_as_float(ops::e8m0_bits(s)); }
 };
 
 }  // namespace flashmla::sm90::sparse_decode

@@ -1,6 +1,6 @@
-// The two consumer warpgroups of a kernel for tiles of 16 or 32 rows. The scorers compute the scores
-// and P of every block. The valuers multiply P with V, one block behind, and write the results.
-// `Kernel` is what a kernel adds: how it loads queries, and how it multiplies.
+// The two consumer warpgroups of a kernel for tiles of 16 or 32 rows. The scorers compute the
+// scores and P of every block. The valuers multiply P with V, one block behind, and write the
+// results. `Kernel` is what a kernel adds: how it loads queries, and how it multiplies.
 #pragma once
 
 #include "sm90/attend/swap_ab/consumer.h"
@@ -48,8 +48,8 @@ struct SplitConsumer : attend::swap_ab::Consumer<Room> {
 
 // Kernel has load_queries(record, thread); score(tokens), which computes the masked scores of the
 // block, raises the maxima and returns whether the valuers have to multiply by `factor`;
-// show_weights(slot), which computes P and shows it to the valuers; and show_totals() for the end of
-// a segment.
+// show_weights(slot), which computes P and shows it to the valuers; and show_totals() for the end
+// of a segment.
 //
 // Two warpgroups of scorers take two neighbouring blocks at a time, one each, and raise the maxima
 // together. Where a segment ends with the first one, the other warpgroup has a block of no tokens.

@@ -29,8 +29,8 @@ namespace halves {
 std::span<const Kernel> kernels();  // tiles of 64 rows
 }
 
-// The kernel for a cache format, d_qk and tiles; null where there is none. `long_call`: workers have
-// so many blocks that `codes` is faster than `swap_ab`, where there are both.
+// The kernel for a cache format, d_qk and tiles; null where there is none. `long_call`: workers
+// have so many blocks that `codes` is faster than `swap_ab`, where there are both.
 inline const Kernel* find_kernel(KvFormat kv_format, std::int64_t qk_dim, std::int64_t tile_rows,
                                  bool long_call) {
   const std::span<const Kernel> tables[] = {

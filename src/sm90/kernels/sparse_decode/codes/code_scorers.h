@@ -53,7 +53,7 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
 #pragma unroll
       for (int i = 0; i < own_rows; ++i)
         excess_[i] *= factor[i];
-    if (unit_.raise(storage.scale_range[turn])) {
+    if (unit_.take_in(storage.scale_range[turn])) {
       rescales = true;
 #pragma unroll
       for (int i = 0; i < own_rows; ++i)
@@ -187,7 +187,7 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
 
   FLASHMLA_DEVICE void multiply_rotary() {
     const std::uint64_t keys =
-        S::uniform_descriptor(tile::k_major(S::fixed().rotary(S::key_slot())));
+        attend::uniform_descriptor(tile::k_major(S::fixed().rotary(S::key_slot())));
     const std::uint64_t queries = tile::k_major(S::fixed().query(Room::chunks - 1));
     ptx::fence_async_proxy();  // other warps have copied the keys
     scores.pin();
@@ -231,8 +231,8 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
   FLASHMLA_DEVICE void round_weights() {
 #pragma unroll
     for (int i = 0; i < own_rows; ++i) {
-      const float2 rounded = ptx::unpack<__nv_bfloat16>(
-          ptx::pack<__nv_bfloat16>(scores.at(0, i), scores.at(1, i)));
+      const float2 rounded =
+          ptx::unpack<__nv_bfloat16>(ptx::pack<__nv_bfloat16>(scores.at(0, i), scores.at(1, i)));
       excess_[i] += (rounded.x - scores.at(0, i)) + (rounded.y - scores.at(1, i));
       scores.at(0, i) = rounded.x;
       scores.at(1, i) = rounded.y;

@@ -1,6 +1,6 @@
-// The valuers: Oᵀ += Vᵀ Pᵀ with operands Vᵀ from codes in registers. The scales of V are in P, which
-// there is once for each scale of a token. Where the scales of a block do not allow this, V is
-// dequantised.
+// The valuers: Oᵀ += Vᵀ Pᵀ with operands Vᵀ from codes in registers. The scales of V are in P,
+// which there is once for each scale of a token. Where the scales of a block do not allow this, V
+// is dequantised.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/codes/shared_storage.h"
@@ -31,9 +31,9 @@ struct CodeValuers : Valuers<Room, CodeValuers<Room>> {
   static constexpr bool has_rotary_values = Room::Storage::weight_forms > Scales::count;
   static constexpr int rotary_form = Room::Storage::weight_forms - 1;
 
-  // NOTE: the operands of a chunk are made while the tensor cores work on the chunk before. The last
-  // chunk comes first: where it is the rotary chunk, its product is another one, and no product may
-  // be on its way at a branch.
+  // NOTE: the operands of a chunk are made while the tensor cores work on the chunk before. The
+  // last chunk comes first: where it is the rotary chunk, its product is another one, and no
+  // product may be on its way at a branch.
   template <class Number>
   FLASHMLA_DEVICE void multiply_all(int slot) {
 #pragma unroll
@@ -93,7 +93,7 @@ struct CodeValuers : Valuers<Room, CodeValuers<Room>> {
   template <class Number>
   FLASHMLA_DEVICE void start_product(ops::Accumulator<S::rows>& sum,
                                      std::uint32_t (&operands)[4][4], std::uint32_t weights) {
-    const std::uint64_t p = S::uniform_descriptor(tile::k_major(weights));
+    const std::uint64_t p = attend::uniform_descriptor(tile::k_major(weights));
     ptx::pin_matrix(operands);
     ptx::wgmma_fence();
 #pragma unroll
@@ -110,7 +110,8 @@ struct CodeValuers : Valuers<Room, CodeValuers<Room>> {
     for (int half = 0; half < 2; ++half) {
       std::uint32_t loaded[4];
       ptx::load_matrices_transposed(
-          shared.codes(S::key_slot()) + CodeRows<Format>::offset(half * 32 + S::lane(), unit), loaded);
+          shared.codes(S::key_slot()) + CodeRows<Format>::offset(half * 32 + S::lane(), unit),
+          loaded);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
         words[half * 4 + i] = loaded[i];

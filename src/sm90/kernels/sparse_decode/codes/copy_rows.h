@@ -28,7 +28,8 @@ class RowCopier {
   FLASHMLA_DEVICE void copy_all() {
     for (pipeline::UseCount block;; block.advance()) {
       shared.slot_ring().wait(block);
-      const SlotBlock<Format>& slots = storage.slots[block.template slot_in<Storage::slot_blocks>()];
+      const SlotBlock<Format>& slots =
+          storage.slots[block.template slot_in<Storage::slot_blocks>()];
       const BlockHeader header = slots.header;
       if (header.end)
         return;

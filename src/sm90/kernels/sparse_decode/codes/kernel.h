@@ -1,7 +1,7 @@
 // The sparse kernel for FP8 caches and tiles of 16 rows: it sets barriers and starts the roles. The
 // codes stay as they are in shared memory, and the consumers turn them into operands in registers:
-// two warpgroups of scorers as keys, and two of valuers as values. Of the other four warps one reads
-// the index lists and three copy rows.
+// two warpgroups of scorers as keys, and two of valuers as values. Of the other four warps one
+// reads the index lists and three copy rows.
 #pragma once
 
 #include "sm90/kernels/sparse_decode/codes/code_scorers.h"
@@ -41,13 +41,13 @@ __global__ void __launch_bounds__(threads, 1) decode(const __grid_constant__ Par
     initialise_barriers<R>(shared);
   __syncthreads();
   if (warp < score_groups * consumer_warps) {
-    ptx::set_registers<threads, scorer_registers>();
+    ptx::set_registers<launch_registers, scorer_registers>();
     CodeScorers<R>(p, shared, storage).score_all();
   } else if (warp < reader) {
-    ptx::set_registers<threads, valuer_registers>();
+    ptx::set_registers<launch_registers, valuer_registers>();
     CodeValuers<R>(p, shared, storage).value_all();
   } else {
-    ptx::set_registers<threads, copier_registers>();
+    ptx::set_registers<launch_registers, copier_registers>();
     if (warp == reader) {
       SlotReader<R, tile_rows>(p, shared, storage).read_all();
       ptx::launch_dependents();

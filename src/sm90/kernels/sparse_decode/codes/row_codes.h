@@ -40,8 +40,7 @@ struct RowScales<V4Rows> {
 
   static FLASHMLA_DEVICE void copy(std::uint32_t target, const SlotBlock<V4Rows>& block,
                                    int token) {
-    ptx::copy_async_half(target,
-                         block.rows[place_of(token)] + block.scales[place_of(token)]);
+    ptx::copy_async_half(target, block.rows[place_of(token)] + block.scales[place_of(token)]);
   }
   static FLASHMLA_DEVICE float load(std::uint32_t scales, int which) {
     return V4Rows::scale(ptx::load_shared_byte(scales + which));

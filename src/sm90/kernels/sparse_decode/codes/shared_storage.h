@@ -31,12 +31,13 @@ inline constexpr int score_warps = score_groups * consumer_warps;
 inline constexpr int reader = (warpgroups - 1) * consumer_warps;  // number of the warp
 inline constexpr int copy_warps = consumer_warps - 1;
 
+inline constexpr int launch_registers = tile::registers_of_thread(threads);
 inline constexpr int scorer_registers = 112;
 inline constexpr int valuer_registers = 96;
 inline constexpr int copier_registers = 64;
 static_assert(score_groups * scorer_registers + value_groups * valuer_registers +
                   copier_registers <=
-              warpgroups * tile::registers_of_thread(threads));
+              warpgroups * launch_registers);
 
 template <class Format>
 struct SharedStorage {
@@ -46,22 +47,24 @@ struct SharedStorage {
   static constexpr int segment_slots = 2;
   // Matrices P: one for each scale of a token, multiplied by it, and one for the rotary chunk where
   // that is one of V.
-  static constexpr int weight_forms = Scales::count + (Format::chunks == Format::code_chunks + 1 &&
-                                                       Format::chunks * 64 == v_dim);
+  static constexpr int weight_forms =
+      Scales::count + (Format::chunks == Format::code_chunks + 1 && Format::chunks * 64 == v_dim);
   static constexpr int weight_slots = 2;
 
   std::uint8_t query[Format::chunks][tile_rows * tile::row_bytes];
   std::uint8_t rotary[key_slots][chunk_bytes];
-  std::uint8_t weights[weight_slots][weight_forms][tile_rows * tile::row_bytes];  // [row][64 tokens]
+  std::uint8_t weights[weight_slots][weight_forms]
+                      [tile_rows * tile::row_bytes];  // [row][64 tokens]
   std::uint8_t codes[key_slots][block_tokens * CodeRows<Format>::bytes];
   alignas(16) std::uint8_t scales[key_slots][block_tokens * Scales::bytes];
-  // The latent part of a row of the queries is multiplied by a power of two. This is its reciprocal.
+  // The latent part of a row of the queries is multiplied by a power of two. This is its
+  // reciprocal.
   alignas(16) float query_unit[tile_rows];
   ops::ScaleRange scale_range[2][score_warps];  // [turn][warp]
   // The scorers raise the maxima of rows, and the valuers multiply `out` by these factors.
   alignas(16) float factor[weight_slots][tile_rows];
-  bool rescales[weight_slots];             // whether any factor is not 1
-  bool plain_codes[weight_slots];          // whether `weights` are multiplied by the scales
+  bool rescales[weight_slots];     // whether any factor is not 1
+  bool plain_codes[weight_slots];  // whether `weights` are multiplied by the scales
   alignas(16) float exchange[2][score_warps][tile_rows];  // [turn][warp]: a value of each row
   // For each row at the end of a segment: Σ P over the tokens of each warp, and Σ of the rounded P.
   float sum[score_warps][tile_rows];
@@ -95,8 +98,7 @@ struct SharedAddresses {
     return at(offsetof(Storage, rotary)) + slot * chunk_bytes;
   }
   FLASHMLA_DEVICE std::uint32_t scales(int slot, int token) const {
-    return at(offsetof(Storage, scales)) +
-           (slot * block_tokens + token) * RowScales<Format>::bytes;
+    return at(offsetof(Storage, scales)) + (slot * block_tokens + token) * RowScales<Format>::bytes;
   }
   FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
     return at(offsetof(Storage, query)) + chunk * tile_rows * tile::row_bytes;

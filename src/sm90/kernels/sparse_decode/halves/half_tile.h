@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "sm90/attend/uniform_descriptor.h"
 #include "sm90/kernels/sparse_decode/halves/shared_storage.h"
 #include "sm90/ops/accumulator.h"
 #include "sm90/pipeline/position.h"
@@ -51,9 +52,8 @@ struct HalfAccumulator {
 // The descriptor of V in a slot of the ring of keys: chunks `side` · 4 and on, transposed.
 template <class Shared>
 FLASHMLA_DEVICE std::uint64_t values_of(const Shared& fixed, int slot, Side side) {
-  const std::uint64_t all =
-      tile::transposed(fixed.keys(slot) + side * attend::half_chunks * chunk_bytes, chunk_bytes);
-  return (all & 0xFFFFFFFF00000000ull) | ptx::uniform(static_cast<std::uint32_t>(all));
+  return attend::uniform_descriptor(
+      tile::transposed(fixed.keys(slot) + side * attend::half_chunks * chunk_bytes, chunk_bytes));
 }
 inline constexpr std::uint64_t quarter_step = 2 * chunk_bytes >> 4;  // in a descriptor of V
 

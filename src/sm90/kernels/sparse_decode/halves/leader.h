@@ -94,9 +94,7 @@ class Leader : HalfThread {
 
   // scores = Q Kᵀ of the block. Its left part has arrived.
   FLASHMLA_DEVICE void multiply_queries() {
-    const std::uint64_t all = tile::k_major(fixed().keys(slot()));
-    const std::uint64_t keys =
-        (all & 0xFFFFFFFF00000000ull) | ptx::uniform(static_cast<std::uint32_t>(all));
+    const std::uint64_t keys = attend::uniform_descriptor(tile::k_major(fixed().keys(slot())));
     multiply_chunks<0, attend::half_chunks>(keys);
     if constexpr (chunks > v_chunks)
       multiply_chunks<v_chunks, chunks>(keys);

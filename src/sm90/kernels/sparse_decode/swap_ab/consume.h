@@ -33,7 +33,7 @@ struct PlainValuers : Valuers<Room, PlainValuers<Room>> {
 
   FLASHMLA_DEVICE void multiply(int slot) {
     ptx::fence_async_proxy();
-    S::multiply_weights(S::uniform_descriptor(tile::k_major(S::fixed().weights(slot))));
+    S::multiply_weights(attend::uniform_descriptor(tile::k_major(S::fixed().weights(slot))));
   }
 };
 

@@ -40,13 +40,13 @@ __global__ void __launch_bounds__(Roles<Rows>::threads, 1)
   __syncthreads();
   using Role = Roles<Rows>;
   if (warp < consumer_warps) {
-    ptx::set_registers<Role::threads, Role::scorer_registers>();
+    ptx::set_registers<Role::launch_registers, Role::scorer_registers>();
     PlainScorers<R>(p, shared, storage).score_all();
   } else if (warp < Role::reader) {
-    ptx::set_registers<Role::threads, Role::valuer_registers>();
+    ptx::set_registers<Role::launch_registers, Role::valuer_registers>();
     PlainValuers<R>(p, shared, storage).value_all();
   } else {
-    ptx::set_registers<Role::threads, Role::gather_registers>();
+    ptx::set_registers<Role::launch_registers, Role::gather_registers>();
     if (warp == Role::reader) {
       SlotReader<R, Rows>(p, shared, storage).read_all();
       ptx::launch_dependents();
