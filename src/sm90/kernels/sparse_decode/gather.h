@@ -56,7 +56,7 @@ class Gatherer {
   FLASHMLA_DEVICE void go_on() { now.template advance<Room::gather_warps>(); }
 
   FLASHMLA_DEVICE const SlotBlock<Format>& slots() const {
-    return storage.slots[now.block.template slot_in<Storage::slot_blocks>()];
+    return storage.rings.slots[now.block.template slot_in<Storage::slot_blocks>()];
   }
   // Waits for the block of slots. False: there is none any more.
   FLASHMLA_DEVICE bool wait_for_slots() {
@@ -87,7 +87,7 @@ class Gatherer {
   FLASHMLA_DEVICE void commit(const Position& at, int part, bool first,
                               const BlockHeader& of_block) const {
     if (first && lane() == 0)
-      storage.headers[part][key_slot(at)] = of_block;
+      storage.rings.headers[part][key_slot(at)] = of_block;
     pipeline::arrive_as_warp([&] { shared.key_ring(part).commit(at.block); });
   }
 

@@ -21,7 +21,8 @@ FLASHMLA_DEVICE void copy_rotary(const typename Room::Shared& shared,
   using Storage = typename Room::Storage;
   constexpr int warp_tokens = 32 / tile::units_per_row;
   const int part = Items<Format>::rotary_part(Room::key_parts);
-  const SlotBlock<Format>& slots = storage.slots[block.template slot_in<Storage::slot_blocks>()];
+  const SlotBlock<Format>& slots =
+      storage.rings.slots[block.template slot_in<Storage::slot_blocks>()];
   const std::uint32_t target = shared.keys(block.template slot_in<Storage::key_slots>()) +
                                (Format::chunks - 1) * block_tokens * tile::row_bytes;
   const int lane = threadIdx.x % 32;
@@ -42,7 +43,7 @@ FLASHMLA_DEVICE void copy_all_rotary(const typename Room::Shared& shared,
                                      const typename Room::Storage& storage) {
   for (pipeline::UseCount block;; block.advance()) {
     shared.slot_ring().wait(block);
-    if (storage.slots[block.template slot_in<Room::Storage::slot_blocks>()].header.end)
+    if (storage.rings.slots[block.template slot_in<Room::Storage::slot_blocks>()].header.end)
       return;
     copy_rotary<Room>(shared, storage, block);
     pipeline::arrive_as_warp([&] { shared.slot_ring().release(block); });

@@ -81,7 +81,7 @@ class SlotReader {
   FLASHMLA_DEVICE void publish(pipeline::UseCount n, const TileSegment& segment) {
     shared.segment_ring().acquire(n);
     if (lane() == 0)
-      storage.segments[n.template slot_in<Storage::segment_slots>()] = segment;
+      storage.rings.segments[n.template slot_in<Storage::segment_slots>()] = segment;
     pipeline::arrive_as_warp([&] { shared.segment_ring().commit(n); });
   }
 
@@ -168,7 +168,7 @@ class SlotReader {
   }
 
   FLASHMLA_DEVICE SlotBlock<Format>& block() {
-    return storage.slots[block_.template slot_in<Storage::slot_blocks>()];
+    return storage.rings.slots[block_.template slot_in<Storage::slot_blocks>()];
   }
 
   FLASHMLA_DEVICE void commit(int tokens, bool last, bool end = false) {

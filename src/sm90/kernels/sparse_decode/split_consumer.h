@@ -5,6 +5,7 @@
 
 #include "sm90/attend/swap_ab/consumer.h"
 #include "sm90/attend/swap_ab/segment_end.h"
+#include "sm90/kernels/sparse_decode/ring_memory.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/pipeline/warp_arrival.h"
 
@@ -27,18 +28,11 @@ struct SplitConsumer : attend::swap_ab::Consumer<Room> {
   // attend::swap_ab::SegmentEnd waits here for what publish_totals() writes.
   FLASHMLA_DEVICE void wait_for_totals() const { shared.totals_ring().wait(segment); }
 
-  FLASHMLA_DEVICE attend::TileSegment wait_for_segment(pipeline::UseCount n) const {
-    shared.segment_ring().wait(n);
-    const attend::TileSegment record =
-        storage.segments[n.template slot_in<C::Storage::segment_slots>()];
-    pipeline::arrive_as_warp([this, n] { this->shared.segment_ring().release(n); });
-    return record;
-  }
   // Other warps have written the keys. Where tensor cores read them from shared memory, a fence
   // follows.
   FLASHMLA_DEVICE BlockHeader wait_for_block(pipeline::UseCount which) const {
     shared.key_ring().wait(which);
-    return storage.headers[0][which.template slot_in<C::Storage::key_slots>()];
+    return storage.rings.headers[0][which.template slot_in<C::Storage::key_slots>()];
   }
   FLASHMLA_DEVICE void give_block_back(pipeline::UseCount which) const {
     pipeline::arrive_as_warp([this, which] { this->shared.key_ring().release(which); });
@@ -65,7 +59,7 @@ struct Scorers : SplitConsumer<Room> {
   FLASHMLA_DEVICE void score_all() {
     for (pipeline::UseCount n;; n.advance()) {
       S::clear();
-      const attend::TileSegment record = S::wait_for_segment(n);
+      const attend::TileSegment record = take_segment<typename S::Storage>(shared, storage, n);
       if (record.is_end())
         return;
       shared.totals_ring().acquire(n);
@@ -182,7 +176,7 @@ struct Valuers : SplitConsumer<Room> {
   FLASHMLA_DEVICE void value_all() {
     for (pipeline::UseCount n;; n.advance()) {
       S::clear();
-      const attend::TileSegment record = S::wait_for_segment(n);
+      const attend::TileSegment record = take_segment<typename S::Storage>(shared, storage, n);
       if (record.is_end())
         return;
       S::segment = n;

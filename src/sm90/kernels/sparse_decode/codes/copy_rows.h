@@ -29,7 +29,7 @@ class RowCopier {
     for (pipeline::UseCount block;; block.advance()) {
       shared.slot_ring().wait(block);
       const SlotBlock<Format>& slots =
-          storage.slots[block.template slot_in<Storage::slot_blocks>()];
+          storage.rings.slots[block.template slot_in<Storage::slot_blocks>()];
       const BlockHeader header = slots.header;
       if (header.end)
         return;
@@ -40,7 +40,7 @@ class RowCopier {
       copy_scales(slots, slot);
       pipeline::arrive_as_warp([&] { shared.slot_ring().release(block); });
       if (warp_ == 0 && lane() == 0) {
-        storage.headers[0][slot] = header;
+        storage.rings.headers[0][slot] = header;
         shared.key_ring().commit(block);
       }
       shared.key_ring().commit_after_copies(block);

@@ -5,11 +5,10 @@
 #include <cstdint>
 
 #include "sm90/attend/swap_ab/consumer.h"
-#include "sm90/attend/tile_segment.h"
 #include "sm90/kernels/sparse_decode/codes/row_codes.h"
+#include "sm90/kernels/sparse_decode/ring_memory.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
 #include "sm90/ops/scale_unit.h"
-#include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
@@ -39,17 +38,15 @@ static_assert(score_groups * scorer_registers + value_groups * valuer_registers 
                   copier_registers <=
               warpgroups * launch_registers);
 
+using Counts = RingCounts<4, 1, 2>;
+
 template <class Format>
-struct SharedStorage {
+struct SharedStorage : Counts {
   using Scales = RowScales<Format>;
-  static constexpr int slot_blocks = 4;
-  static constexpr int key_slots = 4;
-  static constexpr int segment_slots = 2;
   // Matrices P: one for each scale of a token, multiplied by it, and one for the rotary chunk where
   // that is one of V.
   static constexpr int weight_forms =
       Scales::count + (Format::chunks == Format::code_chunks + 1 && Format::chunks * 64 == v_dim);
-  static constexpr int weight_slots = 2;
 
   std::uint8_t query[Format::chunks][tile_rows * tile::row_bytes];
   std::uint8_t rotary[key_slots][chunk_bytes];
@@ -72,25 +69,14 @@ struct SharedStorage {
   bool out_of_range[value_groups][4];  // a warp has values that do not fit fp16
   float row_max[tile_rows];
   float row_factor[value_groups][tile_rows];
-  SlotBlock<Format> slots[slot_blocks];
-  BlockHeader headers[1][key_slots];  // of the blocks in the ring of keys
-  attend::TileSegment segments[segment_slots];
-
-  pipeline::RingBarriers<key_slots> key_barriers;
-  pipeline::RingBarriers<weight_slots> weight_barriers;
-  pipeline::RingBarriers<1> totals_barriers;
-  pipeline::RingBarriers<slot_blocks> slot_barriers;
-  pipeline::RingBarriers<segment_slots> segment_barriers;
+  RingMemory<Format, Counts> rings;
 };
 
 template <class Format>
-struct SharedAddresses {
+struct SharedAddresses : RingAddresses<SharedStorage<Format>> {
   using Storage = SharedStorage<Format>;
-  std::uint32_t base;
+  using RingAddresses<Storage>::at;
 
-  FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
-    return base + static_cast<std::uint32_t>(offset);
-  }
   FLASHMLA_DEVICE std::uint32_t codes(int slot) const {
     return at(offsetof(Storage, codes)) + slot * block_tokens * CodeRows<Format>::bytes;
   }
@@ -107,25 +93,6 @@ struct SharedAddresses {
     return at(offsetof(Storage, weights)) +
            (slot * Storage::weight_forms + form) * tile_rows * tile::row_bytes;
   }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int /*part*/ = 0) const {
-    return {at(offsetof(Storage, key_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::weight_slots> weight_ring() const {
-    return {at(offsetof(Storage, weight_barriers))};
-  }
-  // The scorers give the valuers the totals of the rows of a segment, and get back the memory of
-  // the queries.
-  FLASHMLA_DEVICE pipeline::Ring<1> totals_ring() const {
-    return {at(offsetof(Storage, totals_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
-    return {at(offsetof(Storage, slot_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::segment_slots> segment_ring() const {
-    return {at(offsetof(Storage, segment_barriers))};
-  }
-  // attend::swap_ab::SegmentEnd gives the memory of the queries back there.
-  FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const { return totals_ring(); }
 };
 
 enum NamedBarrier : int {

@@ -20,10 +20,7 @@ class Follower : HalfThread {
   FLASHMLA_DEVICE void follow_all() {
     for (pipeline::UseCount n;; n.advance()) {
       out.clear();
-      shared.segment_ring().wait(n);
-      const attend::TileSegment record =
-          storage.segments[n.template slot_in<Storage::segment_slots>()];
-      pipeline::arrive_as_warp([&] { shared.segment_ring().release(n); });
+      const attend::TileSegment record = take_segment<Storage>(shared, storage, n);
       if (record.is_end())
         return;
       while (!follow_block()) {
@@ -38,7 +35,7 @@ class Follower : HalfThread {
     shared.key_ring(right).wait(block);
     ptx::fence_async_proxy();
     const int slot = block.template slot_in<Storage::key_slots>();
-    const BlockHeader header = storage.headers[right][slot];
+    const BlockHeader header = storage.rings.headers[right][slot];
     if (header.tokens > 0) {
       shared.weight_ring().wait(read);
       multiply_weights(slot);

@@ -30,10 +30,7 @@ class Leader : HalfThread {
     for (pipeline::UseCount n;; n.advance()) {
       out.clear();
       rows.reset();
-      shared.segment_ring().wait(n);
-      const attend::TileSegment record =
-          storage.segments[n.template slot_in<Storage::segment_slots>()];
-      pipeline::arrive_as_warp([&] { shared.segment_ring().release(n); });
+      const attend::TileSegment record = take_segment<Storage>(shared, storage, n);
       if (record.is_end())
         return;
       shared.totals_ring().acquire(n);
@@ -52,7 +49,7 @@ class Leader : HalfThread {
   // A segment has blocks without tokens only where it has no other ones.
   FLASHMLA_DEVICE void lead_segment() {
     wait_for_keys(left);
-    BlockHeader header = storage.headers[left][slot()];
+    BlockHeader header = storage.rings.headers[left][slot()];
     if (header.tokens == 0) {
       release(left);
       block.advance();
@@ -78,7 +75,7 @@ class Leader : HalfThread {
       more = !header.last;
       if (more) {
         wait_for_keys(left);
-        header = storage.headers[left][slot()];
+        header = storage.rings.headers[left][slot()];
         multiply_queries();
         ptx::wgmma_wait<0>();
         scores.pin();

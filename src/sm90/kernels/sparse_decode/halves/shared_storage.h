@@ -5,10 +5,9 @@
 #include <cstdint>
 
 #include "sm90/attend/half_results.h"
-#include "sm90/attend/tile_segment.h"
 #include "sm90/kernels/sparse_decode/items.h"
+#include "sm90/kernels/sparse_decode/ring_memory.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
-#include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
@@ -26,12 +25,11 @@ inline constexpr int gather_warps = 7;  // of two warpgroups; the eighth warp re
 // right half. The left part also has the chunk that only QK reads.
 inline constexpr int key_parts = 2;
 
+using Counts = RingCounts<2, key_parts, 1>;
+
 template <class Format>
-struct SharedStorage {
+struct SharedStorage : Counts {
   static constexpr int chunks = Format::chunks;
-  static constexpr int key_slots = 2;
-  static constexpr int segment_slots = 2;
-  static constexpr int slot_blocks = 4;
 
   // [chunk][row]. At the end of a segment the results pass through the first eight chunks, and the
   // totals of the rows through the last one.
@@ -39,26 +37,14 @@ struct SharedStorage {
   std::uint8_t keys[key_slots][chunks][chunk_bytes];
   std::uint8_t weights[chunk_bytes];  // P: [row][64 tokens]
   float factor[tile_rows];            // of the accumulators, in front of the product with `weights`
-  SlotBlock<Format> slots[slot_blocks];
-  // Of the blocks in `keys`. Each part has its own, since it is given back alone.
-  BlockHeader headers[key_parts][key_slots];
-  attend::TileSegment segments[segment_slots];
-
-  pipeline::RingBarriers<key_slots> key_barriers[key_parts];
-  pipeline::RingBarriers<1> weight_barriers;
-  pipeline::RingBarriers<1> totals_barriers;
-  pipeline::RingBarriers<slot_blocks> slot_barriers;
-  pipeline::RingBarriers<segment_slots> segment_barriers;
+  RingMemory<Format, Counts> rings;
 };
 
 template <class Format>
-struct SharedAddresses {
+struct SharedAddresses : RingAddresses<SharedStorage<Format>> {
   using Storage = SharedStorage<Format>;
-  std::uint32_t base;
+  using RingAddresses<Storage>::at;
 
-  FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
-    return base + static_cast<std::uint32_t>(offset);
-  }
   FLASHMLA_DEVICE std::uint32_t query(int chunk) const {
     return at(offsetof(Storage, query)) + chunk * chunk_bytes;
   }
@@ -72,25 +58,6 @@ struct SharedAddresses {
   // [maximum, Σ P, Σ of the rounded P][row] at the end of a segment.
   FLASHMLA_DEVICE std::uint32_t totals(int which, int row) const {
     return query(8) + (which * tile_rows + row) * sizeof(float);
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int part) const {
-    return {at(offsetof(Storage, key_barriers)) +
-            part * static_cast<std::uint32_t>(sizeof(pipeline::RingBarriers<Storage::key_slots>))};
-  }
-  // The leader gives the follower P and the factors of every block.
-  FLASHMLA_DEVICE pipeline::Ring<1> weight_ring() const {
-    return {at(offsetof(Storage, weight_barriers))};
-  }
-  // The leader gives the follower the totals of the rows of a segment, and gets back the memory of
-  // the queries.
-  FLASHMLA_DEVICE pipeline::Ring<1> totals_ring() const {
-    return {at(offsetof(Storage, totals_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
-    return {at(offsetof(Storage, slot_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::segment_slots> segment_ring() const {
-    return {at(offsetof(Storage, segment_barriers))};
   }
 };
 

@@ -5,10 +5,9 @@
 #include <cstdint>
 
 #include "sm90/attend/swap_ab/consumer.h"
-#include "sm90/attend/tile_segment.h"
 #include "sm90/kernels/sparse_decode/items.h"
+#include "sm90/kernels/sparse_decode/ring_memory.h"
 #include "sm90/kernels/sparse_decode/slot_blocks.h"
-#include "sm90/pipeline/ring.h"
 #include "sm90/tile/limits.h"
 #include "sm90/tile/swizzle.h"
 
@@ -38,13 +37,11 @@ struct Roles {
                 warpgroups * launch_registers);
 };
 
+using Counts = RingCounts<2, 1, 2>;
+
 template <class Format, int Rows>
-struct SharedStorage {
+struct SharedStorage : Counts {
   static constexpr int chunks = Format::chunks;
-  static constexpr int slot_blocks = 4;
-  static constexpr int key_slots = 2;
-  static constexpr int segment_slots = 2;
-  static constexpr int weight_slots = 2;
 
   std::uint8_t keys[key_slots][chunks][chunk_bytes];
   std::uint8_t query[chunks][Rows * tile::row_bytes];
@@ -59,25 +56,14 @@ struct SharedStorage {
   bool out_of_range[1][4];  // a warp has values that do not fit fp16
   float row_max[Rows];
   float row_factor[1][Rows];
-  SlotBlock<Format> slots[slot_blocks];
-  BlockHeader headers[1][key_slots];  // of the blocks in `keys`
-  attend::TileSegment segments[segment_slots];
-
-  pipeline::RingBarriers<key_slots> key_barriers;
-  pipeline::RingBarriers<weight_slots> weight_barriers;
-  pipeline::RingBarriers<1> totals_barriers;
-  pipeline::RingBarriers<slot_blocks> slot_barriers;
-  pipeline::RingBarriers<segment_slots> segment_barriers;
+  RingMemory<Format, Counts> rings;
 };
 
 template <class Format, int Rows>
-struct SharedAddresses {
+struct SharedAddresses : RingAddresses<SharedStorage<Format, Rows>> {
   using Storage = SharedStorage<Format, Rows>;
-  std::uint32_t base;
+  using RingAddresses<Storage>::at;
 
-  FLASHMLA_DEVICE std::uint32_t at(std::size_t offset) const {
-    return base + static_cast<std::uint32_t>(offset);
-  }
   FLASHMLA_DEVICE std::uint32_t keys(int slot) const {
     return at(offsetof(Storage, keys)) + slot * Format::chunks * chunk_bytes;
   }
@@ -87,25 +73,6 @@ struct SharedAddresses {
   FLASHMLA_DEVICE std::uint32_t weights(int slot) const {
     return at(offsetof(Storage, weights)) + slot * Rows * tile::row_bytes;
   }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::key_slots> key_ring(int /*part*/ = 0) const {
-    return {at(offsetof(Storage, key_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::weight_slots> weight_ring() const {
-    return {at(offsetof(Storage, weight_barriers))};
-  }
-  // The scorers give the valuers the totals of the rows of a segment, and get back the memory of
-  // the queries.
-  FLASHMLA_DEVICE pipeline::Ring<1> totals_ring() const {
-    return {at(offsetof(Storage, totals_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::slot_blocks> slot_ring() const {
-    return {at(offsetof(Storage, slot_barriers))};
-  }
-  FLASHMLA_DEVICE pipeline::Ring<Storage::segment_slots> segment_ring() const {
-    return {at(offsetof(Storage, segment_barriers))};
-  }
-  // attend::swap_ab::SegmentEnd gives the memory of the queries back there.
-  FLASHMLA_DEVICE pipeline::Ring<1> query_ring() const { return totals_ring(); }
 };
 
 enum NamedBarrier : int {
