@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Builds a wheel that runs on any Linux of glibc 2.28 or later, and the source distribution.
 
-    scripts/wheel.py [--cpu] [--python PYTHON] [--out build/wheel/dist]
+    scripts/wheel.py [--cpu] [--python PYTHON ...] [--out build/wheel/dist]
 
 The compilers of this machine build the wheel. It is linked against stubs of glibc 2.28, which the
 PyPI package ziglang makes: no newer symbol can get in. The C++ library and the CUDA runtime are
 inside of the one extension. From Python 3.12 on the wheel has the stable ABI (abi3). An older
-Python makes a wheel for its own version. auditwheel checks the wheel and names it.
+Python makes a wheel for its own version; --python may be repeated. auditwheel checks each wheel and
+names it.
 
 --cpu leaves the kernels out, for machines without nvcc. Needs the network for PyPI."""
 
@@ -28,14 +29,21 @@ def run(*command, **options):
     return subprocess.run(list(map(str, command)), check=True, **options)
 
 
-def tools(folder, python):
-    """A virtual environment of `python` with the tools; its interpreter."""
+def environment(folder, python, packages=()):
+    """A virtual environment of `python` with `packages`; its interpreter."""
     interpreter = folder / "bin/python"
     if not (folder / "ready").exists():
         run(python, "-m", "venv", "--clear", folder)
-        run(interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *TOOLS)
+        if packages:
+            pip = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            run(*pip, *packages)
         (folder / "ready").touch()
     return interpreter
+
+
+def version_of(python):
+    code = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+    return run(python, "-c", code, capture_output=True, text=True).stdout.strip()
 
 
 def make_stubs(interpreter, folder):
@@ -69,11 +77,10 @@ def make_stubs(interpreter, folder):
     (folder / "libc.so").write_text(f"GROUP ( {folder}/libc.so.6 {static.stdout.strip()} )\n")
 
 
-def build(interpreter, work, cuda):
-    """The wheel as the build gives it, and the source distribution."""
+def build_wheel(interpreter, work, cuda):
+    """The wheel of a Python as the build gives it."""
     raw = work / "raw"
     shutil.rmtree(raw, ignore_errors=True)
-    run(interpreter, "-m", "build", "--sdist", "--outdir", raw, ROOT)
     run(
         interpreter,
         "-m",
@@ -89,8 +96,7 @@ def build(interpreter, work, cuda):
         f"--config-settings=cmake.define.FLASHMLA_OLD_GLIBC={work / 'stubs'}",
     )
     (wheel,) = raw.glob("*.whl")
-    (source,) = raw.glob("*.tar.gz")
-    return wheel, source
+    return wheel
 
 
 def main():
@@ -98,29 +104,22 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cpu", action="store_true", help="without kernels for a GPU")
-    parser.add_argument("--python", default=sys.executable, help="the Python to build for")
+    parser.add_argument(
+        "--python", action="append", metavar="PYTHON", help="a Python to build for (default: this)"
+    )
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build/wheel/dist")
     options = parser.parse_args()
     work = ROOT / "build/wheel"
-    interpreter = tools(work / "tools", options.python)
-    make_stubs(interpreter, work / "stubs")
-    wheel, source = build(interpreter, work, not options.cpu)
+    tools = environment(work / "tools", sys.executable, TOOLS)
+    make_stubs(tools, work / "stubs")
     shutil.rmtree(options.out, ignore_errors=True)
     options.out.mkdir(parents=True)
-    path = f"{interpreter.parent}:/usr/bin:/bin"
-    run(
-        interpreter,
-        "-m",
-        "auditwheel",
-        "repair",
-        "--plat",
-        PLATFORM,
-        "--wheel-dir",
-        options.out,
-        wheel,
-        env={"PATH": path},
-    )
-    shutil.copy(source, options.out)
+    run(tools, "-m", "build", "--sdist", "--outdir", options.out, ROOT)
+    repair = [tools, "-m", "auditwheel", "repair", "--plat", PLATFORM, "--wheel-dir", options.out]
+    path = f"{tools.parent}:/usr/bin:/bin"
+    for python in options.python or [sys.executable]:
+        builder = environment(work / f"python-{version_of(python)}", python)
+        run(*repair, build_wheel(builder, work, not options.cpu), env={"PATH": path})
     for made in sorted(options.out.iterdir()):
         print(f"{made.stat().st_size:>10} bytes  {made}")
         if made.suffix == ".whl" and made.stat().st_size > MAX_BYTES:

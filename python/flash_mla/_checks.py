@@ -13,12 +13,22 @@ FAILURES = (ValueError, NotImplementedError, TypeError)
 _INT32_MOST = 2**31 - 1
 
 
+def whole_number(given):
+    """The value of Python's or NumPy's integer, or of one in a tensor on the host; otherwise None.
+
+    A flag is none: older versions of NumPy take its flags for integers.
+    """
+    if isinstance(given, bool) or "bool" in str(getattr(given, "dtype", "")):
+        return None
+    try:
+        return operator.index(given)
+    except Exception:
+        return None
+
+
 def checked_count(name, given, least=1, most=_INT32_MOST):
     """The given integer of this range: Python's, NumPy's, or in a tensor on the host."""
-    try:
-        count = None if isinstance(given, bool) else operator.index(given)
-    except Exception:
-        count = None
+    count = whole_number(given)
     if count is None or not least <= count <= most:
         wanted = (
             "a positive integer" if most == _INT32_MOST else f"an integer from {least} to {most}"
@@ -43,11 +53,7 @@ def checked_scale(name, scale):
 def check_head_dim(name, given):
     if type(given) is int and given == HEAD_DIM_V:
         return
-    try:
-        dim = 0 if isinstance(given, bool) else operator.index(given)
-    except Exception:
-        dim = 0
-    if dim != HEAD_DIM_V:
+    if whole_number(given) != HEAD_DIM_V:
         raise error(ValueError, name, shown(given), HEAD_DIM_V)
 
 

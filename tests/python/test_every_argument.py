@@ -115,6 +115,15 @@ FUNCTIONS = {
 ONLY_ON_CPU = {"prefill"}
 
 
+class FlagOfOldNumPy:
+    """Before NumPy 2.3 its flags could be taken for integers."""
+
+    dtype = numpy.dtype(bool)
+
+    def __index__(self):
+        return 1
+
+
 class Odd:
     """An object that raises on nearly everything."""
 
@@ -149,6 +158,7 @@ PLAIN = {
     "function": len,
     "numpy-dtype": numpy.dtype("float32"),
     "numpy-bool": numpy.bool_(True),
+    "old-numpy-bool": FlagOfOldNumPy(),
     "numpy-float": numpy.float32(0.5),
     "numpy-complex": numpy.complex64(1),
     "numpy-zero-d": numpy.array(3),
