@@ -44,8 +44,8 @@ inline constexpr std::uint32_t chunk_bytes = block_tokens * tile::row_bytes;
 //   sums_rounded       whether publish_weights() is used, which adds up the rounded P
 //   score_groups       warpgroups that compute scores, 1 or 2, each of its own blocks
 //   value_groups       warpgroups that divide the chunks of V among them, 1 or 2
-//   two_warpgroups     whether these are two warpgroups: one computes scores and P, the other one
-//                      multiplies P with V. With one warpgroup both barriers may be the same
+//   two_warpgroups     whether some warpgroups compute scores and P, and others multiply P with V.
+//                      With one warpgroup for both, both barriers may be the same
 template <class Room>
 struct Consumer {
   using RoomType = Room;
@@ -93,9 +93,8 @@ struct Consumer {
     return Room::score_groups == 1 ? 0 : threadIdx.x / consumer_threads;
   }
   static FLASHMLA_DEVICE int score_warp() { return score_group() * consumer_warps + warp(); }
-  // All lanes of a warp call this together. The number of the warpgroup among those that divide the
-  // chunks of V. They stand behind those
-  // that compute scores.
+  // The number of the warpgroup among those that divide the chunks of V. They stand behind those
+  // that compute scores. All lanes of a warp call this together.
   static FLASHMLA_DEVICE int value_group() {
     return Room::value_groups == 1
                ? 0

@@ -1,6 +1,7 @@
-// The two consumer warpgroups of a kernel for tiles of 16 or 32 rows. The scorers compute the
-// scores and P of every block. The valuers multiply P with V, one block behind, and write the
-// results. `Kernel` is what a kernel adds: how it loads queries, and how it multiplies.
+// The consumers of a kernel for tiles of 16 or 32 rows, one or two warpgroups of each kind. The
+// scorers compute the scores and P of every block. The valuers multiply P with V, one block behind,
+// and write the results. `Kernel` is what a kernel adds: how it loads queries, and how it
+// multiplies.
 #pragma once
 
 #include "sm90/attend/swap_ab/consumer.h"
@@ -13,7 +14,7 @@ namespace flashmla::sm90::sparse_decode {
 
 using attend::swap_ab::consumer_threads;
 
-// What both warpgroups do.
+// What both kinds do.
 template <class Room>
 struct SplitConsumer : attend::swap_ab::Consumer<Room> {
   using C = attend::swap_ab::Consumer<Room>;

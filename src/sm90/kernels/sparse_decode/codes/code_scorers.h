@@ -93,8 +93,8 @@ struct CodeScorers : Scorers<Room, CodeScorers<Room>> {
   }
 
  private:
-  static constexpr bool has_rotary_values = Room::Storage::weight_forms > Scales::count;
-  static constexpr int rotary_form = Room::Storage::weight_forms - 1;
+  static constexpr bool has_rotary_values = Room::Storage::has_rotary_values;
+  static constexpr int rotary_form = Room::Storage::rotary_form;
 
   FLASHMLA_DEVICE int token(int r) const {
     return S::warp() * tile::warp_rows + tile::own_row(S::lane()) + r * tile::own_rows_apart;

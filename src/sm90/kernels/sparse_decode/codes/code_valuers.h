@@ -28,8 +28,8 @@ struct CodeValuers : Valuers<Room, CodeValuers<Room>> {
 
  private:
   static constexpr int last = S::v_chunks - 1;  // of the warpgroup's chunks
-  static constexpr bool has_rotary_values = Room::Storage::weight_forms > Scales::count;
-  static constexpr int rotary_form = Room::Storage::weight_forms - 1;
+  static constexpr bool has_rotary_values = Room::Storage::has_rotary_values;
+  static constexpr int rotary_form = Room::Storage::rotary_form;
 
   // NOTE: the operands of a chunk are made while the tensor cores work on the chunk before. The
   // last chunk comes first: where it is the rotary chunk, its product is another one, and no

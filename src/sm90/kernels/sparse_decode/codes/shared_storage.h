@@ -47,6 +47,8 @@ struct SharedStorage : Counts {
   // that is one of V.
   static constexpr int weight_forms =
       Scales::count + (Format::chunks == Format::code_chunks + 1 && Format::chunks * 64 == v_dim);
+  static constexpr bool has_rotary_values = weight_forms > Scales::count;
+  static constexpr int rotary_form = weight_forms - 1;
 
   std::uint8_t query[Format::chunks][tile_rows * tile::row_bytes];
   std::uint8_t rotary[key_slots][chunk_bytes];
